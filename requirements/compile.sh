@@ -1,0 +1,9 @@
+#!/bin/sh
+# Rewrites the hash-pinned locks from pyproject.toml. Run it after a change of dependencies: make lock
+set -eu
+cd "$(dirname "$0")/.."
+uv="${UV:-.venv/bin/uv}"
+compile() { "$uv" pip compile -q --universal --generate-hashes --python-version 3.11 --no-emit-index-url --custom-compile-command "make lock" "$@"; }
+compile pyproject.toml -o requirements/core.txt
+compile --extra gateway --extra demo --group build -c requirements/core.txt pyproject.toml -o requirements/run.txt
+compile --extra gateway --extra demo --group build --group dev -c requirements/run.txt pyproject.toml -o requirements/dev.txt

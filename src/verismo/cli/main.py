@@ -1,0 +1,83 @@
+"""The `verismo` command: its groups are loaded only when they are called.
+
+Exit codes: 0 done, 1 a check failed (verify, policy test, doctor), 2 wrong usage or configuration.
+"""
+
+import importlib
+import sys
+from typing import ClassVar
+
+import click
+
+from verismo import __version__
+from verismo.model.errors import OperatorError
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported on first use, so that `verismo verify` starts fast.
+
+    It also keeps the verifier usable where only the core dependencies are installed.
+    """
+
+    modules: ClassVar[dict[str, str]] = {
+        "apikey": "verismo.cli.apikey:apikey",
+        "backup": "verismo.cli.backup:backup",
+        "config": "verismo.cli.config:config",
+        "db": "verismo.cli.db:db",
+        "demo": "verismo.cli.demo:demo",
+        "doctor": "verismo.cli.doctor:doctor",
+        "init": "verismo.cli.init:init",
+        "operation": "verismo.cli.operation:operation",
+        "policy": "verismo.cli.policy:policy",
+        "restore": "verismo.cli.backup:restore",
+        "serve": "verismo.cli.serve:serve",
+        "simulate": "verismo.cli.simulate:simulate",
+        "tenant": "verismo.cli.tenant:tenant",
+        "verify": "verismo.cli.verify:verify",
+    }
+    internal: ClassVar[dict[str, str]] = {
+        "control-process": "verismo.cli.serve:control_process",
+        "worker-process": "verismo.cli.serve:worker_process",
+    }
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the public commands' names, sorted."""
+        return sorted(self.modules)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import and return a command.
+
+        Raises:
+            OperatorError: the command needs an extra that is not installed.
+        """
+        target = self.modules.get(cmd_name) or self.internal.get(cmd_name)
+        if target is None:
+            return None
+        module, _, name = target.partition(":")
+        try:
+            command = getattr(importlib.import_module(module), name)
+        except ModuleNotFoundError as error:
+            if error.name is None or error.name.startswith("verismo"):
+                raise
+            raise OperatorError(
+                f"`verismo {cmd_name}` needs the package {error.name}, which is not installed",
+                next_step="Install the gateway: pip install 'verismo[gateway]'",
+            ) from error
+        if not isinstance(command, click.Command):
+            raise TypeError(f"{target} is not a command")
+        return command
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="verismo")
+def cli() -> None:
+    """A gateway for LLM and agent APIs whose every answer carries a proof."""
+
+
+def main() -> None:
+    """Run the command line and turn an operator's error into two lines and exit code 2."""
+    try:
+        cli(prog_name="verismo")
+    except OperatorError as error:
+        click.echo(f"error: {error.detail}\nnext:  {error.advice}", err=True)
+        sys.exit(2)

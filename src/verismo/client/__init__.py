@@ -1,0 +1,1 @@
+"""What an application imports: a transport that verifies answers first."""

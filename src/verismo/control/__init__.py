@@ -1,0 +1,1 @@
+"""The control plane: supervision of the workers, the administrators' API, metrics."""

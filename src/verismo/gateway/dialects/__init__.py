@@ -1,0 +1,1 @@
+"""How requests and answers are spelled: by clients, and by providers."""

@@ -1,0 +1,105 @@
+"""The one JSON encoding that is hashed and signed: RFC 8785 within a restricted domain.
+
+Signed JSON has ASCII keys, strings, integers below 2**53 in magnitude, booleans, null, arrays and
+objects; no floats (decisions 1). Within that domain sorted, compact UTF-8 JSON *is* RFC 8785, so
+msgspec's encoder is enough; the package rfc8785 is the oracle in the tests. The domain is enforced
+when encoding: a value outside it is a mistake of ours and raises.
+"""
+
+import hashlib
+from typing import TypeVar
+
+import msgspec
+
+MAX_INTEGER = 2**53 - 1
+MAX_DEPTH = 16
+"""notes-attest 5.3: deeper nesting has no use in what we sign and only feeds parsers' stacks."""
+
+Json = None | bool | int | str | list["Json"] | dict[str, "Json"]
+
+T = TypeVar("T")
+
+_encoder = msgspec.json.Encoder(order="sorted")
+
+
+class NotCanonical(ValueError):
+    """The value or the bytes are outside the signed JSON domain."""
+
+
+def encode(value: object) -> bytes:
+    """Encode a value of the restricted domain as RFC 8785 JSON.
+
+    Args:
+        value: a frozen Struct or plain JSON value built of the restricted domain's types.
+
+    Returns:
+        UTF-8 bytes, keys sorted, no white space.
+
+    Raises:
+        NotCanonical: a float, a non-ASCII key, an integer of 2**53 or more, or nesting over 16.
+
+    Source: RFC 8785; decisions 1.
+    """
+    check_domain(msgspec.to_builtins(value))
+    return _encoder.encode(value)
+
+
+def encode_trusted(value: object) -> bytes:
+    """Encode a value whose type already guarantees the domain (a Struct of ints and strings).
+
+    The hot path uses this; the property tests check that it equals `encode` for every such type.
+    """
+    return _encoder.encode(value)
+
+
+def check_domain(value: object, depth: int = 0) -> None:
+    """Refuse any value outside the signed domain.
+
+    Raises:
+        NotCanonical: names what is outside.
+    """
+    if depth > MAX_DEPTH:
+        raise NotCanonical(f"nesting deeper than {MAX_DEPTH}")
+    if value is None or isinstance(value, bool | str):
+        return
+    if isinstance(value, int):
+        if abs(value) > MAX_INTEGER:
+            raise NotCanonical("integer of 2**53 or more")
+    elif isinstance(value, list | tuple):
+        for item in value:
+            check_domain(item, depth + 1)
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            if not isinstance(key, str) or not key.isascii():
+                raise NotCanonical("key that is not ASCII text")
+            check_domain(item, depth + 1)
+    else:
+        raise NotCanonical(f"a {type(value).__name__} cannot be signed")
+
+
+def decode(data: bytes, kind: type[T]) -> T:
+    """Decode canonical bytes into a typed value and refuse every other spelling of it.
+
+    The bytes must be exactly what `encode` would give for the result: this one comparison refuses
+    duplicate keys, white space, escapes, unsorted keys, unknown members and floats alike.
+
+    Args:
+        data: UTF-8 JSON as received.
+        kind: the Struct type to decode to; unknown fields are refused.
+
+    Raises:
+        NotCanonical: not JSON, not of that type, or not spelled canonically.
+    """
+    try:
+        value = msgspec.json.decode(data, type=kind)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise NotCanonical(str(error)) from error
+    if _encoder.encode(value) != data:
+        raise NotCanonical("the bytes are not the canonical spelling of their value")
+    check_domain(msgspec.to_builtins(value))
+    return value
+
+
+def digest(data: bytes) -> str:
+    """Return the SHA-256 of bytes as lower-case hex (decisions 2)."""
+    return hashlib.sha256(data).hexdigest()

@@ -1,0 +1,305 @@
+"""Every error that leaves Verismo, as one tree split by whose fault it is.
+
+    VerismoError
+    ├── CallerError            4xx: change the request
+    │   ├── MalformedRequest       400 malformed_request
+    │   ├── DuplicateMember        400 duplicate_member
+    │   ├── Unauthenticated        401 unauthenticated
+    │   ├── NotFound               404 not_found
+    │   ├── OperationUnregistered  404 operation_unregistered
+    │   ├── MethodNotAllowed       405 method_not_allowed
+    │   ├── Erased                 410 erased
+    │   ├── BodyTooLarge           413 body_too_large
+    │   ├── UnsupportedMediaType   415 unsupported_media_type
+    │   └── HeadersTooLarge        431 headers_too_large
+    ├── PolicyRefusal          403 policy_refused: the rules say no; its reasons name the rules
+    ├── CapacityError          try later
+    │   ├── RateLimited            429 rate_limited
+    │   ├── BudgetExhausted        429 budget_exhausted
+    │   └── Overloaded             503 overloaded
+    ├── UpstreamError          the provider's fault; `retryable` says whether another may do
+    │   ├── UpstreamUnreachable    502 upstream_unreachable
+    │   ├── UpstreamBroken         502 upstream_broken
+    │   ├── UpstreamTooLarge       502 upstream_too_large
+    │   ├── UpstreamTimeout        504 upstream_timeout
+    │   └── NoDeployment           503 no_deployment
+    ├── IntegrityError         503 attestation_unavailable: fails closed, nothing is served
+    └── OperatorError          for the operator at the command line: exit code 2
+        ├── ConfigError            names file, line and the nearest known key
+        └── StateError             a data folder, key file or database that cannot be used
+
+Each error has a stable `code`, an HTTP `status`, a `title`, and a `next_step` for the reader.
+`docs/errors.md` lists them; a test compares.
+"""
+
+from typing import ClassVar
+
+
+class VerismoError(Exception):
+    """The root: an error with a stable code and a next step.
+
+    Args:
+        detail: what happened, for the reader of this one answer; never content, never a secret.
+        retry_after_s: when a retry makes sense, seconds; None means do not say.
+    """
+
+    code: ClassVar[str] = "internal_error"
+    status: ClassVar[int] = 500
+    title: ClassVar[str] = "Internal error"
+    next_step: ClassVar[str] = "Report it with the x-request-id; the gateway's log names the cause."
+    openai_type: ClassVar[str] = "server_error"
+
+    def __init__(self, detail: str, *, retry_after_s: int | None = None) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.retry_after_s = retry_after_s
+
+
+class CallerError(VerismoError):
+    """The request is at fault; sending it again unchanged gives the same answer."""
+
+    openai_type = "invalid_request_error"
+
+
+class MalformedRequest(CallerError):
+    """The request cannot be parsed or lacks something required."""
+
+    code = "malformed_request"
+    status = 400
+    title = "Malformed request"
+    next_step = "Mend what `detail` names and send the request again."
+
+
+class DuplicateMember(CallerError):
+    """A JSON object names one member twice, so its meaning depends on the parser (decisions 18)."""
+
+    code = "duplicate_member"
+    status = 400
+    title = "Duplicate JSON member"
+    next_step = "Send each JSON member once."
+
+
+class Unauthenticated(CallerError):
+    """No API key, or one that is unknown, expired or revoked. The answer does not say which."""
+
+    code = "unauthenticated"
+    status = 401
+    title = "API key missing or not valid"
+    next_step = "Send `Authorization: Bearer vk_...`; `verismo apikey create` makes a key."
+    openai_type = "authentication_error"
+
+
+class NotFound(CallerError):
+    """No such path or record, or it belongs to another tenant."""
+
+    code = "not_found"
+    status = 404
+    title = "Not found"
+    next_step = "Check the path and the identifier; records of other tenants are not shown."
+
+
+class OperationUnregistered(CallerError):
+    """What the caller asked to run is not registered for its tenant."""
+
+    code = "operation_unregistered"
+    status = 404
+    title = "Operation not registered"
+    next_step = "GET /v1/models lists what may be called; `verismo operation list` shows all."
+
+
+class MethodNotAllowed(CallerError):
+    """The path exists but not for this method."""
+
+    code = "method_not_allowed"
+    status = 405
+    title = "Method not allowed"
+    next_step = "Use the method that the `Allow` header names."
+
+
+class Erased(CallerError):
+    """The tenant's key was erased, and its records with it."""
+
+    code = "erased"
+    status = 410
+    title = "Erased"
+    next_step = "The record was erased on request; its proof in the ledger still stands."
+
+
+class BodyTooLarge(CallerError):
+    """The request body is over the limit."""
+
+    code = "body_too_large"
+    status = 413
+    title = "Request body too large"
+    next_step = "Send less, or raise `limits.request_bytes_max`."
+
+
+class UnsupportedMediaType(CallerError):
+    """The request body is not of a type this path takes."""
+
+    code = "unsupported_media_type"
+    status = 415
+    title = "Unsupported media type"
+    next_step = "Send `Content-Type: application/json`."
+
+
+class HeadersTooLarge(CallerError):
+    """The request's headers are over the limit."""
+
+    code = "headers_too_large"
+    status = 431
+    title = "Request headers too large"
+    next_step = "Send fewer or shorter headers; the limit is `limits.header_bytes_max`."
+
+
+class PolicyRefusal(VerismoError):
+    """The policy said no, failed, or said nothing; all three refuse.
+
+    Args:
+        detail: the policy's message.
+        reasons: the stable codes of the rules that refused, sorted; `policy_error` if it failed.
+    """
+
+    code = "policy_refused"
+    status = 403
+    title = "Refused by policy"
+    next_step = "The `reasons` name the rules; `verismo policy eval` shows why."
+    openai_type = "permission_error"
+
+    def __init__(self, detail: str, *, reasons: tuple[str, ...] = ("policy_error",)) -> None:
+        super().__init__(detail)
+        self.reasons = reasons
+
+
+class CapacityError(VerismoError):
+    """The caller or the gateway is over a limit; the same request may succeed later."""
+
+    openai_type = "rate_limit_error"
+
+
+class RateLimited(CapacityError):
+    """The tenant or the key sent more requests or tokens than its rate allows."""
+
+    code = "rate_limited"
+    status = 429
+    title = "Rate limit reached"
+    next_step = "Wait for `Retry-After` seconds; the `RateLimit` header shows what is left."
+
+
+class BudgetExhausted(CapacityError):
+    """The tenant's budget for the period is spent or reserved."""
+
+    code = "budget_exhausted"
+    status = 429
+    title = "Budget exhausted"
+    next_step = "Wait for the next period or raise `budget.usd_per_day` of the tenant."
+
+
+class Overloaded(CapacityError):
+    """The gateway has as many requests in flight as it may have."""
+
+    code = "overloaded"
+    status = 503
+    title = "Gateway overloaded"
+    next_step = "Retry after `Retry-After` seconds; operators: `limits.in_flight_max`, `--workers`."
+
+
+class UpstreamError(VerismoError):
+    """The provider behind the gateway failed.
+
+    Args:
+        detail: what failed, without the provider's content and without credentials.
+        retryable: whether trying another deployment may help.
+    """
+
+    openai_type = "upstream_error"
+    code = "upstream_broken"
+    status = 502
+    title = "Upstream failed"
+    next_step = "Retry; operators: `verismo doctor` tries each deployment."
+
+    def __init__(self, detail: str, *, retryable: bool = True) -> None:
+        super().__init__(detail)
+        self.retryable = retryable
+
+
+class UpstreamUnreachable(UpstreamError):
+    """No connection could be made: nothing was sent."""
+
+    code = "upstream_unreachable"
+    status = 502
+    title = "Upstream not reachable"
+
+
+class UpstreamBroken(UpstreamError):
+    """The connection broke or the answer was not the protocol that was asked for."""
+
+    code = "upstream_broken"
+    status = 502
+    title = "Upstream answer broken"
+
+
+class UpstreamTooLarge(UpstreamError):
+    """The answer is over `limits.response_bytes_max`."""
+
+    code = "upstream_too_large"
+    status = 502
+    title = "Upstream answer too large"
+    next_step = "Ask for less, or raise `limits.response_bytes_max`."
+
+
+class UpstreamTimeout(UpstreamError):
+    """A deadline passed: connect, first byte or total."""
+
+    code = "upstream_timeout"
+    status = 504
+    title = "Upstream timed out"
+
+
+class NoDeployment(UpstreamError):
+    """Every deployment of the operation is broken, tripped or not allowed."""
+
+    code = "no_deployment"
+    status = 503
+    title = "No deployment available"
+    next_step = "Retry after `Retry-After` seconds; operators: look at the breaker metrics."
+
+
+class IntegrityError(VerismoError):
+    """The answer could not be sealed or recorded, so it is not served (fail closed)."""
+
+    code = "attestation_unavailable"
+    status = 503
+    title = "Attestation unavailable"
+    next_step = (
+        "Nothing was served unsigned. Retry after `Retry-After` seconds; "
+        "operators: docs/runbooks/attestation-failure.md."
+    )
+
+
+class OperatorError(VerismoError):
+    """For the operator at the command line: printed as `error:` and `next:`, exit code 2."""
+
+    code = "operator_error"
+    status = 500
+    title = "Operator error"
+    next_step = "Run `verismo doctor`."
+
+    def __init__(self, detail: str, *, next_step: str | None = None) -> None:
+        super().__init__(detail)
+        self.advice = next_step if next_step is not None else self.next_step
+
+
+class ConfigError(OperatorError):
+    """The configuration cannot be used; the detail names file, line and nearest known key."""
+
+    code = "config_error"
+    title = "Configuration error"
+    next_step = "Mend the named line and run `verismo config check`."
+
+
+class StateError(OperatorError):
+    """A data folder, key file or database cannot be used as it is."""
+
+    code = "state_error"
+    title = "State error"

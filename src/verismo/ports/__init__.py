@@ -1,0 +1,1 @@
+"""What the planes need from outside, as Protocols with their contracts in words."""
