@@ -19,21 +19,21 @@ class LazyGroup(click.Group):
     It also keeps the verifier usable where only the core dependencies are installed.
     """
 
-    modules: ClassVar[dict[str, str]] = {
-        "apikey": "verismo.cli.apikey:apikey",
-        "backup": "verismo.cli.backup:backup",
-        "config": "verismo.cli.config:config",
-        "db": "verismo.cli.db:db",
-        "demo": "verismo.cli.demo:demo",
-        "doctor": "verismo.cli.doctor:doctor",
-        "init": "verismo.cli.init:init",
-        "operation": "verismo.cli.operation:operation",
-        "policy": "verismo.cli.policy:policy",
-        "restore": "verismo.cli.backup:restore",
-        "serve": "verismo.cli.serve:serve",
-        "simulate": "verismo.cli.simulate:simulate",
-        "tenant": "verismo.cli.tenant:tenant",
-        "verify": "verismo.cli.verify:verify",
+    modules: ClassVar[dict[str, tuple[str, str]]] = {
+        "apikey": ("verismo.cli.apikey:apikey", "Create, list and revoke API keys."),
+        "backup": ("verismo.cli.backup:backup", "Copy a data folder consistently while it is used."),
+        "config": ("verismo.cli.config:config", "Check and show the configuration."),
+        "db": ("verismo.cli.db:db", "Migrate the state database."),
+        "demo": ("verismo.cli.demo:demo", "Run the gateway with a simulated upstream."),
+        "doctor": ("verismo.cli.doctor:doctor", "Say what is missing or wrong on this machine."),
+        "init": ("verismo.cli.init:init", "Write a working configuration into a folder."),
+        "operation": ("verismo.cli.operation:operation", "List, import and learn operations."),
+        "policy": ("verismo.cli.policy:policy", "Test, check, evaluate and build the policy."),
+        "restore": ("verismo.cli.backup:restore", "Bring a backup back into an empty folder."),
+        "serve": ("verismo.cli.serve:serve", "Run the gateway."),
+        "simulate": ("verismo.cli.simulate:simulate", "Run a simulated upstream."),
+        "tenant": ("verismo.cli.tenant:tenant", "List, show, add and erase tenants."),
+        "verify": ("verismo.cli.verify:verify", "Verify answers, offline or live."),
     }
     internal: ClassVar[dict[str, str]] = {
         "control-process": "verismo.cli.serve:control_process",
@@ -44,14 +44,22 @@ class LazyGroup(click.Group):
         """Return the public commands' names, sorted."""
         return sorted(self.modules)
 
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the list of commands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, self.modules[name][1]) for name in self.list_commands(ctx)])
+
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import and return a command.
 
         Raises:
             OperatorError: the command needs an extra that is not installed.
         """
-        target = self.modules.get(cmd_name) or self.internal.get(cmd_name)
-        if target is None:
+        if cmd_name in self.modules:
+            target = self.modules[cmd_name][0]
+        elif cmd_name in self.internal:
+            target = self.internal[cmd_name]
+        else:
             return None
         module, _, name = target.partition(":")
         try:
