@@ -21,7 +21,7 @@ class LazyGroup(click.Group):
 
     modules: ClassVar[dict[str, tuple[str, str]]] = {
         "apikey": ("verismo.cli.apikey:apikey", "Create, list and revoke API keys."),
-        "backup": ("verismo.cli.backup:backup", "Copy a data folder consistently while it is used."),
+        "backup": ("verismo.cli.backup:backup", "Copy a data folder while it is in use."),
         "config": ("verismo.cli.config:config", "Check and show the configuration."),
         "db": ("verismo.cli.db:db", "Migrate the state database."),
         "demo": ("verismo.cli.demo:demo", "Run the gateway with a simulated upstream."),

@@ -1,0 +1,27 @@
+"""Every limit of the request path, with its default and why it is that."""
+
+import msgspec
+
+
+class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Named limits; all may be set under `[limits]` in verismo.toml.
+
+    Args:
+        request_bytes_max: body of a request. 32 MiB holds an image-heavy multimodal prompt.
+        header_bytes_max: all headers of a request together.
+        response_bytes_max: body of an upstream's answer, and of all events of a stream together.
+        in_flight_max: requests being worked on in one worker; more get a 503 `overloaded`.
+        request_ms_max: until the whole request body is here; slow clients are cut off.
+        stream_idle_ms_max: longest silence of an upstream within a stream.
+        client_stall_ms_max: how long a client may not read while we have something to send.
+        drain_ms_max: after SIGTERM, how long answers in flight may take to end.
+    """
+
+    request_bytes_max: int = 33_554_432
+    header_bytes_max: int = 65_536
+    response_bytes_max: int = 33_554_432
+    in_flight_max: int = 1_024
+    request_ms_max: int = 60_000
+    stream_idle_ms_max: int = 60_000
+    client_stall_ms_max: int = 60_000
+    drain_ms_max: int = 30_000
