@@ -1,0 +1,99 @@
+"""The detached JWS: `header..signature` over bytes that travel beside it (RFC 7515, appendix F).
+
+A strict profile, because every trap of JOSE lies in what a library accepts besides it:
+exactly the members `alg`, `kid`, `typ`, spelled canonically; no embedded payload, no `crit`, `b64`,
+`jwk`, `jku`, `x5c`; canonical base64url; and `typ` says what was signed, so that nothing signed for
+one purpose can be passed off for another.
+"""
+
+from typing import Literal
+
+import msgspec
+
+from verismo.model import base64url, canonical
+
+SIGNATURE_BYTES = 64
+HEADER_CHARS_MAX = 256
+"""Our headers have 120 characters; more is somebody else's."""
+
+TYPE_STATEMENT: Literal["attest+jws"] = "attest+jws"
+TYPE_HEAD: Literal["attest-head+jws"] = "attest-head+jws"
+
+SignatureType = Literal["attest+jws", "attest-head+jws"]
+
+
+class JwsRefused(ValueError):
+    """The text is not a detached JWS of the profile, and why."""
+
+
+class Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The protected header: these three members and no other."""
+
+    alg: Literal["Ed25519", "EdDSA"]
+    kid: str
+    typ: SignatureType
+
+
+class DetachedJws(msgspec.Struct, frozen=True):
+    """A parsed detached JWS.
+
+    Args:
+        header: the decoded header.
+        protected: the header as it was sent, base64url.
+        signature: 64 bytes.
+    """
+
+    header: Header
+    protected: str
+    signature: bytes
+
+
+def protected_header(
+    kid: str, typ: SignatureType, alg: Literal["Ed25519", "EdDSA"] = "Ed25519"
+) -> str:
+    """Return the base64url header for a key; the same bytes for every signature of that key."""
+    return base64url.encode(canonical.encode(Header(alg=alg, kid=kid, typ=typ)))
+
+
+def signing_input(protected: str, payload: bytes) -> bytes:
+    """Return the bytes that are signed: `BASE64URL(header) . BASE64URL(payload)`.
+
+    Source: RFC 7515, section 5.1.
+    """
+    return f"{protected}.{base64url.encode(payload)}".encode("ascii")
+
+
+def detached(protected: str, signature: bytes) -> str:
+    """Return the detached compact form, `header..signature`."""
+    return f"{protected}..{base64url.encode(signature)}"
+
+
+def parse_detached(text: str, typ: SignatureType) -> DetachedJws:
+    """Parse a detached JWS of the profile.
+
+    Args:
+        text: `header..signature`.
+        typ: what kind of payload the caller is about to check.
+
+    Raises:
+        JwsRefused: embedded payload, unknown or missing members, another `typ` or `alg`, any
+            non-canonical spelling, or a signature that is not 64 bytes.
+    """
+    parts = text.split(".")
+    if len(parts) != 3:
+        raise JwsRefused("a detached JWS has two dots")
+    protected, payload, signature_text = parts
+    if payload:
+        raise JwsRefused("the payload is embedded; it must travel beside the signature")
+    if len(protected) > HEADER_CHARS_MAX:
+        raise JwsRefused("the header is too long")
+    try:
+        header = canonical.decode(base64url.decode(protected), Header)
+        signature = base64url.decode(signature_text)
+    except (base64url.NotBase64, canonical.NotCanonical) as error:
+        raise JwsRefused(f"the JWS is outside the profile: {error}") from error
+    if header.typ != typ:
+        raise JwsRefused(f"the signature is for {header.typ}, not for {typ}")
+    if len(signature) != SIGNATURE_BYTES:
+        raise JwsRefused(f"an Ed25519 signature has {SIGNATURE_BYTES} bytes")
+    return DetachedJws(header=header, protected=protected, signature=signature)

@@ -1,0 +1,205 @@
+"""The provenance graph: what produced an answer, as content-addressed nodes under one root.
+
+A node's id is the hash of the node, and a node names its inputs by id, so the root's id fixes the
+whole graph and one signature covers it. A cycle would need a hash collision. Nodes hold facts and
+commitments, never content.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from typing import Literal
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from verismo.model import canonical
+from verismo.model.ids import is_prov_id
+
+VERSION = 1
+NODES_MAX = 1_000
+"""notes-attest 5.4; a verifier refuses larger graphs."""
+GRAPH_BYTES_MAX = 1_048_576
+PARENTS_MAX = 64
+ATTRIBUTES_MAX = 32
+ATTRIBUTE_CHARS_MAX = 512
+
+HopKind = Literal[
+    "request",
+    "policy",
+    "budget",
+    "cache",
+    "route",
+    "retrieval",
+    "source",
+    "tool",
+    "model",
+    "transform",
+    "approval",
+    "response",
+]
+Attribute = str | int | bool
+
+_NODE_DOMAIN = b"attest/v1/node\0"
+_encode = msgspec.json.Encoder(order="sorted").encode
+
+
+class GraphRefused(ValueError):
+    """The graph is not well formed, too large, or not the one that was signed; and why."""
+
+
+class Node(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One hop.
+
+    Args:
+        v: format version, 1.
+        kind: what kind of hop.
+        inputs: ids of the nodes it used, hex, spelled `in`.
+        attrs: facts about it; keys ASCII.
+        t0, t1: when it began and ended, Unix ms.
+        commit: salted commitment to the bytes it produced or took, hex.
+    """
+
+    v: int
+    kind: HopKind
+    inputs: tuple[str, ...] = msgspec.field(name="in")
+    attrs: dict[str, Attribute]
+    t0: int
+    t1: int
+    commit: str | UnsetType = UNSET
+
+
+class Graph(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A whole graph as it is stored and served.
+
+    Args:
+        v: format version, 1.
+        prov_id: the answer it belongs to.
+        nodes: inputs before the nodes that use them; the last one is the root.
+    """
+
+    v: int
+    prov_id: str
+    nodes: tuple[Node, ...]
+
+
+def node_id(node: Node) -> str:
+    """Return a node's id: hex SHA-256 over its domain prefix and canonical JSON."""
+    return hashlib.sha256(_NODE_DOMAIN + _encode(node)).hexdigest()
+
+
+class GraphBuilder:
+    """Collects the nodes of one answer in the order in which they happen.
+
+    Args:
+        prov_id: the answer.
+    """
+
+    def __init__(self, prov_id: str) -> None:
+        self._prov_id = prov_id
+        self._nodes: list[Node] = []
+        self.root = ""
+
+    def add(
+        self,
+        kind: HopKind,
+        inputs: Sequence[str],
+        attrs: dict[str, Attribute],
+        span_ms: tuple[int, int],
+        commit: str | UnsetType = UNSET,
+    ) -> str:
+        """Add a hop and return its id; the last one added is the root.
+
+        Args:
+            kind: what kind of hop.
+            inputs: ids of earlier hops.
+            attrs: facts; texts are cut at 512 characters.
+            span_ms: when it began and ended, Unix ms.
+            commit: commitment to its bytes, hex.
+
+        Raises:
+            GraphRefused: the graph would pass its limits.
+        """
+        if len(self._nodes) >= NODES_MAX:
+            raise GraphRefused(f"more than {NODES_MAX} nodes")
+        node = Node(
+            v=VERSION,
+            kind=kind,
+            inputs=tuple(inputs),
+            attrs=attrs,
+            t0=span_ms[0],
+            t1=span_ms[1],
+            commit=commit,
+        )
+        self._nodes.append(node)
+        self.root = node_id(node)
+        return self.root
+
+    def __len__(self) -> int:
+        return len(self._nodes)
+
+    def encode(self) -> bytes:
+        """Return the graph as canonical JSON."""
+        return _encode(Graph(v=VERSION, prov_id=self._prov_id, nodes=tuple(self._nodes)))
+
+
+def read_graph(document: bytes) -> tuple[Graph, str]:
+    """Parse a graph strictly and recompute every id.
+
+    Args:
+        document: canonical JSON, at most 1 MiB.
+
+    Returns:
+        The graph and the id of its root.
+
+    Raises:
+        GraphRefused: not canonical, over a limit, a node twice, an input that is not an earlier
+            node (so no cycle and no orphan parent), a node the root does not reach, or a shape
+            other than one request at the start and one response at the root.
+    """
+    if len(document) > GRAPH_BYTES_MAX:
+        raise GraphRefused(f"longer than {GRAPH_BYTES_MAX} bytes")
+    try:
+        graph = canonical.decode(document, Graph)
+    except canonical.NotCanonical as error:
+        raise GraphRefused(str(error)) from error
+    if graph.v != VERSION or any(node.v != VERSION for node in graph.nodes):
+        raise GraphRefused("a version that is not known here; update the verifier")
+    if not is_prov_id(graph.prov_id):
+        raise GraphRefused("prov_id is not a canonical UUIDv7")
+    if not 0 < len(graph.nodes) <= NODES_MAX:
+        raise GraphRefused(f"a graph has 1 to {NODES_MAX} nodes")
+    kinds = [node.kind for node in graph.nodes]
+    if kinds[-1] != "response" or kinds.count("response") != 1 or kinds.count("request") != 1:
+        raise GraphRefused("a graph has one request, and one response as its last node")
+    return graph, _check_links(graph.nodes)
+
+
+def _check_links(nodes: tuple[Node, ...]) -> str:
+    """Recompute ids in order; every input must stand earlier; the root must reach every node."""
+    used: set[str] = set()
+    seen: dict[str, Node] = {}
+    root = ""
+    for node in nodes:
+        _check_size(node)
+        root = node_id(node)
+        if root in seen:
+            raise GraphRefused("a node stands twice")
+        for parent in node.inputs:
+            if parent not in seen:
+                raise GraphRefused("a node names an input that is not an earlier node")
+        used.update(node.inputs)
+        seen[root] = node
+    unreached = set(seen) - used - {root}
+    if unreached:
+        raise GraphRefused(f"{len(unreached)} nodes are not reached from the root")
+    return root
+
+
+def _check_size(node: Node) -> None:
+    if len(node.inputs) > PARENTS_MAX or len(set(node.inputs)) != len(node.inputs):
+        raise GraphRefused(f"a node has at most {PARENTS_MAX} inputs, each once")
+    if len(node.attrs) > ATTRIBUTES_MAX:
+        raise GraphRefused(f"a node has at most {ATTRIBUTES_MAX} attributes")
+    for value in node.attrs.values():
+        if isinstance(value, str) and len(value) > ATTRIBUTE_CHARS_MAX:
+            raise GraphRefused(f"an attribute is longer than {ATTRIBUTE_CHARS_MAX} characters")

@@ -1,0 +1,135 @@
+"""Streams: a hash chain over SSE events, so that a prefix can be trusted before the end is there.
+
+    H0 = SHA-256("attest/v1/sse" 00 || salt || prov_id (16 bytes) || req.commit (32 bytes))
+    Hi = SHA-256(01 || H(i-1) || SHA-256(event i))
+
+An event is its exact octets up to and including its blank line; LF is the only line end. Blocks of
+comment lines alone are outside the chain: they carry our signed heads,
+
+    : attest <base64url(head or statement)> <header>..<signature>
+
+and SSE clients skip them (checked against the openai SDK). A head says what the chain is after n
+events; the final statement says the same for the whole stream, before `data: [DONE]` is sent.
+"""
+
+import hashlib
+
+import msgspec
+
+from verismo.attest.commitment import SALT_BYTES
+from verismo.model import base64url
+from verismo.model.ids import prov_id_bytes
+
+DONE_EVENT = b"data: [DONE]\n\n"
+EVENT_BYTES_MAX = 1_048_576
+"""One event over this is refused on both sides: no provider sends one, and a parser must end."""
+HEAD_EVERY_EVENTS = 32
+HEAD_EVERY_MS = 500
+
+_PREFIX = b": attest "
+
+
+class StreamRefused(ValueError):
+    """The bytes are not a stream of this format, and why."""
+
+
+class Chain:
+    """The running hash of one stream.
+
+    Args:
+        salt: the answer's 32 bytes.
+        prov_id: the answer.
+        request_commit: `req.commit`, hex.
+
+    Raises:
+        ValueError: the salt or the prov_id is malformed.
+    """
+
+    def __init__(self, salt: bytes, prov_id: str, request_commit: str) -> None:
+        if len(salt) != SALT_BYTES:
+            raise ValueError(f"a salt has exactly {SALT_BYTES} bytes")
+        seed = b"attest/v1/sse\0" + salt + prov_id_bytes(prov_id) + bytes.fromhex(request_commit)
+        self.head = hashlib.sha256(seed).digest()
+        self.events = 0
+        self.octets = 0
+
+    def add(self, event: bytes) -> None:
+        """Append one event, given as its exact octets with its blank line."""
+        self.head = hashlib.sha256(b"\x01" + self.head + hashlib.sha256(event).digest()).digest()
+        self.events += 1
+        self.octets += len(event)
+
+    def peek(self, event: bytes) -> bytes:
+        """Return what the head would be after one more event, without adding it."""
+        return hashlib.sha256(b"\x01" + self.head + hashlib.sha256(event).digest()).digest()
+
+
+class BlockSplitter:
+    """Cuts received bytes into blocks, each with its blank line, however they arrive.
+
+    Used by verifiers on the exact octets; a carriage return is refused, because the gateway never
+    sends one and two parsers might cut it differently.
+    """
+
+    def __init__(self) -> None:
+        self._pending = bytearray()
+
+    @property
+    def pending(self) -> bytes:
+        """Bytes after the last blank line; not empty at the end means the stream was cut."""
+        return bytes(self._pending)
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """Take bytes and return the blocks that they complete, in order.
+
+        Raises:
+            StreamRefused: a carriage return, an empty block, or a block over 1 MiB.
+        """
+        if b"\r" in data:
+            raise StreamRefused("a carriage return; the stream has been rewritten on its way")
+        searched = max(0, len(self._pending) - 1)
+        self._pending += data
+        blocks: list[bytes] = []
+        start = 0
+        while (end := self._pending.find(b"\n\n", max(start, searched))) >= 0:
+            blocks.append(bytes(self._pending[start : end + 2]))
+            start = end + 2
+        if start:
+            del self._pending[:start]
+        if len(self._pending) > EVENT_BYTES_MAX or any(len(b) > EVENT_BYTES_MAX for b in blocks):
+            raise StreamRefused(f"an event is longer than {EVENT_BYTES_MAX} bytes")
+        if any(block[:1] == b"\n" for block in blocks) or self._pending[:1] == b"\n":
+            raise StreamRefused("an empty block; the stream has been rewritten on its way")
+        return blocks
+
+
+class SignedComment(msgspec.Struct, frozen=True):
+    """What an `: attest` line carries: the signed bytes and their detached JWS."""
+
+    payload: bytes
+    jws: str
+
+
+def is_comment_only(block: bytes) -> bool:
+    """Say whether every line of a block is a comment, so that SSE clients skip it."""
+    return all(line[:1] == b":" for line in block[:-2].split(b"\n"))
+
+
+def signed_comment(payload: bytes, jws: str) -> bytes:
+    """Return the comment block that carries a signed head or statement."""
+    return _PREFIX + f"{base64url.encode(payload)} {jws}\n\n".encode("ascii")
+
+
+def parse_signed_comment(block: bytes) -> SignedComment | None:
+    """Read a comment block; None if it is some other comment, such as a keep-alive.
+
+    Raises:
+        StreamRefused: it says `attest` but is malformed.
+    """
+    if not block.startswith(_PREFIX):
+        return None
+    try:
+        payload, jws = block[len(_PREFIX) : -2].decode("ascii").split(" ")
+        return SignedComment(payload=base64url.decode(payload), jws=jws)
+    except (ValueError, UnicodeDecodeError) as error:
+        raise StreamRefused("a malformed attest comment") from error
