@@ -18,8 +18,9 @@ HEADER_CHARS_MAX = 256
 
 TYPE_STATEMENT: Literal["attest+jws"] = "attest+jws"
 TYPE_HEAD: Literal["attest-head+jws"] = "attest-head+jws"
+TYPE_VOID: Literal["attest-void+jws"] = "attest-void+jws"
 
-SignatureType = Literal["attest+jws", "attest-head+jws"]
+SignatureType = Literal["attest+jws", "attest-head+jws", "attest-void+jws"]
 
 
 class JwsRefused(ValueError):

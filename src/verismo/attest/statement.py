@@ -163,6 +163,24 @@ class Head(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     nonce: str | UnsetType = UNSET
 
 
+class Void(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What is signed for a recorded gap: numbers that were given out and never served.
+
+    Args:
+        v, iss, prov_id, iat: as in the statement; the prov_id is a fresh one.
+        signer: the slot.
+        first, last: the numbers of the gap, both included.
+    """
+
+    v: int
+    iss: str
+    prov_id: str
+    iat: int
+    signer: str
+    first: int
+    last: int
+
+
 def read_statement(data: bytes) -> Statement:
     """Parse received statement bytes strictly.
 
