@@ -1,0 +1,92 @@
+"""Telemetry: what the operators see. It never holds content, and it never decides anything."""
+
+from typing import Protocol
+
+import msgspec
+
+
+class Hop(msgspec.Struct, frozen=True):
+    """One timed step of a request, for traces.
+
+    Args:
+        name: span name, such as `chat gpt-4o`.
+        start_ns, end_ns: Unix nanoseconds.
+        attributes: facts by OpenTelemetry name.
+        client: whether it was a call to somebody else.
+    """
+
+    name: str
+    start_ns: int
+    end_ns: int
+    attributes: dict[str, str | int | bool]
+    client: bool = False
+
+
+class Answered(msgspec.Struct, frozen=True):
+    """One finished request.
+
+    Args:
+        kind: `chat`, `embedding`, `graphql`, `http`, `models`, or `unknown`.
+        tenant: who asked; empty before identification.
+        operation: which operation; `-` if none was resolved.
+        deployment: which one answered; empty if none.
+        status: HTTP status; 499 if the client left.
+        code: stable error code; empty for an answer.
+        cache: `off`, `miss`, `hit`.
+        prov_id: for exemplars, never a label.
+        trace_id: 32 hex digits, for exemplars.
+        seconds: from the first byte in to the last byte handed out.
+        first_byte_seconds: for streams until the first event; else equal to `seconds`.
+        own_seconds: `seconds` less the time spent waiting for upstreams.
+        input_tokens, output_tokens, cost_usd_micros: as counted; 0 if nothing was said.
+        hops: for traces; empty where the request is not sampled.
+    """
+
+    kind: str
+    tenant: str
+    operation: str
+    deployment: str
+    status: int
+    code: str
+    cache: str
+    prov_id: str
+    trace_id: str
+    seconds: float
+    first_byte_seconds: float
+    own_seconds: float
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cost_usd_micros: int = 0
+    hops: tuple[Hop, ...] = ()
+
+
+class Telemetry(Protocol):
+    """Counters, histograms and traces. No call may fail or wait."""
+
+    def answered(self, sample: Answered) -> None:
+        """Count one finished request and export its trace if it has hops."""
+        ...
+
+    def tried(self, deployment: str, outcome: str) -> None:
+        """Count one try at a deployment: `ok`, or the stable code of the error."""
+        ...
+
+    def failed_closed(self, reason: str) -> None:
+        """Count an answer that was withheld: `seal`, `journal` or `open_stream`."""
+        ...
+
+    def unidentified(self, code: str) -> None:
+        """Count a request refused before identification, by stable code."""
+        ...
+
+    def breaker(self, deployment: str, is_open: bool) -> None:
+        """Show the state of a deployment's circuit breaker."""
+        ...
+
+    def in_flight(self, count: int) -> None:
+        """Show how many requests are being worked on."""
+        ...
+
+    def samples_trace(self, parent_sampled: bool | None) -> bool:
+        """Say whether a new request is traced; None means that there is no parent."""
+        ...
