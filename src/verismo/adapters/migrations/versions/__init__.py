@@ -1,0 +1,1 @@
+"""One file for each revision, `state_<revision>.py`."""

@@ -1,0 +1,277 @@
+"""The state database `state.db`: SQLite in WAL mode, its schema and its short transactions.
+
+Any number of processes have it open. Writers queue on SQLite's write lock for at most 5 s.
+The schema is Alembic's; a fresh file is created at the newest revision, an older one is left alone
+until the operator says `verismo db upgrade`, a newer one is refused.
+"""
+
+import contextlib
+import os
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+import sqlalchemy as sa
+from alembic.operations import Operations
+from alembic.runtime.migration import MigrationContext, RevisionStep
+from alembic.script import ScriptDirectory
+from sqlalchemy import event, exc
+from sqlalchemy.pool import ConnectionPoolEntry
+
+from verismo.model.errors import StateError
+
+FILE_NAME = "state.db"
+BUSY_MS_MAX = 5_000
+"""The port's contract: a writer waits for another up to 5 s."""
+MIGRATIONS = Path(__file__).with_name("migrations")
+
+SchemaVerdict = Literal["absent", "older", "current", "newer"]
+
+
+class SchemaStatus(msgspec.Struct, frozen=True):
+    """How a state database stands to this version of Verismo.
+
+    Args:
+        found: the revision of the file, empty if there is none yet.
+        newest: the revision that this version of Verismo writes.
+        verdict: how the two compare.
+    """
+
+    found: str
+    newest: str
+    verdict: SchemaVerdict
+
+
+class StateDatabase:
+    """An open `state.db`. Used from any thread; close it, or leave its `with` block.
+
+    Args:
+        path: the file; it is created, readable by its owner only, if it is not there.
+        migrations: folder with the Alembic revisions; only tests pass another.
+
+    Raises:
+        StateError: the file cannot be opened, is not a state database, or has another schema.
+    """
+
+    def __init__(self, path: Path, migrations: Path = MIGRATIONS) -> None:
+        self._path = path
+        _create_private(path)
+        self._engine = _engine(path)
+        self._version_lock = threading.Lock()
+        try:
+            with self.reading() as connection:
+                status = _status(connection, migrations)
+            if status.verdict == "absent":
+                # A crash in here leaves a file without tables: "absent" again at the next start.
+                upgrade_schema(path, migrations)
+            _refuse_other(path, status)
+            with _translated(path):
+                self._version_connection = self._engine.raw_connection()
+        except BaseException:
+            self._engine.dispose()
+            raise
+
+    def __enter__(self) -> "StateDatabase":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close every connection; nothing may be under way."""
+        self._version_connection.close()
+        self._engine.dispose()
+
+    @contextmanager
+    def reading(self) -> Iterator[sa.Connection]:
+        """Lend a connection whose statements each see what is committed by then.
+
+        Raises:
+            StateError: the file cannot be read.
+        """
+        with _translated(self._path), self._engine.connect() as connection:
+            yield connection
+
+    @contextmanager
+    def writing(self) -> Iterator[sa.Connection]:
+        """Lend a connection inside one write transaction; an exception rolls it back.
+
+        BEGIN IMMEDIATE takes the write lock first, so a transaction never fails half-way because
+        another writer came in between. Each transaction is a change that `version` shows.
+
+        Raises:
+            StateError: another writer held the lock for 5 s, or the file cannot be written.
+        """
+        with _translated(self._path), self._engine.connect() as connection:
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+            yield connection
+            connection.exec_driver_sql("UPDATE change_counter SET version = version + 1")
+            connection.exec_driver_sql("COMMIT")
+
+    def version(self) -> int:
+        """Return the change counter; `PRAGMA data_version` would differ by connection.
+
+        Asked twice a second by every worker, so it keeps a connection of its own: taking one from
+        the pool costs more than the question.
+
+        Raises:
+            StateError: the file cannot be read.
+        """
+        with _translated(self._path), self._version_lock:
+            cursor = self._version_connection.cursor()
+            cursor.execute("SELECT version FROM change_counter")
+            row = cursor.fetchone()
+            cursor.close()
+        if row is None:
+            raise _state_error(self._path, "its change counter is missing")
+        return int(row[0])
+
+
+def schema_status(path: Path, migrations: Path = MIGRATIONS) -> SchemaStatus:
+    """Say how a file's schema stands to this version of Verismo, without changing anything.
+
+    Raises:
+        StateError: the file cannot be read or is not a state database.
+    """
+    if not path.exists():
+        newest = ScriptDirectory(migrations).get_current_head()
+        return SchemaStatus("", str(newest), "absent")
+    engine = _engine(path)
+    try:
+        with _translated(path), engine.connect() as connection:
+            return _status(connection, migrations)
+    finally:
+        engine.dispose()
+
+
+def upgrade_schema(path: Path, migrations: Path = MIGRATIONS) -> SchemaStatus:
+    """Bring a file to the newest revision, all steps in one transaction.
+
+    Returns:
+        How it stood before. `current` means that nothing was to be done.
+
+    Raises:
+        StateError: the file is newer than this Verismo, is not a state database, or is busy.
+    """
+    _create_private(path)
+    engine = _engine(path)
+    try:
+        with _translated(path), engine.connect() as connection:
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+            before = _status(connection, migrations)
+            if before.verdict == "newer":
+                _refuse_other(path, before)
+            # A crash before COMMIT leaves the old schema whole; the same command runs it again.
+            _migrate(connection, migrations)
+            connection.exec_driver_sql("COMMIT")
+            return before
+    finally:
+        engine.dispose()
+
+
+def _create_private(path: Path) -> None:
+    # O_EXCL: closing another descriptor of a database that is open here drops SQLite's locks.
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if not path.exists():
+            with contextlib.suppress(FileExistsError):
+                os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+    except OSError as error:
+        raise StateError(
+            f"{path} cannot be created: {error.strerror}",
+            next_step="Check `data` in verismo.toml and the permissions of that folder.",
+        ) from error
+
+
+def _engine(path: Path) -> sa.Engine:
+    # Transactions are begun and ended in the open (see `writing`), not by the driver.
+    engine = sa.create_engine(
+        sa.URL.create("sqlite", database=str(path)), isolation_level="AUTOCOMMIT"
+    )
+    event.listen(engine, "connect", _set_pragmas)
+    return engine
+
+
+def _set_pragmas(connection: sqlite3.Connection, _: ConnectionPoolEntry) -> None:
+    cursor = connection.cursor()
+    try:
+        cursor.execute(f"PRAGMA busy_timeout={BUSY_MS_MAX}")
+        cursor.execute("PRAGMA journal_mode=WAL")
+        cursor.execute("PRAGMA synchronous=FULL")
+    finally:
+        cursor.close()
+
+
+def _status(connection: sa.Connection, migrations: Path) -> SchemaStatus:
+    scripts = ScriptDirectory(migrations)
+    newest = str(scripts.get_current_head())
+    tables = set(sa.inspect(connection).get_table_names())
+    if not tables:
+        return SchemaStatus("", newest, "absent")
+    if "alembic_version" not in tables:
+        raise StateError(
+            f"the database holds other tables ({', '.join(sorted(tables)[:3])})",
+            next_step="Point `data` in verismo.toml at a folder of its own.",
+        )
+    found = MigrationContext.configure(connection).get_current_revision() or ""
+    if found == newest:
+        return SchemaStatus(found, newest, "current")
+    known = {script.revision for script in scripts.walk_revisions()}
+    return SchemaStatus(found, newest, "older" if found in known else "newer")
+
+
+def _migrate(connection: sa.Connection, migrations: Path) -> None:
+    scripts = ScriptDirectory(migrations)
+
+    def steps(revision: str, _: MigrationContext) -> list[RevisionStep]:
+        # What `alembic upgrade head` calls; there is no public name for it.
+        return scripts._upgrade_revs("head", revision)
+
+    context = MigrationContext.configure(connection, opts={"fn": steps, "transactional_ddl": True})
+    with Operations.context(context):
+        context.run_migrations()
+
+
+def _refuse_other(path: Path, status: SchemaStatus) -> None:
+    if status.verdict == "older":
+        raise StateError(
+            f"{path} has schema {status.found}; this version of Verismo needs {status.newest}",
+            next_step="Make a backup (`verismo backup`), then run `verismo db upgrade`.",
+        )
+    if status.verdict == "newer":
+        raise StateError(
+            f"{path} has schema {status.found}, which a newer version of Verismo wrote; "
+            f"this version knows {status.newest}",
+            next_step="Install the version that wrote it, or restore a backup of before.",
+        )
+
+
+@contextmanager
+def _translated(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except exc.DBAPIError as error:
+        raise _state_error(path, str(error.orig)) from error
+    except (exc.SQLAlchemyError, sqlite3.Error, msgspec.ValidationError) as error:
+        raise _state_error(path, str(error)) from error
+
+
+def _state_error(path: Path, reason: str) -> StateError:
+    if "locked" in reason:
+        return StateError(
+            f"{path} was locked by another writer for {BUSY_MS_MAX // 1_000} s",
+            next_step="Try again; if it stays locked, see which process holds it: `fuser` FILE.",
+        )
+    if "not a database" in reason or "malformed" in reason:
+        return StateError(
+            f"{path} is damaged: {reason}",
+            next_step="Stop Verismo and bring the last backup back: `verismo restore`.",
+        )
+    return StateError(
+        f"{path} cannot be used: {reason}",
+        next_step="Check the disk's free space and the permissions of the data folder.",
+    )
