@@ -6,7 +6,9 @@ from collections.abc import Mapping
 
 import msgspec
 
+from verismo.attest.commitment import SALT_BYTES
 from verismo.model import base64url
+from verismo.model.ids import is_prov_id
 
 VERSION = "1"
 ATTEST_VERSION = "attest-version"
@@ -98,15 +100,26 @@ def read_proof_headers(headers: Mapping[str, str]) -> ProofHeaders | None:
     if headers.get(ATTEST_VERSION) != VERSION:
         raise HeadersRefused("Attest-Version is not 1; update the verifier")
     try:
-        salt = base64url.decode_binary_item(headers[ATTEST_SALT])
-        statement = headers.get(ATTEST_STATEMENT, "")
-        return ProofHeaders(
+        proof = ProofHeaders(
             prov_id=headers[ATTEST_PROV_ID],
-            salt=salt,
-            statement=base64url.decode_binary_item(statement) if statement else b"",
+            salt=base64url.decode_binary_item(headers[ATTEST_SALT]),
+            statement=_statement(headers),
             jws=headers.get(ATTEST_SIGNATURE, ""),
         )
     except KeyError as error:
         raise HeadersRefused(f"the header {error.args[0]} is missing") from error
     except base64url.NotBase64 as error:
         raise HeadersRefused(f"a proof header is malformed: {error}") from error
+    if not is_prov_id(proof.prov_id):
+        raise HeadersRefused("Attest-Prov-Id is not a canonical UUIDv7")
+    if len(proof.salt) != SALT_BYTES:
+        raise HeadersRefused(f"Attest-Salt has not exactly {SALT_BYTES} bytes")
+    if bool(proof.statement) != bool(proof.jws):
+        raise HeadersRefused("one of Attest-Statement and Attest-Signature is missing")
+    return proof
+
+
+def _statement(headers: Mapping[str, str]) -> bytes:
+    if ATTEST_STATEMENT not in headers:
+        return b""
+    return base64url.decode_binary_item(headers[ATTEST_STATEMENT])

@@ -13,6 +13,8 @@ import msgspec
 from verismo.model import base64url, canonical
 
 SIGNATURE_BYTES = 64
+SIGNATURE_CHARS = 86
+"""64 bytes as base64url."""
 HEADER_CHARS_MAX = 256
 """Our headers have 120 characters; more is somebody else's."""
 
@@ -69,18 +71,17 @@ def detached(protected: str, signature: bytes) -> str:
     return f"{protected}..{base64url.encode(signature)}"
 
 
-def parse_detached(text: str, typ: SignatureType) -> DetachedJws:
-    """Parse a detached JWS of the profile.
+def parse(text: str) -> DetachedJws:
+    """Parse a detached JWS of the profile, whatever it signs.
 
     Args:
         text: `header..signature`.
-        typ: what kind of payload the caller is about to check.
 
     Raises:
-        JwsRefused: embedded payload, unknown or missing members, another `typ` or `alg`, any
-            non-canonical spelling, or a signature that is not 64 bytes.
+        JwsRefused: embedded payload, unknown or missing members, another `alg`, any non-canonical
+            spelling, or a signature that is not 64 bytes.
     """
-    parts = text.split(".")
+    parts = text.split(".", 3)
     if len(parts) != 3:
         raise JwsRefused("a detached JWS has two dots")
     protected, payload, signature_text = parts
@@ -88,13 +89,27 @@ def parse_detached(text: str, typ: SignatureType) -> DetachedJws:
         raise JwsRefused("the payload is embedded; it must travel beside the signature")
     if len(protected) > HEADER_CHARS_MAX:
         raise JwsRefused("the header is too long")
+    if len(signature_text) != SIGNATURE_CHARS:
+        raise JwsRefused(f"an Ed25519 signature has {SIGNATURE_BYTES} bytes")
     try:
         header = canonical.decode(base64url.decode(protected), Header)
         signature = base64url.decode(signature_text)
     except (base64url.NotBase64, canonical.NotCanonical) as error:
         raise JwsRefused(f"the JWS is outside the profile: {error}") from error
-    if header.typ != typ:
-        raise JwsRefused(f"the signature is for {header.typ}, not for {typ}")
-    if len(signature) != SIGNATURE_BYTES:
-        raise JwsRefused(f"an Ed25519 signature has {SIGNATURE_BYTES} bytes")
     return DetachedJws(header=header, protected=protected, signature=signature)
+
+
+def parse_detached(text: str, typ: SignatureType) -> DetachedJws:
+    """Parse a detached JWS that signs one kind of payload.
+
+    Args:
+        text: `header..signature`.
+        typ: what kind of payload the caller is about to check.
+
+    Raises:
+        JwsRefused: as `parse` does, or it signs another kind of payload.
+    """
+    parsed = parse(text)
+    if parsed.header.typ != typ:
+        raise JwsRefused(f"the signature is for {parsed.header.typ}, not for {typ}")
+    return parsed

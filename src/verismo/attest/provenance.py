@@ -39,6 +39,7 @@ HopKind = Literal[
 ]
 Attribute = str | int | bool
 
+_HEX = frozenset("0123456789abcdef")
 _NODE_DOMAIN = b"attest/v1/node\0"
 _encode = msgspec.json.Encoder(order="sorted").encode
 
@@ -96,7 +97,7 @@ class GraphBuilder:
 
     def __init__(self, prov_id: str) -> None:
         self._prov_id = prov_id
-        self._nodes: list[Node] = []
+        self._nodes: dict[str, Node] = {}
         self.root = ""
 
     def add(
@@ -109,6 +110,8 @@ class GraphBuilder:
     ) -> str:
         """Add a hop and return its id; the last one added is the root.
 
+        A hop that equals an earlier one in everything is that hop: it has the same id.
+
         Args:
             kind: what kind of hop.
             inputs: ids of earlier hops.
@@ -119,27 +122,36 @@ class GraphBuilder:
         Raises:
             GraphRefused: the graph would pass its limits.
         """
-        if len(self._nodes) >= NODES_MAX:
-            raise GraphRefused(f"more than {NODES_MAX} nodes")
         node = Node(
             v=VERSION,
             kind=kind,
-            inputs=tuple(inputs),
-            attrs=attrs,
+            inputs=tuple(dict.fromkeys(inputs)),
+            attrs={name: _cut(value) for name, value in attrs.items()},
             t0=span_ms[0],
             t1=span_ms[1],
             commit=commit,
         )
-        self._nodes.append(node)
         self.root = node_id(node)
+        if self.root not in self._nodes:
+            if len(self._nodes) >= NODES_MAX:
+                raise GraphRefused(f"more than {NODES_MAX} nodes")
+            if len(node.inputs) > PARENTS_MAX or len(node.attrs) > ATTRIBUTES_MAX:
+                raise GraphRefused(f"over {PARENTS_MAX} inputs or {ATTRIBUTES_MAX} attributes")
+            self._nodes[self.root] = node
         return self.root
 
     def __len__(self) -> int:
         return len(self._nodes)
 
+    def fork(self) -> "GraphBuilder":
+        """Return a copy that can be closed in another way than this one."""
+        copy = GraphBuilder(self._prov_id)
+        copy._nodes, copy.root = self._nodes.copy(), self.root
+        return copy
+
     def encode(self) -> bytes:
         """Return the graph as canonical JSON."""
-        return _encode(Graph(v=VERSION, prov_id=self._prov_id, nodes=tuple(self._nodes)))
+        return _encode(Graph(v=VERSION, prov_id=self._prov_id, nodes=tuple(self._nodes.values())))
 
 
 def read_graph(document: bytes) -> tuple[Graph, str]:
@@ -169,8 +181,10 @@ def read_graph(document: bytes) -> tuple[Graph, str]:
     if not 0 < len(graph.nodes) <= NODES_MAX:
         raise GraphRefused(f"a graph has 1 to {NODES_MAX} nodes")
     kinds = [node.kind for node in graph.nodes]
-    if kinds[-1] != "response" or kinds.count("response") != 1 or kinds.count("request") != 1:
-        raise GraphRefused("a graph has one request, and one response as its last node")
+    if (kinds[0], kinds[-1]) != ("request", "response"):
+        raise GraphRefused("a graph begins with the request and ends with the response")
+    if kinds.count("request") != 1 or kinds.count("response") != 1:
+        raise GraphRefused("a graph has one request and one response")
     return graph, _check_links(graph.nodes)
 
 
@@ -195,7 +209,13 @@ def _check_links(nodes: tuple[Node, ...]) -> str:
     return root
 
 
+def _cut(value: Attribute) -> Attribute:
+    return value[:ATTRIBUTE_CHARS_MAX] if isinstance(value, str) else value
+
+
 def _check_size(node: Node) -> None:
+    if node.commit is not UNSET and not (len(node.commit) == 64 and _HEX.issuperset(node.commit)):
+        raise GraphRefused("a commitment is not a SHA-256 in lower-case hex")
     if len(node.inputs) > PARENTS_MAX or len(set(node.inputs)) != len(node.inputs):
         raise GraphRefused(f"a node has at most {PARENTS_MAX} inputs, each once")
     if len(node.attrs) > ATTRIBUTES_MAX:

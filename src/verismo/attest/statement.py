@@ -210,9 +210,12 @@ def read_statement(data: bytes) -> Statement:
         statement.iat,
         0 if statement.res.events is UNSET else statement.res.events,
         0 if statement.cost_usd_micros is UNSET else statement.cost_usd_micros,
+        0 if statement.usage is UNSET else min(statement.usage.input, statement.usage.output),
     )
     if min(counts) < 0:
         raise StatementRefused("a count is negative")
+    if not 100 <= statement.res.status <= 599:
+        raise StatementRefused("the status is not one of HTTP")
     return statement
 
 

@@ -13,6 +13,7 @@ events; the final statement says the same for the whole stream, before `data: [D
 """
 
 import hashlib
+from collections.abc import Iterator
 
 import msgspec
 
@@ -85,22 +86,37 @@ class BlockSplitter:
         Raises:
             StreamRefused: a carriage return, an empty block, or a block over 1 MiB.
         """
-        if b"\r" in data:
-            raise StreamRefused("a carriage return; the stream has been rewritten on its way")
+        return list(self.blocks(data))
+
+    def blocks(self, data: bytes) -> Iterator[bytes]:
+        """Take bytes and yield the blocks that they complete, in order.
+
+        Everything before a refused byte is yielded first, so that what a verifier accepts does not
+        depend on how the network cut the stream. Exhaust it before feeding again.
+
+        Raises:
+            StreamRefused: a carriage return, an empty block, or a block over 1 MiB.
+        """
+        clean, carriage_return, _ = data.partition(b"\r")
         searched = max(0, len(self._pending) - 1)
-        self._pending += data
-        blocks: list[bytes] = []
+        self._pending += clean
         start = 0
         while (end := self._pending.find(b"\n\n", max(start, searched))) >= 0:
-            blocks.append(bytes(self._pending[start : end + 2]))
+            block = bytes(self._pending[start : end + 2])
+            self._check(block)
             start = end + 2
-        if start:
-            del self._pending[:start]
-        if len(self._pending) > EVENT_BYTES_MAX or any(len(b) > EVENT_BYTES_MAX for b in blocks):
-            raise StreamRefused(f"an event is longer than {EVENT_BYTES_MAX} bytes")
-        if any(block[:1] == b"\n" for block in blocks) or self._pending[:1] == b"\n":
+            yield block
+        del self._pending[:start]
+        self._check(self._pending)
+        if carriage_return:
+            raise StreamRefused("a carriage return; the stream has been rewritten on its way")
+
+    @staticmethod
+    def _check(block: bytes | bytearray) -> None:
+        if block[:1] == b"\n":
             raise StreamRefused("an empty block; the stream has been rewritten on its way")
-        return blocks
+        if len(block) > EVENT_BYTES_MAX:
+            raise StreamRefused(f"an event is longer than {EVENT_BYTES_MAX} bytes")
 
 
 class SignedComment(msgspec.Struct, frozen=True):

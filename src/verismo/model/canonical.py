@@ -7,7 +7,11 @@ when encoding: a value outside it is a mistake of ours and raises.
 """
 
 import hashlib
+from collections.abc import Iterable
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
 from typing import TypeVar
+from uuid import UUID
 
 import msgspec
 
@@ -20,6 +24,9 @@ Json = None | bool | int | str | list["Json"] | dict[str, "Json"]
 T = TypeVar("T")
 
 _encoder = msgspec.json.Encoder(order="sorted")
+_LEAVES = frozenset({str, bool, type(None)})
+_NO_JSON = (bytes, bytearray, memoryview, datetime, date, time, timedelta, UUID, Decimal)
+"""msgspec would spell these as strings; what is signed says so itself."""
 
 
 class NotCanonical(ValueError):
@@ -36,12 +43,16 @@ def encode(value: object) -> bytes:
         UTF-8 bytes, keys sorted, no white space.
 
     Raises:
-        NotCanonical: a float, a non-ASCII key, an integer of 2**53 or more, or nesting over 16.
+        NotCanonical: a float, a non-ASCII key, an integer of 2**53 or more, half a surrogate pair,
+            bytes, a date or another type that JSON has not, or nesting over 16.
 
     Source: RFC 8785; decisions 1.
     """
-    check_domain(msgspec.to_builtins(value))
-    return _encoder.encode(value)
+    try:
+        check_domain(msgspec.to_builtins(value, builtin_types=_NO_JSON))
+        return _encoder.encode(value)
+    except (UnicodeEncodeError, RecursionError, TypeError) as error:
+        raise NotCanonical(str(error)) from error
 
 
 def encode_trusted(value: object) -> bytes:
@@ -58,23 +69,28 @@ def check_domain(value: object, depth: int = 0) -> None:
     Raises:
         NotCanonical: names what is outside.
     """
-    if depth > MAX_DEPTH:
-        raise NotCanonical(f"nesting deeper than {MAX_DEPTH}")
-    if value is None or isinstance(value, bool | str):
+    kind = type(value)
+    if kind in _LEAVES:
         return
     if isinstance(value, int):
         if abs(value) > MAX_INTEGER:
             raise NotCanonical("integer of 2**53 or more")
     elif isinstance(value, list | tuple):
-        for item in value:
-            check_domain(item, depth + 1)
+        _check_items(value, depth)
     elif isinstance(value, dict):
-        for key, item in value.items():
-            if not isinstance(key, str) or not key.isascii():
-                raise NotCanonical("key that is not ASCII text")
-            check_domain(item, depth + 1)
+        if not all(isinstance(key, str) and key.isascii() for key in value):
+            raise NotCanonical("key that is not ASCII text")
+        _check_items(value.values(), depth)
     else:
-        raise NotCanonical(f"a {type(value).__name__} cannot be signed")
+        raise NotCanonical(f"a {kind.__name__} cannot be signed")
+
+
+def _check_items(items: Iterable[object], depth: int) -> None:
+    if depth >= MAX_DEPTH:
+        raise NotCanonical(f"nesting deeper than {MAX_DEPTH}")
+    for item in items:
+        if type(item) not in _LEAVES:
+            check_domain(item, depth + 1)
 
 
 def decode(data: bytes, kind: type[T]) -> T:
@@ -92,9 +108,10 @@ def decode(data: bytes, kind: type[T]) -> T:
     """
     try:
         value = msgspec.json.decode(data, type=kind)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        spelled = _encoder.encode(value)
+    except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
         raise NotCanonical(str(error)) from error
-    if _encoder.encode(value) != data:
+    if spelled != data:
         raise NotCanonical("the bytes are not the canonical spelling of their value")
     check_domain(msgspec.to_builtins(value))
     return value

@@ -36,8 +36,10 @@ def prov_id_from(now_ms: int, random: bytes) -> ProvId:
     """
     if len(random) != 10:
         raise ValueError("a prov_id needs exactly 10 random bytes")
+    if not 0 <= now_ms < 2**48:
+        raise ValueError("a prov_id holds a time of 48 bits")
     h = now_ms.to_bytes(6, "big").hex() + random.hex()
-    variant = "89ab"[random[2] & 3]
+    variant = "89ab"[random[2] >> 4 & 3]
     return ProvId(f"{h[:8]}-{h[8:12]}-7{h[13:16]}-{variant}{h[17:20]}-{h[20:]}")
 
 
