@@ -143,6 +143,11 @@ class GraphBuilder:
     def __len__(self) -> int:
         return len(self._nodes)
 
+    @property
+    def nodes(self) -> tuple[Node, ...]:
+        """The nodes so far, in the order in which they were added."""
+        return tuple(self._nodes)
+
     def fork(self) -> "GraphBuilder":
         """Return a copy that can be closed in another way than this one."""
         copy = GraphBuilder(self._prov_id)

@@ -8,6 +8,7 @@
     │   ├── NotFound               404 not_found
     │   ├── OperationUnregistered  404 operation_unregistered
     │   ├── MethodNotAllowed       405 method_not_allowed
+    │   ├── RequestTimeout         408 request_timeout
     │   ├── Erased                 410 erased
     │   ├── BodyTooLarge           413 body_too_large
     │   ├── UnsupportedMediaType   415 unsupported_media_type
@@ -116,6 +117,15 @@ class MethodNotAllowed(CallerError):
     next_step = "Use the method that the `Allow` header names."
 
 
+class RequestTimeout(CallerError):
+    """The request did not arrive whole in time."""
+
+    code = "request_timeout"
+    status = 408
+    title = "Request timed out"
+    next_step = "Send the request faster; the limit is `limits.request_ms_max`."
+
+
 class Erased(CallerError):
     """The tenant's key was erased, and its records with it."""
 
@@ -210,6 +220,7 @@ class UpstreamError(VerismoError):
     Args:
         detail: what failed, without the provider's content and without credentials.
         retryable: whether trying another deployment may help.
+        retry_after_s: when a retry makes sense, seconds.
     """
 
     openai_type = "upstream_error"
@@ -218,8 +229,10 @@ class UpstreamError(VerismoError):
     title = "Upstream failed"
     next_step = "Retry; operators: `verismo doctor` tries each deployment."
 
-    def __init__(self, detail: str, *, retryable: bool = True) -> None:
-        super().__init__(detail)
+    def __init__(
+        self, detail: str, *, retryable: bool = True, retry_after_s: int | None = None
+    ) -> None:
+        super().__init__(detail, retry_after_s=retry_after_s)
         self.retryable = retryable
 
 

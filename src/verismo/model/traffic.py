@@ -24,7 +24,7 @@ class Request(msgspec.Struct, frozen=True):
 
     Args:
         method: upper case.
-        path: decoded path without the query.
+        path: as it was sent, percent-encoding kept, without the query.
         query: the raw query string, without the question mark.
         headers: by lower-case name; of repeated headers the last.
         body: octets, content coding removed.

@@ -4,6 +4,8 @@ from typing import Protocol
 
 import msgspec
 
+from verismo.model.ids import DeploymentId
+
 
 class CachedAnswer(msgspec.Struct, frozen=True):
     """A provider's answer as it was first served.
@@ -12,7 +14,7 @@ class CachedAnswer(msgspec.Struct, frozen=True):
         status: HTTP status.
         media: content type.
         body: octets.
-        provider, model: who made it.
+        provider, deployment, model: who made it.
         stored_ms: Unix ms.
     """
 
@@ -20,6 +22,7 @@ class CachedAnswer(msgspec.Struct, frozen=True):
     media: str
     body: bytes
     provider: str
+    deployment: DeploymentId
     model: str
     stored_ms: int
 

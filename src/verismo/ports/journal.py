@@ -47,7 +47,7 @@ class OpenStream(msgspec.Struct, frozen=True):
         tenant: whose.
         head: head 0 as sent: the signed head's bytes.
         jws: its detached signature.
-        context: canonical JSON from which recovery seals the terminal record of a lost stream.
+        context: opaque bytes from which recovery seals the terminal record of a lost stream.
         written_ms: Unix ms.
     """
 

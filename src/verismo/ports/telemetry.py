@@ -6,20 +6,18 @@ import msgspec
 
 
 class Hop(msgspec.Struct, frozen=True):
-    """One timed step of a request, for traces.
+    """One timed hop of a request, as its provenance graph has it; becomes a span.
 
     Args:
-        name: span name, such as `chat gpt-4o`.
+        kind: the hop's kind in the graph: `policy`, `model`, `tool`, ...
         start_ns, end_ns: Unix nanoseconds.
-        attributes: facts by OpenTelemetry name.
-        client: whether it was a call to somebody else.
+        attributes: the node's facts, by their names in the graph; never content.
     """
 
-    name: str
+    kind: str
     start_ns: int
     end_ns: int
     attributes: dict[str, str | int | bool]
-    client: bool = False
 
 
 class Answered(msgspec.Struct, frozen=True):
@@ -35,10 +33,14 @@ class Answered(msgspec.Struct, frozen=True):
         cache: `off`, `miss`, `hit`.
         prov_id: for exemplars, never a label.
         trace_id: 32 hex digits, for exemplars.
+        span_id: ours, 16 hex digits; the upstream was given it as parent.
+        parent_id: the caller's span, 16 hex digits; empty without one.
+        started_ms: when it was received, Unix ms.
         seconds: from the first byte in to the last byte handed out.
         first_byte_seconds: for streams until the first event; else equal to `seconds`.
         own_seconds: `seconds` less the time spent waiting for upstreams.
         input_tokens, output_tokens, cost_usd_micros: as counted; 0 if nothing was said.
+        bundle: hex digest of the policy bundle that decided, empty if none did.
         hops: for traces; empty where the request is not sampled.
     """
 
@@ -51,12 +53,16 @@ class Answered(msgspec.Struct, frozen=True):
     cache: str
     prov_id: str
     trace_id: str
+    span_id: str
+    parent_id: str
+    started_ms: int
     seconds: float
     first_byte_seconds: float
     own_seconds: float
     input_tokens: int = 0
     output_tokens: int = 0
     cost_usd_micros: int = 0
+    bundle: str = ""
     hops: tuple[Hop, ...] = ()
 
 

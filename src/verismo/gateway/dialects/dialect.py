@@ -77,6 +77,13 @@ class StreamTranslator(Protocol):
         """
         ...
 
+    def finish(self) -> list[bytes]:
+        """Say that the provider closed the stream cleanly; returns the events that completes.
+
+        For dialects whose protocol has no end marker this is what sets `ended`.
+        """
+        ...
+
 
 class ProviderDialect(Protocol):
     """How one kind of provider is spoken to."""

@@ -1,0 +1,100 @@
+"""Step 5, admit: request and token rates, then money set aside for the call."""
+
+from verismo.gateway.journey import Journey
+from verismo.gateway.ratelimit import Meter, RateLimiter
+from verismo.model.operation import Deployment
+from verismo.model.traffic import Usage
+from verismo.model.units import UsdMicros
+from verismo.ports.budget import Budget
+from verismo.ports.prices import Prices
+
+CHARS_PER_TOKEN = 4
+"""Rule of thumb for English text; only for the estimate that is reserved, never for a cost."""
+OUTPUT_TOKENS_ASSUMED = 1_024
+"""Reserved where the client sets no limit; the settlement replaces it by the real count."""
+OUTPUT_TOKENS_MAX = 1_000_000
+
+
+class Admission:
+    """Rates and budgets of one worker.
+
+    Args:
+        limiter: the rate limits.
+        budget: the money.
+        prices: for the estimate.
+    """
+
+    def __init__(self, limiter: RateLimiter, budget: Budget, prices: Prices) -> None:
+        self._limiter = limiter
+        self._budget = budget
+        self._prices = prices
+
+    def check_rate(self, journey: Journey) -> list[tuple[bytes, bytes]]:
+        """Take one request from the caller's rates and return its RateLimit headers.
+
+        Raises:
+            RateLimited: the tenant or the key is over its rate.
+        """
+        now_ms = journey.request.received_ms
+        meters = self._meters(journey)
+        for meter in meters:
+            meter.check(now_ms)
+        headers: list[tuple[bytes, bytes]] = []
+        for meter in meters:
+            if meter.requests is not None:
+                meter.requests.take(1)
+            headers += meter.headers(now_ms)
+        return headers
+
+    def reserve(self, journey: Journey, deployments: tuple[Deployment, ...]) -> None:
+        """Set aside what the dearest allowed deployment may cost.
+
+        Raises:
+            BudgetExhausted: the tenant's budget does not hold it.
+        """
+        began = journey.now_ms()
+        estimate = max((self._estimate(journey, one) for one in deployments), default=0)
+        tenant = journey.caller.view.tenant.id
+        journey.reservation = self._budget.reserve(tenant, UsdMicros(estimate), began)
+        journey.hop("budget", {"reserved_usd_micros": estimate}, began)
+
+    def settle(self, journey: Journey) -> None:
+        """Replace the reservation by the cost and take the tokens from the rates; idempotent."""
+        reservation, journey.reservation = journey.reservation, None
+        if reservation is not None:
+            self._budget.settle(reservation, journey.cost or UsdMicros(0))
+        if journey.usage is None:
+            return
+        tokens = journey.usage.input_tokens + journey.usage.output_tokens
+        for meter in self._meters(journey):
+            if meter.tokens is not None and reservation is not None:
+                meter.tokens.take(tokens)
+
+    def _meters(self, journey: Journey) -> list[Meter]:
+        tenant, key = journey.caller.view.tenant, journey.caller.key
+        now_ms = journey.request.received_ms
+        both = (
+            self._limiter.meter("tenant", tenant.id, tenant.rate, now_ms),
+            self._limiter.meter("key", key.id, key.rate, now_ms),
+        )
+        return [meter for meter in both if meter is not None]
+
+    def _estimate(self, journey: Journey, deployment: Deployment) -> int:
+        provider = journey.snapshot.plan.providers[deployment.provider]
+        usage = Usage(
+            input_tokens=len(journey.request.body) // CHARS_PER_TOKEN + 1,
+            output_tokens=_output_limit(journey),
+        )
+        return self._prices.cost(provider, deployment, usage) or 0
+
+
+def _output_limit(journey: Journey) -> int:
+    """The client's own limit on output tokens, or what is assumed for it."""
+    ask = journey.ask
+    if ask is None or ask.kind != "chat":
+        return 0
+    for name in ("max_completion_tokens", "max_tokens"):
+        value = ask.body.members.get(name)
+        if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+            return min(value, OUTPUT_TOKENS_MAX)
+    return OUTPUT_TOKENS_ASSUMED

@@ -1,0 +1,28 @@
+"""The ask: what a client wants to run, read from its request by the door it came through."""
+
+import msgspec
+
+from verismo.gateway.jsonbody import JsonBody
+from verismo.model.operation import OperationKind
+
+
+class Ask(msgspec.Struct, frozen=True):
+    """What the client wants to run.
+
+    Args:
+        kind: which kind of operation.
+        name: what the client called it: the `model` text, a document id, or the last path part.
+        body: the parsed body.
+        stream: whether it wants a stream.
+        document: the GraphQL text it sent, else empty.
+        operation_name: of a GraphQL request, else empty.
+        by_id: whether it named a GraphQL document by id rather than by text.
+    """
+
+    kind: OperationKind
+    name: str
+    body: JsonBody
+    stream: bool = False
+    document: str = ""
+    operation_name: str = ""
+    by_id: bool = True

@@ -1,0 +1,51 @@
+"""Captured content: kept only for tenants that ask for it, encrypted under their own key.
+
+With it goes the salt, so that whoever may decrypt the content can also prove that it is what was
+answered. Deleting the tenant's key erases both (decisions 3).
+"""
+
+import msgspec
+
+from verismo.gateway.journey import Journey
+from verismo.ports.vault import Vault
+
+CAPTURED_BYTES_MAX = 1_048_576
+"""Content of one answer that is kept; of longer content the commitments alone remain."""
+
+
+class Captured(msgspec.Struct, frozen=True):
+    """What is encrypted for one answer, as MessagePack."""
+
+    salt: bytes
+    query: bytes
+    request: bytes
+    response: bytes
+
+
+_encode = msgspec.msgpack.Encoder().encode
+
+
+class Capture:
+    """Encrypts content for tenants with capture on.
+
+    Args:
+        vault: holds the tenants' data keys.
+    """
+
+    def __init__(self, vault: Vault) -> None:
+        self._vault = vault
+
+    def of_body(self, journey: Journey, body: bytes) -> bytes:
+        """Return the encrypted exchange, or nothing where capture is off or it is too long."""
+        tenant = journey.caller.view.tenant
+        request = journey.request
+        if not tenant.capture or len(request.body) + len(body) > CAPTURED_BYTES_MAX:
+            return b""
+        content = Captured(
+            salt=journey.salt, query=request.query, request=request.body, response=body
+        )
+        return self._vault.seal(tenant.id, journey.prov_id, _encode(content))
+
+    def of_stream(self, journey: Journey, events: list[bytes] | None) -> bytes:
+        """Return the encrypted exchange of a stream; `events` is None where capture is off."""
+        return b"" if events is None else self.of_body(journey, b"".join(events))

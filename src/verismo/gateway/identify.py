@@ -1,0 +1,70 @@
+"""Step 2, identify: API key -> tenant, region, purpose.
+
+Whoever fails here gets an unsigned 401: signing it would hand strangers our fsync (decisions 15).
+The answer never says whether a key is unknown, expired or revoked.
+"""
+
+import hashlib
+import hmac
+
+import msgspec
+
+from verismo.gateway.snapshot import Snapshot, TenantView
+from verismo.model.errors import Unauthenticated
+from verismo.model.ids import KeyId
+from verismo.model.tenant import ApiKey
+from verismo.model.traffic import Request
+
+_NOBODY = "0" * 64
+_REFUSAL = "no API key that is in force came with this request"
+
+
+class Caller(msgspec.Struct, frozen=True):
+    """Who asks.
+
+    Args:
+        key: the API key.
+        view: its tenant.
+        purpose: what this call's data is used for.
+    """
+
+    key: ApiKey
+    view: TenantView
+    purpose: str
+
+
+def identify(snapshot: Snapshot, request: Request) -> Caller:
+    """Find the caller by its API key.
+
+    Args:
+        snapshot: keys and tenants in force.
+        request: carries `Authorization: Bearer vk_...` or, for clients that know only that,
+            `x-api-key` or `api-key`.
+
+    Raises:
+        Unauthenticated: no key, or none that is in force.
+    """
+    presented = _presented_key(request.headers)
+    parts = presented.split("_")
+    key = snapshot.keys.get(KeyId(parts[1])) if len(parts) == 3 and parts[0] == "vk" else None
+    digest = hashlib.sha256(presented.encode("utf-8", "surrogateescape")).hexdigest()
+    # The comparison runs for unknown keys too, so that time does not tell which ids exist.
+    matches = hmac.compare_digest(key.secret_sha256 if key else _NOBODY, digest)
+    if key is None or not matches or not _in_force(key, request.received_ms):
+        raise Unauthenticated(_REFUSAL)
+    view = snapshot.tenants.get(key.tenant)
+    if view is None:
+        raise Unauthenticated(_REFUSAL)
+    purpose = key.purpose or (view.tenant.purposes[0] if view.tenant.purposes else "")
+    return Caller(key=key, view=view, purpose=purpose)
+
+
+def _presented_key(headers: dict[str, str]) -> str:
+    authorization = headers.get("authorization", "")
+    if authorization[:7].lower() == "bearer ":
+        return authorization[7:].strip()
+    return headers.get("x-api-key") or headers.get("api-key") or ""
+
+
+def _in_force(key: ApiKey, now_ms: int) -> bool:
+    return key.revoked_ms == 0 and (key.expires_ms == 0 or now_ms < key.expires_ms)

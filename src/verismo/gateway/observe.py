@@ -1,0 +1,43 @@
+"""What observe mode let through, counted in memory until the worker reports it.
+
+Names and GraphQL texts only; never variables, never prompts. `verismo operation learn` turns them
+into registrations that somebody reviews.
+"""
+
+from verismo.gateway.journey import Journey
+from verismo.ports.directory import Observation
+
+PENDING_MAX = 1_000
+"""Different observations kept between two reports; more are dropped until the next one."""
+
+
+class Observer:
+    """Counts unregistered operations of this worker."""
+
+    def __init__(self) -> None:
+        self._pending: dict[tuple[str, str, str, str], Observation] = {}
+
+    def note(self, journey: Journey) -> None:
+        """Count the unregistered operation that a journey is about to run."""
+        ask, tenant = journey.ask, journey.caller.view.tenant
+        if ask is None:
+            return
+        name = ask.operation_name[:128] if ask.kind == "graphql" else journey.asked
+        key = (tenant.id, ask.kind, name, ask.document)
+        seen = self._pending.get(key)
+        if seen is None and len(self._pending) >= PENDING_MAX:
+            return
+        self._pending[key] = Observation(
+            tenant=tenant.id,
+            kind=ask.kind,
+            name=name,
+            document=ask.document,
+            count=1 if seen is None else seen.count + 1,
+            last_ms=journey.request.received_ms,
+        )
+
+    def take(self) -> list[Observation]:
+        """Return what was counted since the last call and begin anew."""
+        taken = list(self._pending.values())
+        self._pending = {}
+        return taken

@@ -1,0 +1,82 @@
+"""Tells telemetry how each request ended, once."""
+
+import logging
+import time
+
+from verismo.gateway.journey import Journey
+from verismo.ports.telemetry import Answered, Telemetry
+
+_S_PER_NS = 1e-9
+log = logging.getLogger("verismo.gateway")
+
+
+class Reporter:
+    """Reports finished requests of one worker.
+
+    Args:
+        telemetry: counters, histograms and traces.
+        logs_requests: whether each request gets a log line; it holds no content.
+    """
+
+    def __init__(self, telemetry: Telemetry, *, logs_requests: bool = False) -> None:
+        self._telemetry = telemetry
+        self._logs_requests = logs_requests
+
+    def finished(self, journey: Journey, status: int, code: str) -> None:
+        """Report the end of a request.
+
+        Args:
+            journey: the request.
+            status: HTTP status; 499 if the client left.
+            code: stable error code, empty for an answer.
+        """
+        now_ns = time.monotonic_ns()
+        total_ns = now_ns - journey.started_ns
+        first_ns = (journey.first_byte_ns or now_ns) - journey.started_ns
+        usage, deployment = journey.usage, journey.deployment
+        self._telemetry.answered(
+            Answered(
+                kind=journey.kind,
+                tenant=journey.caller.view.tenant.id,
+                operation=journey.operation,
+                deployment=deployment.id if deployment is not None else "",
+                status=status,
+                code=code,
+                cache=journey.cache,
+                prov_id=journey.prov_id,
+                trace_id=journey.trace.trace_id,
+                span_id=journey.trace.span_id,
+                parent_id=journey.trace.parent_id,
+                started_ms=journey.request.received_ms,
+                seconds=total_ns * _S_PER_NS,
+                first_byte_seconds=first_ns * _S_PER_NS,
+                own_seconds=max(0, total_ns - journey.waited_ns) * _S_PER_NS,
+                input_tokens=usage.input_tokens if usage is not None else 0,
+                output_tokens=usage.output_tokens if usage is not None else 0,
+                cost_usd_micros=journey.cost or 0,
+                bundle=journey.bundle,
+                hops=journey.hops() if journey.trace.sampled else (),
+            )
+        )
+        if self._logs_requests or status >= 500:
+            log.log(
+                logging.WARNING if status >= 500 else logging.INFO,
+                "request",
+                extra={
+                    "fields": {
+                        "request_id": journey.request.request_id,
+                        "prov_id": journey.prov_id,
+                        "trace_id": journey.trace.trace_id,
+                        "tenant": journey.caller.view.tenant.id,
+                        "operation": journey.operation,
+                        "deployment": deployment.id if deployment is not None else "",
+                        "status": status,
+                        "code": code,
+                        "ms": total_ns // 1_000_000,
+                    }
+                },
+            )
+
+    def lost(self, error: str) -> None:
+        """Log that a terminal record could not be written; the failure was counted before."""
+        log.error("terminal record not written", extra={"fields": {"error": error}})

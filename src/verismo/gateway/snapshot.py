@@ -1,0 +1,99 @@
+"""The snapshot: the plan and the API keys compiled into one immutable value for the hot path.
+
+A worker swaps it whole when the plan or the keys change, so that no request ever sees half of a
+change. Everything a request looks up is a dictionary access here.
+"""
+
+import hashlib
+import hmac
+from collections.abc import Sequence
+
+import msgspec
+
+from verismo.model.ids import KeyId, OperationId, TenantId
+from verismo.model.operation import Operation
+from verismo.model.plan import Plan, plan_digest
+from verismo.model.tenant import ApiKey, Tenant
+
+HANDLE_CHARS = 32
+
+
+class TenantView(msgspec.Struct, frozen=True):
+    """One tenant as the request path sees it.
+
+    Args:
+        tenant: its settings.
+        handle: the opaque `aud` of its statements; stable, and meaningless to others.
+        operations: what it may run, by id.
+        aliases: what it may run, by alias.
+    """
+
+    tenant: Tenant
+    handle: str
+    operations: dict[OperationId, Operation]
+    aliases: dict[str, Operation]
+
+
+class Snapshot(msgspec.Struct, frozen=True):
+    """The configuration and keys in force.
+
+    Args:
+        plan: as compiled.
+        digest: the plan's hex SHA-256, which goes into statements.
+        keys: API keys by their public part.
+        tenants: views by tenant id.
+        version: the directory version that the keys were read at.
+    """
+
+    plan: Plan
+    digest: str
+    keys: dict[KeyId, ApiKey]
+    tenants: dict[TenantId, TenantView]
+    version: int
+
+
+class SnapshotCell:
+    """Holds the snapshot in force; `swap` is atomic for a single-threaded event loop."""
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self.current = snapshot
+
+    def swap(self, snapshot: Snapshot) -> None:
+        """Put another snapshot in force for requests that start from now on."""
+        self.current = snapshot
+
+
+def compile_snapshot(
+    plan: Plan, keys: Sequence[ApiKey], handle_secret: bytes, version: int
+) -> Snapshot:
+    """Compile a snapshot.
+
+    Args:
+        plan: the validated plan.
+        keys: every API key, also revoked ones (they are refused by name of their state).
+        handle_secret: 32 bytes of this installation; tenants' handles are derived from it.
+        version: the directory's version when the keys were read.
+    """
+    return Snapshot(
+        plan=plan,
+        digest=plan_digest(plan),
+        keys={key.id: key for key in keys},
+        tenants={tenant.id: _view(plan, tenant, handle_secret) for tenant in plan.tenants.values()},
+        version=version,
+    )
+
+
+def tenant_handle(tenant: TenantId, handle_secret: bytes) -> str:
+    """Return a tenant's opaque handle: 128 bits of HMAC-SHA-256, hex."""
+    mac = hmac.new(handle_secret, tenant.encode("utf-8"), hashlib.sha256)
+    return mac.hexdigest()[:HANDLE_CHARS]
+
+
+def _view(plan: Plan, tenant: Tenant, handle_secret: bytes) -> TenantView:
+    mine = [op for op in plan.operations.values() if not op.tenants or tenant.id in op.tenants]
+    return TenantView(
+        tenant=tenant,
+        handle=tenant_handle(tenant.id, handle_secret),
+        operations={op.id: op for op in mine},
+        aliases={alias: op for op in mine for alias in op.aliases},
+    )

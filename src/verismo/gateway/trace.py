@@ -1,0 +1,65 @@
+"""W3C trace context, in and out.
+
+Source: W3C Trace Context, level 2; `traceparent` version 00.
+"""
+
+import msgspec
+
+_HEX = frozenset("0123456789abcdef")
+
+
+class TraceContext(msgspec.Struct, frozen=True):
+    """Where a request stands in a trace.
+
+    Args:
+        trace_id: 32 hex digits, not all zero.
+        parent_id: the caller's span, 16 hex digits; empty if the caller sent none.
+        span_id: ours, 16 hex digits.
+        sampled: whether the caller (or, without one, we) record the trace.
+    """
+
+    trace_id: str
+    parent_id: str
+    span_id: str
+    sampled: bool
+
+    def traceparent(self) -> str:
+        """Return the header value for the calls that we make."""
+        return f"00-{self.trace_id}-{self.span_id}-{'01' if self.sampled else '00'}"
+
+
+def parent_sampled(header: str) -> bool | None:
+    """Return the sampling flag of a valid `traceparent`, or None where there is none."""
+    parts = _split(header)
+    return None if parts is None else bool(int(parts[2], 16) & 1)
+
+
+def continue_trace(header: str, random: bytes, sampled: bool) -> TraceContext:
+    """Continue the caller's trace, or begin one where its header is missing or malformed.
+
+    Args:
+        header: `traceparent` as received, may be empty.
+        random: exactly 24 random bytes.
+        sampled: whether this request is recorded.
+    """
+    parts = _split(header)
+    span_id = random[16:24].hex()
+    if parts is None:
+        return TraceContext(random[:16].hex(), "", span_id, sampled)
+    return TraceContext(parts[0], parts[1], span_id, sampled)
+
+
+def _split(header: str) -> tuple[str, str, str] | None:
+    parts = header.split("-")
+    if len(parts) < 4 or len(parts[0]) != 2 or parts[0] == "ff":
+        return None
+    if parts[0] == "00" and len(parts) != 4:
+        return None
+    version, trace_id, parent_id, flags = parts[:4]
+    if [len(trace_id), len(parent_id), len(flags)] != [32, 16, 2]:
+        return None
+    if not all(_HEX.issuperset(part) for part in (version, trace_id, parent_id, flags)):
+        return None
+    if trace_id == "0" * 32 or parent_id == "0" * 16:
+        return None
+    return trace_id, parent_id, flags
