@@ -1,0 +1,132 @@
+"""Loads a configuration folder: everything is checked, and everything wrong is told at once."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from verismo.config.addresses import check_listeners, check_url
+from verismo.config.compiler import compile_plan
+from verismo.config.credentials import read_credentials
+from verismo.config.environment import override
+from verismo.config.operations import read_operations
+from verismo.config.reading import read_table
+from verismo.config.references import check_references
+from verismo.config.schema import Config, ControlListen, Listen, LogSettings, Telemetry
+from verismo.config.source import Findings, Source, open_source
+from verismo.config.tables import MainTable
+from verismo.model.errors import ConfigError
+from verismo.model.limits import Limits
+
+FILE_NAME: Final = "verismo.toml"
+
+
+def load_config(
+    path: Path, environ: Mapping[str, str] | None = None, *, require_credentials: bool = False
+) -> Config:
+    """Read and check verismo.toml, operations/ and the credentials that they name.
+
+    Args:
+        path: the verismo.toml.
+        environ: environment variables; None means the process's own.
+        require_credentials: a provider without its credential is an error; otherwise a warning.
+
+    Returns:
+        The configuration, frozen, with warnings in it.
+
+    Raises:
+        ConfigError: its detail has one line for each problem, with file, line and the nearest
+            known name; mend them and run `verismo config check`.
+    """
+    path = path.absolute()
+    if not path.is_file():
+        raise ConfigError(
+            f"there is no configuration file {path}",
+            next_step="Run `verismo init DIR` and work in DIR, or name the file with --config.",
+        )
+    findings = Findings()
+    source = open_source(path, path.name, findings)
+    main = read_table(MainTable, source.tree, source, ()) if source is not None else None
+    if source is None or main is None:
+        findings.raise_if_any()
+        raise ConfigError(f"{path} cannot be read")
+    main = override(main, os.environ if environ is None else environ, findings)
+    config = _assemble(
+        main,
+        source,
+        environ=os.environ if environ is None else environ,
+        require_credentials=require_credentials,
+    )
+    findings.raise_if_any()
+    return msgspec.structs.replace(config, warnings=tuple(sorted(set(findings.warnings))))
+
+
+def _assemble(
+    main: MainTable, source: Source, *, environ: Mapping[str, str], require_credentials: bool
+) -> Config:
+    root = source.path.parent
+    operations = read_operations(root, source.findings)
+    check_references(main, source, operations)
+    check_listeners(main.listen, main.control, source)
+    _check_limits(main.limits, source)
+    if not main.tenants and "tenants" not in source.tree:
+        source.warn(("tenants",), "there are no tenants, so nobody can call anything")
+    return Config(
+        path=source.path,
+        root=root,
+        data=root / main.data,
+        listen=_listen(main, source),
+        control=ControlListen(host=main.control.host, port=main.control.port),
+        limits=main.limits,
+        log=LogSettings(level=main.log.level),
+        telemetry=Telemetry(
+            otlp_endpoint=_optional_url(
+                main.telemetry.otlp_endpoint, source, "telemetry", "otlp_endpoint"
+            ),
+            sample_ppm=main.telemetry.sample_ppm,
+        ),
+        policy=_policy(root / main.policy.bundle, source),
+        plan=compile_plan(main, source, operations),
+        credentials=read_credentials(main.providers, source, environ, required=require_credentials),
+        docs_base_url=_optional_url(main.docs_base_url, source, "docs_base_url"),
+    )
+
+
+def _optional_url(url: str, source: Source, *path: str) -> str:
+    return check_url(url, source, path) if url else ""
+
+
+def _check_limits(limits: Limits, source: Source) -> None:
+    for name in limits.__struct_fields__:
+        if getattr(limits, name) < 1:
+            source.error(("limits", name), "must be at least 1: with 0 nothing could be answered")
+
+
+def _listen(main: MainTable, source: Source) -> Listen:
+    listen, root = main.listen, source.path.parent
+    if bool(listen.tls_cert) != bool(listen.tls_key):
+        given, missing = ("tls_cert", "tls_key") if listen.tls_cert else ("tls_key", "tls_cert")
+        source.error(("listen", given), f"needs {missing} as well")
+    for name in ("tls_cert", "tls_key"):
+        file = getattr(listen, name)
+        if file and not (root / file).is_file():
+            source.error(("listen", name), f"there is no file {root / file}")
+    return Listen(
+        host=listen.host,
+        port=listen.port,
+        workers=listen.workers,
+        tls_cert=root / listen.tls_cert if listen.tls_cert else None,
+        tls_key=root / listen.tls_key if listen.tls_key else None,
+        trusted_proxies=listen.trusted_proxies,
+        cors_origins=listen.cors_origins,
+    )
+
+
+def _policy(folder: Path, source: Source) -> Path:
+    if not folder.is_dir():
+        source.error(("policy", "bundle"), f"there is no folder {folder}")
+    elif not any(folder.rglob("*.rego")):
+        source.error(("policy", "bundle"), f"{folder} has no .rego file: no rules, no answers")
+    return folder

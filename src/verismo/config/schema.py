@@ -1,0 +1,135 @@
+"""What a checked configuration is: frozen values, and secrets that mask themselves.
+
+The shape of the *files* is in `tables.py`; this is what the rest of Verismo is given.
+"""
+
+import hmac
+from pathlib import Path
+from typing import Final, Literal
+
+import msgspec
+
+from verismo.config.source import Problem
+from verismo.model.ids import ProviderId
+from verismo.model.limits import Limits
+from verismo.model.plan import Plan
+
+MASK: Final = "********"
+
+LogLevel = Literal["debug", "info", "warning", "error"]
+
+
+class Secret:
+    """A text that shows itself only when it is asked to.
+
+    It is no Struct and no str on purpose: no encoder, formatter or log call can spell it out.
+    Equality takes the same time wherever two secrets differ.
+    """
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def reveal(self) -> str:
+        """Return the text itself; call this only where it is sent to its owner."""
+        return self._text
+
+    def __repr__(self) -> str:
+        return f"Secret({MASK})"
+
+    def __str__(self) -> str:
+        return MASK
+
+    def __format__(self, spec: str) -> str:
+        return format(MASK, spec)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Secret):
+            return NotImplemented
+        return hmac.compare_digest(self._text.encode(), other._text.encode())
+
+    def __hash__(self) -> int:
+        return hash((Secret, self._text))
+
+
+class Listen(msgspec.Struct, frozen=True):
+    """The public listener.
+
+    Args:
+        host: address to bind.
+        port: TCP port; 0 lets the system choose a free one.
+        workers: gateway processes, at least 1.
+        tls_cert: PEM certificate chain; None together with `tls_key` means plain HTTP.
+        tls_key: PEM private key.
+        trusted_proxies: networks in CIDR notation whose `X-Forwarded-For` is believed.
+        cors_origins: origins that browsers may call from; `*` for any.
+    """
+
+    host: str
+    port: int
+    workers: int
+    tls_cert: Path | None
+    tls_key: Path | None
+    trusted_proxies: tuple[str, ...]
+    cors_origins: tuple[str, ...]
+
+
+class ControlListen(msgspec.Struct, frozen=True):
+    """The control listener: admin API, never reachable on the public one."""
+
+    host: str
+    port: int
+
+
+class LogSettings(msgspec.Struct, frozen=True):
+    """Structured logs on standard error; they never hold content."""
+
+    level: LogLevel
+
+
+class Telemetry(msgspec.Struct, frozen=True):
+    """Traces.
+
+    Args:
+        otlp_endpoint: base URL of an OTLP/HTTP collector; empty sends nothing.
+        sample_ppm: share of new traces that is recorded, millionths.
+    """
+
+    otlp_endpoint: str
+    sample_ppm: int
+
+
+class Config(msgspec.Struct, frozen=True):
+    """A whole configuration that passed every check.
+
+    Args:
+        path: the verismo.toml that it came from, absolute.
+        root: the folder of that file; every relative path in it starts here.
+        data: folder for keys, journals and state.
+        listen: the public listener.
+        control: the control listener.
+        limits: named limits of the request path.
+        log: log settings.
+        telemetry: trace settings.
+        policy: folder of the policy bundle.
+        plan: tenants, providers, deployments and operations.
+        credentials: of the providers that have one; a provider that should have one and has not
+            is missing here and named in `warnings`.
+        docs_base_url: start of the `type` links in error bodies; empty means none.
+        warnings: what is allowed but probably not meant.
+    """
+
+    path: Path
+    root: Path
+    data: Path
+    listen: Listen
+    control: ControlListen
+    limits: Limits
+    log: LogSettings
+    telemetry: Telemetry
+    policy: Path
+    plan: Plan
+    credentials: dict[ProviderId, Secret]
+    docs_base_url: str
+    warnings: tuple[Problem, ...] = ()

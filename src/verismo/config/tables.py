@@ -1,0 +1,297 @@
+"""The shape of verismo.toml and of the files in operations/: one Struct for each table.
+
+Types, ranges and defaults stand here once; `reading.py` checks files against them and
+`reference.py` turns the docstrings into docs/configuration.md.
+"""
+
+from decimal import Decimal
+from typing import Annotated
+
+import msgspec
+
+from verismo.config.schema import LogLevel
+from verismo.model.limits import Limits
+from verismo.model.operation import OperationKind, ProviderKind, Timeouts
+from verismo.model.tenant import Enforcement, RateLimit
+
+Name = Annotated[
+    str,
+    msgspec.Meta(
+        pattern=r"^[A-Za-z0-9._-]{1,128}$",
+        description="1 to 128 letters, digits, `.`, `_` and `-`",
+    ),
+]
+Alias = Annotated[
+    str,
+    msgspec.Meta(
+        pattern=r"^[A-Za-z0-9._:/@-]{1,128}$",
+        description="1 to 128 letters, digits, `.`, `_`, `:`, `/`, `@` and `-`",
+    ),
+]
+"""What clients put into `model`: vendors use `/`, `:` and `@` there as well."""
+Port = Annotated[int, msgspec.Meta(ge=0, le=65_535)]
+VariableName = Annotated[
+    str,
+    msgspec.Meta(
+        pattern=r"^([A-Za-z_][A-Za-z0-9_]*)?$",
+        description="the name of an environment variable, not the credential itself",
+    ),
+]
+HeaderName = Annotated[
+    str, msgspec.Meta(pattern=r"^[A-Za-z0-9-]*$", description="letters, digits and `-`")
+]
+Printable = Annotated[
+    str, msgspec.Meta(pattern=r"^[ -~]*$", description="printable ASCII characters")
+]
+Model = Annotated[
+    str,
+    msgspec.Meta(
+        pattern=r"^[!-~]{0,256}$", description="at most 256 ASCII characters without spaces"
+    ),
+]
+ModelPattern = Annotated[
+    str,
+    msgspec.Meta(pattern=r"^[!-~]{1,256}$", description="1 to 256 ASCII characters without spaces"),
+]
+Issuer = Annotated[
+    str,
+    msgspec.Meta(pattern=r"^[!-~]{1,128}$", description="1 to 128 ASCII characters without spaces"),
+]
+DocumentId = Annotated[
+    str,
+    msgspec.Meta(
+        pattern=r"^(sha256:[0-9a-f]{64})?$",
+        description="`sha256:` and 64 lower-case hex digits",
+    ),
+]
+
+
+class ListenTable(msgspec.Struct, frozen=True):
+    """The public listener.
+
+    Args:
+        host: address to bind; `0.0.0.0` for every interface. VERISMO_HOST overrides it.
+        port: TCP port; 0 lets the system choose. VERISMO_PORT overrides it.
+        workers: gateway processes that share the port, 1 to 64; about one for each core.
+            VERISMO_WORKERS overrides it.
+        tls_cert: PEM certificate chain; set it together with `tls_key`. Without TLS, here or at a
+            proxy, browsers do not verify answers: WebCrypto needs a secure context.
+        tls_key: PEM private key.
+        trusted_proxies: networks (CIDR) whose `X-Forwarded-For` is believed; empty believes nobody.
+        cors_origins: origins that may call from a browser, such as `https://app.example.com`;
+            `*` for any.
+    """
+
+    host: str = "127.0.0.1"
+    port: Port = 8080
+    workers: Annotated[int, msgspec.Meta(ge=1, le=64)] = 1
+    tls_cert: str = ""
+    tls_key: str = ""
+    trusted_proxies: tuple[str, ...] = ()
+    cors_origins: tuple[str, ...] = ()
+
+
+class ControlTable(msgspec.Struct, frozen=True):
+    """The control listener: admin API with its own keys, never part of the public listener.
+
+    Args:
+        host: address to bind; it speaks plain HTTP, so keep it on loopback.
+        port: TCP port, another one than the public listener's.
+    """
+
+    host: str = "127.0.0.1"
+    port: Port = 8081
+
+
+class LogTable(msgspec.Struct, frozen=True):
+    """Structured logs on standard error, never with content.
+
+    Args:
+        level: `debug`, `info`, `warning` or `error`.
+    """
+
+    level: LogLevel = "info"
+
+
+class TelemetryTable(msgspec.Struct, frozen=True):
+    """OpenTelemetry traces.
+
+    Args:
+        otlp_endpoint: base URL of an OTLP/HTTP collector, such as `http://127.0.0.1:4318`; empty
+            sends nothing.
+        sample_ppm: share of new traces that is recorded, in millionths (10000 is 1 %).
+    """
+
+    otlp_endpoint: str = ""
+    sample_ppm: Annotated[int, msgspec.Meta(ge=0, le=1_000_000)] = 10_000
+
+
+class PolicyTable(msgspec.Struct, frozen=True):
+    """The rules that allow or refuse every call.
+
+    Args:
+        bundle: folder of the Rego bundle, relative to this file.
+    """
+
+    bundle: str = "policy"
+
+
+class ObserveTable(msgspec.Struct, frozen=True):
+    """What happens to unregistered operations of tenants in `observe`.
+
+    Args:
+        deployments: where they go, in fallback order; empty refuses them.
+    """
+
+    deployments: tuple[Name, ...] = ()
+
+
+class ProviderTable(msgspec.Struct, frozen=True):
+    """An upstream service.
+
+    Args:
+        kind: the protocol it speaks: `openai`, `anthropic`, `graphql` or `http`.
+        base_url: `http://` or `https://`, without credentials, query or fragment; for `openai` it
+            usually ends in `/v1`, for `graphql` it is the whole address.
+        api_key_env: name of the environment variable that holds the credential.
+        api_key_file: file that holds the credential instead; only its owner may read it (mode
+            0600 or 0400). With neither, calls carry no credential.
+        auth_header: header that carries the credential; by default `authorization`, for
+            `anthropic` `x-api-key`.
+        auth_scheme: text before the credential; by default `Bearer `, for `anthropic` nothing.
+        timeouts: deadlines of one try.
+    """
+
+    kind: ProviderKind
+    base_url: str
+    api_key_env: VariableName = ""
+    api_key_file: str = ""
+    auth_header: HeaderName | None = None
+    auth_scheme: Printable | None = None
+    timeouts: Timeouts = Timeouts()
+
+
+class PriceTable(msgspec.Struct, frozen=True):
+    """An override of the public price list, exact to a millionth of a dollar.
+
+    Args:
+        input_usd_per_mtok: US dollars for a million input tokens.
+        output_usd_per_mtok: US dollars for a million output tokens.
+    """
+
+    input_usd_per_mtok: Decimal
+    output_usd_per_mtok: Decimal
+
+
+class DeploymentTable(msgspec.Struct, frozen=True):
+    """One provider, model, region and price.
+
+    Args:
+        provider: name of a `[providers.NAME]` table.
+        region: where the data goes; policy compares it with the tenant's region.
+        model: the model name that the provider is asked for; for `http` the path, such as
+            `/search`, empty for the base URL itself; for `graphql` a label, by default `graphql`.
+        price: set it for models that the public price list does not know.
+    """
+
+    provider: Name
+    region: Name
+    model: Model = ""
+    price: PriceTable | None = None
+
+
+class TenantTable(msgspec.Struct, frozen=True):
+    """One customer of the platform.
+
+    Args:
+        region: home region; policy compares it with the regions of deployments.
+        purposes: what its data may be used for; operations name the purpose they serve. The first
+            one is the default of its API keys.
+        models: model names or `prefix*` patterns that it may reach; empty means none.
+        enforcement: `observe` runs and records unknown operations too, `safelist` runs registered
+            ones only, `id-only` runs them only by id. Omitted: `observe` until an operation names
+            this tenant in its `tenants`, then `safelist`.
+        budget_usd_per_day: fixed budget in US dollars, exact to a millionth; 0 allows no spending.
+        rate: limits for the tenant as a whole.
+        cache_ttl_s: lifetime of exact-cache entries, seconds, up to 30 days; 0 turns the cache off.
+        capture: keep content, encrypted under the tenant's own key. Off unless you ask for it.
+    """
+
+    region: Name
+    purposes: tuple[Name, ...]
+    models: tuple[ModelPattern, ...] = ()
+    enforcement: Enforcement | None = None
+    budget_usd_per_day: Decimal = Decimal(0)
+    rate: RateLimit = RateLimit()
+    cache_ttl_s: Annotated[int, msgspec.Meta(ge=0, le=2_592_000)] = 0
+    capture: bool = False
+
+
+class MainTable(msgspec.Struct, frozen=True):
+    """The top of verismo.toml.
+
+    Args:
+        data: folder for keys, journals and state, relative to this file. VERISMO_DATA overrides it
+            (relative to the current folder).
+        issuer: who signs: the `iss` of every statement. A name or URL that your clients know.
+        docs_base_url: start of the `type` links in error bodies; empty means none.
+        listen: the public listener.
+        control: the control listener.
+        limits: named limits of the request path.
+        log: logs.
+        telemetry: traces.
+        policy: the policy bundle.
+        observe: unregistered operations.
+        providers: upstream services by name.
+        deployments: models at providers by name.
+        tenants: customers by id.
+    """
+
+    data: Annotated[str, msgspec.Meta(min_length=1)] = "var"
+    issuer: Issuer = "verismo"
+    docs_base_url: str = ""
+    listen: ListenTable = ListenTable()
+    control: ControlTable = ControlTable()
+    limits: Limits = Limits()
+    log: LogTable = LogTable()
+    telemetry: TelemetryTable = TelemetryTable()
+    policy: PolicyTable = PolicyTable()
+    observe: ObserveTable = ObserveTable()
+    providers: dict[str, ProviderTable] = {}
+    deployments: dict[str, DeploymentTable] = {}
+    tenants: dict[str, TenantTable] = {}
+
+
+class OperationTable(msgspec.Struct, frozen=True):
+    """Something registered that a client may run; stands in a file under operations/.
+
+    Args:
+        kind: `chat`, `embedding`, `graphql` or `http`.
+        purpose: the purpose that its data is used for; a tenant must have it among its own.
+        deployments: in fallback order; their providers must fit the kind.
+        aliases: other names that clients may put into `model`.
+        tenants: who may run it; empty means every tenant.
+        name: for people; by default the table's name, for GraphQL the document's operation name.
+        document: for `graphql` the file with the document's text, relative to this file.
+        id: for `graphql` the recorded id, `sha256:` + 64 hex digits of the document's exact
+            bytes; a document that no longer matches is refused. Omitted: computed.
+    """
+
+    kind: OperationKind
+    purpose: Name
+    deployments: tuple[Name, ...]
+    aliases: tuple[Alias, ...] = ()
+    tenants: tuple[Name, ...] = ()
+    name: str = ""
+    document: str = ""
+    id: DocumentId = ""
+
+
+class OperationsTable(msgspec.Struct, frozen=True):
+    """A file under operations/.
+
+    Args:
+        operations: by id; for `graphql` by a name of your own, as its id is the document's hash.
+    """
+
+    operations: dict[str, OperationTable] = {}
