@@ -1,0 +1,122 @@
+"""Reads every slot's journal file of a data folder while it is written, from any process."""
+
+import sqlite3
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+from verismo.adapters import journal_schema as schema
+from verismo.adapters.journal_slot import slot_files
+from verismo.model.errors import StateError
+from verismo.model.ids import ProvId, TenantId, is_prov_id, prov_id_bytes
+from verismo.ports.journal import Record
+
+SCAN_ROWS_MAX = 10_000
+"""Rows of one `scan`: about 30 MB of records."""
+_COLUMNS = ", ".join(schema.RECORD_COLUMNS)
+
+
+class SqliteJournalReader:
+    """A `JournalReader` over `<data>/journal/*.db`, opened read-only.
+
+    Threads: any thread may call; calls take turns on one lock and one connection for each slot.
+    Visibility: each call is a read of its own, so it sees every record that was acknowledged
+    before it, by this process or another. A slot that appears later is found by the next call.
+
+    Args:
+        data: the data folder; it may have no journal yet.
+    """
+
+    def __init__(self, data: Path) -> None:
+        self._data = data
+        self._lock = threading.Lock()
+        self._connections: dict[Path, sqlite3.Connection] = {}
+
+    def find(self, prov_id: ProvId) -> Record | None:
+        """Return the record of an answer, or None; a text that is no prov_id finds nothing.
+
+        Raises:
+            StateError: a journal file cannot be read.
+        """
+        if not is_prov_id(prov_id):
+            return None
+        select = f"SELECT {_COLUMNS} FROM record WHERE prov_id = ?"
+        for path in slot_files(self._data).values():
+            rows = self._read(path, select, (prov_id_bytes(prov_id),))
+            if rows:
+                return schema.record_from(rows[0])
+        return None
+
+    def scan(self, slot: str, after_seq: int, limit: int) -> Sequence[Record]:
+        """Return up to `limit` (at most 10,000) records of a slot after a number, in order.
+
+        Raises:
+            StateError: the journal file cannot be read.
+        """
+        path = slot_files(self._data).get(slot)
+        if path is None:
+            return ()
+        select = f"SELECT {_COLUMNS} FROM record WHERE seq_n > ? ORDER BY seq_n LIMIT ?"
+        rows = self._read(path, select, (after_seq, max(0, min(limit, SCAN_ROWS_MAX))))
+        return tuple(schema.record_from(row) for row in rows)
+
+    def slots(self) -> Sequence[str]:
+        """Return the names of the slots that have a journal, ended ones included, sorted."""
+        return sorted(slot_files(self._data))
+
+    def spent_since(self, since_ms: int) -> dict[TenantId, int]:
+        """Return the cost in USD micros of each tenant's records written since a time.
+
+        Raises:
+            StateError: a journal file cannot be read.
+        """
+        select = (
+            "SELECT tenant, SUM(cost_usd_micros) FROM record "
+            "WHERE written_ms >= ? AND cost_usd_micros > 0 GROUP BY tenant"
+        )
+        spent: dict[TenantId, int] = {}
+        for path in slot_files(self._data).values():
+            for tenant, cost in self._read(path, select, (since_ms,)):
+                spent[TenantId(tenant)] = spent.get(TenantId(tenant), 0) + cost
+        return spent
+
+    def close(self) -> None:
+        """Close every file; a later call opens them again."""
+        with self._lock:
+            for connection in self._connections.values():
+                connection.close()
+            self._connections.clear()
+
+    # The rows' columns are typed by STRICT tables; sqlite3 cannot say so.
+    def _read(self, path: Path, select: str, values: tuple[int | bytes, ...]) -> list[tuple]:  # type: ignore[type-arg]
+        with self._lock:
+            try:
+                connection = self._connection(path)
+                # fetchall ends the read: a reader that stayed in it would keep the log growing.
+                return [] if connection is None else connection.execute(select, values).fetchall()
+            except sqlite3.Error as error:
+                raise StateError(
+                    f"the journal {path} cannot be read: {error}",
+                    next_step="Check the disk and that this user may write the journal folder "
+                    "(SQLite shares memory there).",
+                ) from error
+
+    def _connection(self, path: Path) -> sqlite3.Connection | None:
+        if path not in self._connections:
+            connection = sqlite3.connect(
+                f"{path.absolute().as_uri()}?mode=ro",
+                uri=True,
+                isolation_level=None,
+                check_same_thread=False,
+            )
+            try:
+                is_ready = schema.has_tables(connection, path)
+            except (sqlite3.Error, StateError):
+                connection.close()
+                raise
+            if not is_ready:
+                # The writer has made the file and not yet its tables: nothing was acknowledged.
+                connection.close()
+                return None
+            self._connections[path] = connection
+        return self._connections[path]

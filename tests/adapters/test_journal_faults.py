@@ -1,0 +1,397 @@
+"""The journal under faults, in pairs: failed and not stored, failed but stored.
+
+The doubles wrap the real commit, so that what the file holds after a fault is what SQLite left.
+"""
+
+import asyncio
+import errno
+import random
+import resource
+import shutil
+import signal
+import sqlite3
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from tests.ports.journal_conformance import answer, check_sequence, prov_id, stream, void
+
+from verismo.adapters.journal_file import Batch, Commit, commit_batch
+from verismo.adapters.journal_reader import SqliteJournalReader
+from verismo.adapters.journal_sqlite import SqliteJournal
+from verismo.ports.journal import JournalFailed, Record
+from verismo.ports.signer import SigningFailed
+
+
+class Faults:
+    """A commit that does what its script says, one step for each batch, and then the real thing."""
+
+    def __init__(self, *script: Commit) -> None:
+        self._script = list(script)
+
+    def __call__(self, connection: sqlite3.Connection, batch: Batch) -> None:
+        step = self._script.pop(0) if self._script else commit_batch
+        step(connection, batch)
+
+
+def fail_before_write(connection: sqlite3.Connection, batch: Batch) -> None:
+    raise sqlite3.OperationalError("disk I/O error")
+
+
+def fail_within_transaction(connection: sqlite3.Connection, batch: Batch) -> None:
+    connection.execute("BEGIN IMMEDIATE")
+    commit_within(connection, batch)
+    raise OSError(errno.EIO, "fsync failed")
+
+
+def commit_within(connection: sqlite3.Connection, batch: Batch) -> None:
+    marks = ", ".join("?" * 10)
+    connection.executemany(f"INSERT INTO record VALUES ({marks})", batch.records)
+
+
+def fail_after_commit(connection: sqlite3.Connection, batch: Batch) -> None:
+    commit_batch(connection, batch)
+    raise OSError(errno.EIO, "the answer of fsync was lost")
+
+
+def fill_the_disk(connection: sqlite3.Connection, batch: Batch) -> None:
+    pages = connection.execute("PRAGMA page_count").fetchone()[0]
+    connection.execute(f"PRAGMA max_page_count = {pages}")
+    commit_batch(connection, batch)
+
+
+def run_out_of_memory(connection: sqlite3.Connection, batch: Batch) -> None:
+    raise MemoryError
+
+
+NOT_STORED = [fail_before_write, fail_within_transaction, fill_the_disk, run_out_of_memory]
+
+
+def open_journal(data: Path, *script: Commit) -> SqliteJournal:
+    return SqliteJournal(data, "s0", void, commit=Faults(*script))
+
+
+def records_of(data: Path) -> list[Record]:
+    reader = SqliteJournalReader(data)
+    records = list(reader.scan("s0", 0, 10_000))
+    reader.close()
+    check_sequence(records)
+    return records
+
+
+def shape_of(data: Path) -> list[tuple[str, int]]:
+    return [(record.kind, record.seq_n) for record in records_of(data)]
+
+
+async def append_all(journal: SqliteJournal, numbers: range, size_bytes: int = 200) -> list:
+    appends = [journal.append(answer(n, size_bytes=size_bytes)) for n in numbers]
+    return await asyncio.gather(*appends, return_exceptions=True)
+
+
+@pytest.mark.parametrize("fault", NOT_STORED)
+async def test_failed_and_not_stored_leaves_a_recorded_gap(tmp_path: Path, fault: Commit):
+    journal = open_journal(tmp_path, commit_batch, fault)
+    await journal.append(answer(1))
+    results = await append_all(journal, range(2, 5), size_bytes=20_000)
+    assert [type(result) for result in results] == [JournalFailed] * 3
+    assert journal.last_seq() == 1
+    await journal.append(answer(5))
+    assert journal.last_seq() == 5
+    await journal.close()
+    assert shape_of(tmp_path) == [("answer", 1), ("void", 4), ("answer", 5)]
+
+
+async def test_failed_but_stored_leaves_no_gap_and_no_number_twice(tmp_path: Path):
+    journal = open_journal(tmp_path, commit_batch, fail_after_commit)
+    await journal.append(answer(1))
+    results = await append_all(journal, range(2, 5))
+    assert [type(result) for result in results] == [JournalFailed] * 3
+    await journal.append(answer(5))
+    await journal.close()
+    assert shape_of(tmp_path) == [("answer", n) for n in range(1, 6)]
+
+
+@pytest.mark.parametrize("fault", [*NOT_STORED, fail_after_commit])
+async def test_restart_after_a_failed_commit_goes_on_from_the_file(tmp_path: Path, fault: Commit):
+    journal = open_journal(tmp_path, commit_batch, fault)
+    await journal.append(answer(1))
+    await append_all(journal, range(2, 5), size_bytes=20_000)
+    await journal.close()
+    journal = open_journal(tmp_path)
+    stored = 4 if fault is fail_after_commit else 1
+    assert journal.last_seq() == stored
+    await journal.append(answer(stored + 1))
+    await journal.close()
+    assert [seq_n for _, seq_n in shape_of(tmp_path)] == list(range(1, stored + 2))
+
+
+async def test_failed_commit_names_its_cause(tmp_path: Path):
+    journal = open_journal(tmp_path, fail_before_write)
+    with pytest.raises(JournalFailed, match="disk I/O error") as failed:
+        await journal.append(answer(1))
+    assert isinstance(failed.value.__cause__, sqlite3.OperationalError)
+    await journal.close()
+
+
+async def test_batch_with_a_void_that_fails_is_followed_by_a_longer_void(tmp_path: Path):
+    journal = open_journal(tmp_path, fail_before_write, fail_before_write, fail_after_commit)
+    for seq_n in (1, 2, 3):
+        with pytest.raises(JournalFailed):
+            await journal.append(answer(seq_n))
+    await journal.append(answer(4))
+    await journal.close()
+    # The third failed but was stored, and with it the void for the first two.
+    assert shape_of(tmp_path) == [("void", 2), ("answer", 3), ("answer", 4)]
+
+
+async def test_callers_that_waited_during_a_failed_commit_are_stored(tmp_path: Path):
+    gate = Gate(fail_before_write)
+    journal = open_journal(tmp_path, gate)
+    first = asyncio.create_task(journal.append(answer(1)))
+    await gate.reached()
+    later = [asyncio.create_task(journal.append(answer(n))) for n in range(2, 300)]
+    await asyncio.sleep(0)
+    gate.proceed.set()
+    with pytest.raises(JournalFailed):
+        await first
+    await asyncio.gather(*later)
+    await journal.close()
+    assert shape_of(tmp_path)[:2] == [("void", 1), ("answer", 2)]
+    assert len(shape_of(tmp_path)) == 299
+
+
+class Gate:
+    """A commit that stops until it may proceed: a slow disk that the test owns."""
+
+    def __init__(self, then: Commit = commit_batch) -> None:
+        self._then = then
+        self._reached = threading.Event()
+        self.proceed = threading.Event()
+
+    def __call__(self, connection: sqlite3.Connection, batch: Batch) -> None:
+        self._reached.set()
+        assert self.proceed.wait(10)
+        self._then(connection, batch)
+
+    async def reached(self) -> None:
+        assert await asyncio.to_thread(self._reached.wait, 10)
+
+
+async def test_cancelling_callers_of_a_slow_commit_harms_no_other(tmp_path: Path):
+    gate = Gate()
+    journal = open_journal(tmp_path, gate)
+    appends = [asyncio.create_task(journal.append(answer(n))) for n in range(1, 11)]
+    await gate.reached()
+    for append in appends[:5]:
+        append.cancel()
+    results = await asyncio.wait_for(asyncio.gather(*appends[:5], return_exceptions=True), 10)
+    assert [type(result) for result in results] == [asyncio.CancelledError] * 5
+    gate.proceed.set()
+    assert await asyncio.gather(*appends[5:]) == [None] * 5
+    await journal.close()
+    assert shape_of(tmp_path) == [("answer", n) for n in range(1, 11)]
+
+
+async def test_cancelled_close_still_releases_the_slot(tmp_path: Path):
+    gate = Gate()
+    journal = open_journal(tmp_path, gate)
+    append = asyncio.create_task(journal.append(answer(1)))
+    await gate.reached()
+    closing = asyncio.create_task(journal.close())
+    await asyncio.sleep(0)
+    closing.cancel()
+    gate.proceed.set()
+    await append
+    await journal.close()
+    await open_journal(tmp_path).close()
+
+
+async def test_signer_that_fails_stores_nothing_until_the_gap_can_be_signed(tmp_path: Path):
+    down = [True]
+
+    def sign_void(first: int, last: int) -> Record:
+        if down[0]:
+            raise SigningFailed("the key holder cannot be reached")
+        return void(first, last)
+
+    journal = SqliteJournal(tmp_path, "s0", sign_void, commit=Faults(fail_before_write))
+    for seq_n in (1, 2, 3):
+        with pytest.raises(JournalFailed):
+            await journal.append(answer(seq_n))
+    assert shape_of(tmp_path) == []
+    down[0] = False
+    await journal.append(answer(4))
+    await journal.close()
+    assert shape_of(tmp_path) == [("void", 3), ("answer", 4)]
+
+
+@pytest.mark.parametrize("wrong", [void(1, 5), answer(2)])
+async def test_void_for_other_numbers_is_not_stored(tmp_path: Path, wrong: Record):
+    journal = SqliteJournal(tmp_path, "s0", lambda first, last: wrong)
+    with pytest.raises(JournalFailed, match="asked for void"):
+        await journal.append(answer(3))
+    await journal.close()
+    assert shape_of(tmp_path) == []
+
+
+async def test_stream_stays_lost_if_its_record_was_not_stored(tmp_path: Path):
+    journal = open_journal(tmp_path, commit_batch, fail_before_write)
+    await journal.open_stream(stream(1))
+    with pytest.raises(JournalFailed):
+        await journal.append(answer(1))
+    await journal.close()
+    journal = open_journal(tmp_path)
+    assert list(journal.lost_streams()) == [stream(1)]
+    await journal.close()
+
+
+async def test_stream_is_closed_if_its_record_failed_but_was_stored(tmp_path: Path):
+    journal = open_journal(tmp_path, commit_batch, fail_after_commit)
+    await journal.open_stream(stream(1))
+    with pytest.raises(JournalFailed):
+        await journal.append(answer(1))
+    await journal.close()
+    journal = open_journal(tmp_path)
+    assert list(journal.lost_streams()) == []
+    await journal.close()
+
+
+async def test_opening_that_failed_but_was_stored_is_closed_by_its_record(tmp_path: Path):
+    journal = open_journal(tmp_path, fail_after_commit)
+    with pytest.raises(JournalFailed):
+        await journal.open_stream(stream(1))
+    await journal.append(answer(1))
+    await journal.close()
+    journal = open_journal(tmp_path)
+    assert list(journal.lost_streams()) == []
+    await journal.close()
+
+
+async def test_full_disk_fails_closed_until_there_is_space(tmp_path: Path):
+    journal = open_journal(tmp_path)
+    await journal.append(answer(1))
+    log = tmp_path / "journal" / "s0.db-wal"
+    with FileSizeLimit(log.stat().st_size + 4_096):
+        for seq_n in range(2, 6):
+            with pytest.raises(JournalFailed):
+                await journal.append(answer(seq_n, size_bytes=200_000))
+    await journal.append(answer(6, size_bytes=200_000))
+    await journal.close()
+    assert shape_of(tmp_path) == [("answer", 1), ("void", 5), ("answer", 6)]
+
+
+class FileSizeLimit:
+    """The kernel refuses to let any file of this process grow over a size: a real write error."""
+
+    def __init__(self, size_bytes: int) -> None:
+        self._size_bytes = size_bytes
+
+    def __enter__(self) -> None:
+        self._handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        self._before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (self._size_bytes, self._before[1]))
+
+    def __exit__(self, *_: object) -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, self._before)
+        signal.signal(signal.SIGXFSZ, self._handler)
+
+
+async def test_journal_that_vanished_is_not_begun_anew(tmp_path: Path):
+    journal = open_journal(tmp_path, commit_batch, fail_before_write)
+    await journal.append(answer(1))
+    with pytest.raises(JournalFailed):
+        await journal.append(answer(2))
+    shutil.rmtree(tmp_path / "journal")
+    for seq_n in (3, 4):
+        with pytest.raises(JournalFailed, match="unable to open"):
+            await journal.append(answer(seq_n))
+    await journal.close()
+    assert not (tmp_path / "journal").exists()
+
+
+async def test_journal_that_lost_acknowledged_records_is_not_written_on(tmp_path: Path):
+    path = tmp_path / "journal" / "s0.db"
+    early = open_journal(tmp_path)
+    await early.append(answer(1))
+    await early.close()
+    copy = path.read_bytes()
+
+    journal = open_journal(tmp_path, commit_batch, fail_before_write)
+    await journal.append(answer(2))
+    with pytest.raises(JournalFailed):
+        await journal.append(answer(3))
+    for suffix in ("", "-wal", "-shm"):
+        path.with_name(path.name + suffix).unlink()
+    path.write_bytes(copy)
+    for seq_n in (4, 5):
+        with pytest.raises(JournalFailed, match="ends with 1, not 2"):
+            await journal.append(answer(seq_n))
+    await journal.close()
+
+
+async def test_writer_that_dies_fails_every_caller_and_releases_the_slot(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    died: list[BaseException | None] = []
+    monkeypatch.setattr(threading, "excepthook", lambda args: died.append(args.exc_value))
+
+    def mistake(connection: sqlite3.Connection, batch: Batch) -> None:
+        raise LookupError("a mistake of ours")
+
+    journal = open_journal(tmp_path, mistake)
+    results = await asyncio.wait_for(append_all(journal, range(1, 300)), 10)
+    assert [type(result) for result in results] == [JournalFailed] * 299
+    with pytest.raises(JournalFailed):
+        await journal.append(answer(300))
+    await asyncio.wait_for(journal.close(), 10)
+    assert [type(error) for error in died] == [LookupError]
+    await open_journal(tmp_path).close()
+
+
+async def test_void_maker_that_breaks_leaves_no_caller_waiting(tmp_path: Path):
+    raised: list[object] = []
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _, context: raised.append(context["exception"]))
+
+    def sign_void(first: int, last: int) -> Record:
+        raise LookupError("a mistake of ours")
+
+    journal = SqliteJournal(tmp_path, "s0", sign_void)
+    results = await asyncio.wait_for(append_all(journal, range(2, 300)), 10)
+    assert {type(result) for result in results} == {JournalFailed}
+    assert {type(error) for error in raised} == {LookupError}
+    await journal.close()
+
+
+FAULTS: list[Callable[[sqlite3.Connection, Batch], None]] = [
+    commit_batch,
+    commit_batch,
+    fail_before_write,
+    fail_within_transaction,
+    fail_after_commit,
+]
+
+
+@pytest.mark.parametrize("seed", range(12))
+async def test_any_mix_of_faults_and_restarts_keeps_the_sequence(tmp_path: Path, seed: int):
+    chance = random.Random(seed)
+    acknowledged: set[int] = set()
+    for _ in range(4):
+        script = chance.choices(FAULTS, k=12)
+        journal = open_journal(tmp_path, *script)
+        seq_n = journal.last_seq()
+        assert max(acknowledged, default=0) <= seq_n
+        for _ in range(12):
+            numbers = range(seq_n + 1, seq_n + 1 + chance.randrange(1, 6))
+            seq_n = numbers[-1]
+            results = await append_all(journal, numbers)
+            acknowledged |= {n for n, r in zip(numbers, results, strict=True) if r is None}
+        await journal.close()
+    records = records_of(tmp_path)
+    stored = {record.seq_n for record in records if record.kind == "answer"}
+    assert acknowledged <= stored
+    assert acknowledged
+    reader = SqliteJournalReader(tmp_path)
+    assert all(reader.find(prov_id(n)) == answer(n) for n in acknowledged)
+    reader.close()
