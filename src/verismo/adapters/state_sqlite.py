@@ -220,7 +220,7 @@ def _status(connection: sa.Connection, migrations: Path) -> SchemaStatus:
     found = MigrationContext.configure(connection).get_current_revision() or ""
     if found == newest:
         return SchemaStatus(found, newest, "current")
-    known = {script.revision for script in scripts.walk_revisions()}
+    known = {"", *(script.revision for script in scripts.walk_revisions())}
     return SchemaStatus(found, newest, "older" if found in known else "newer")
 
 
@@ -239,7 +239,7 @@ def _migrate(connection: sa.Connection, migrations: Path) -> None:
 def _refuse_other(path: Path, status: SchemaStatus) -> None:
     if status.verdict == "older":
         raise StateError(
-            f"{path} has schema {status.found}; this version of Verismo needs {status.newest}",
+            f"{path} has schema {status.found or 'none'}; this version of Verismo needs {status.newest}",
             next_step="Make a backup (`verismo backup`), then run `verismo db upgrade`.",
         )
     if status.verdict == "newer":
