@@ -1,0 +1,227 @@
+"""The upstream port on pyreqwest (hyper, rustls): TLS, HTTP/2, br and zstd beside gzip.
+
+hyper reads some answers that a strict reader refuses: bare LF, a repeated equal content-length,
+a transfer coding beside a content-length, lists of transfer codings. What its headers show of
+these is refused here; bare LF cannot be seen from outside and passes. Header values beyond visible
+ASCII cannot be read through the library; `header` gives an empty text for them.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import timedelta
+
+from pyreqwest.client import Client, ClientBuilder
+from pyreqwest.exceptions import (
+    BuilderError,
+    ConnectError,
+    ConnectTimeoutError,
+    PyreqwestError,
+    RequestTimeoutError,
+)
+from pyreqwest.request import StreamRequest
+from pyreqwest.response import Response
+
+from verismo.adapters.upstream_request import (
+    BODIED_METHODS,
+    check_header,
+    check_method,
+    parse_url,
+    refused,
+)
+from verismo.adapters.upstream_settings import UpstreamSettings
+from verismo.model.errors import (
+    UpstreamBroken,
+    UpstreamError,
+    UpstreamTimeout,
+    UpstreamTooLarge,
+    UpstreamUnreachable,
+)
+from verismo.ports.upstream import UpstreamCall
+
+CLIENTS_MAX = 16
+"""Different connect deadlines at once: the library has one for each client, with its own pool."""
+
+
+def _translated(error: PyreqwestError) -> UpstreamError:
+    """Return our error for the library's, and take the URL out of the library's text.
+
+    A URL's query may hold a provider's key, and the cause is printed with a traceback.
+    """
+    error.args = (error.message,)
+    if isinstance(error, ConnectTimeoutError):
+        return UpstreamTimeout("connect: the upstream took too long")
+    if isinstance(error, RequestTimeoutError):
+        return UpstreamTimeout("total: the upstream took too long")
+    if isinstance(error, ConnectError):
+        return UpstreamUnreachable("no connection to the upstream")
+    if isinstance(error, BuilderError):
+        return refused("the call cannot be put into a request")
+    return UpstreamBroken("the connection broke or the answer is not proper HTTP")
+
+
+class PyreqwestReply:
+    """An answer whose headers are here; implements `UpstreamReply`.
+
+    Args:
+        request: the open request; leaving it gives the connection back or breaks it off.
+        response: the library's answer.
+        body_bytes_max: more than this, content coding removed, is `UpstreamTooLarge`.
+    """
+
+    __slots__ = ("_left_bytes", "_request", "_response", "_taken", "status")
+
+    def __init__(self, request: StreamRequest, response: Response, body_bytes_max: int) -> None:
+        self._request: StreamRequest | None = request
+        self._response = response
+        self._left_bytes = body_bytes_max
+        self._taken = False
+        self.status = response.status
+
+    def header(self, name: str) -> str:
+        """Return the first header of that lower-case name, or an empty text."""
+        try:
+            return self._response.get_header(name) or ""
+        except ValueError:
+            return ""  # beyond visible ASCII: the library has no way to its octets
+
+    async def read(self) -> bytes:
+        """Return the whole body, content coding removed; see `UpstreamReply.read`."""
+        pieces = [piece async for piece in self.chunks()]
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """Yield the body as it arrives, content coding removed; see `UpstreamReply.chunks`."""
+        if self._taken:
+            raise UpstreamBroken("the answer was read or closed before", retryable=False)
+        self._taken = True
+        reader = self._response.body_reader
+        while True:
+            try:
+                piece = await reader.read_chunk()
+            except PyreqwestError as error:
+                await self._leave()
+                raise _translated(error) from error
+            except asyncio.CancelledError:
+                await self._leave()
+                raise
+            if piece is None:
+                await self._leave()
+                return
+            self._left_bytes -= len(piece)
+            if self._left_bytes < 0:
+                await self._leave()
+                raise UpstreamTooLarge("the answer's body is over the limit", retryable=False)
+            yield piece.to_bytes()
+
+    async def aclose(self) -> None:
+        """Give the connection back, or break it off if the body was not read to its end."""
+        self._taken = True
+        await self._leave()
+
+    async def _leave(self) -> None:
+        request, self._request = self._request, None
+        if request is not None:
+            await request.__aexit__(None, None, None)
+
+
+class PyreqwestUpstream:
+    """Implements `Upstream`.
+
+    Args:
+        settings: pools and limits; gzip, br and zstd are always asked for, as they are removed
+            outside the event loop.
+    """
+
+    def __init__(self, settings: UpstreamSettings | None = None) -> None:
+        self._settings = settings or UpstreamSettings()
+        self._clients: dict[int, Client] = {}
+        self._closed = False
+
+    async def send(self, call: UpstreamCall) -> PyreqwestReply:
+        """Send a call and wait for the answer's headers; see `Upstream.send`.
+
+        Raises:
+            UpstreamUnreachable: no connection, or a call that must not be sent.
+            UpstreamTimeout: connect or first byte took too long.
+            UpstreamBroken: the connection broke or the answer's framing is in doubt.
+        """
+        check_method(call.method)
+        parse_url(call.url)
+        for name, value in call.headers:
+            check_header(name, value)
+        connect_ms = call.timeouts.connect_ms
+        client = self._clients.get(connect_ms) or self._client(connect_ms)
+        try:
+            builder = (
+                client.request(call.method, call.url)
+                .headers(call.headers)
+                .timeout(timedelta(milliseconds=call.timeouts.total_ms))
+                .streamed_read_buffer_limit(0)  # else the headers wait for the body
+            )
+            if call.body:
+                builder = builder.body_bytes(call.body)
+            elif call.method in BODIED_METHODS:
+                builder = builder.header("content-length", "0")  # hyper leaves it away
+            request = builder.build_streamed()
+            async with asyncio.timeout(call.timeouts.first_byte_ms / 1_000):
+                response = await request.__aenter__()
+        except PyreqwestError as error:
+            raise _translated(error) from error
+        except TimeoutError as error:
+            raise UpstreamTimeout("first byte: the upstream took too long") from error
+        except ValueError as error:
+            raise refused("the call cannot be put into a request") from error
+        reply = PyreqwestReply(request, response, call.response_bytes_max)
+        doubt = _framing_doubt(response)
+        if doubt:
+            await reply.aclose()
+            raise UpstreamBroken(doubt)
+        return reply
+
+    def _client(self, connect_ms: int) -> Client:
+        if self._closed:
+            raise UpstreamUnreachable("the upstream client is closed")
+        if len(self._clients) >= CLIENTS_MAX:
+            raise refused(f"more than {CLIENTS_MAX} different connect deadlines are in use")
+        settings = self._settings
+        builder = (
+            ClientBuilder()
+            .no_proxy()
+            .follow_redirects(False)
+            .default_cookie_store(False)
+            .referer(False)
+            .http2(True)
+            .http1_lower_case_headers()
+            .user_agent("verismo")
+            .connect_timeout(timedelta(milliseconds=connect_ms))
+            .pool_idle_timeout(timedelta(milliseconds=settings.idle_ms))
+            .pool_max_idle_per_host(settings.connections_max)
+        )
+        if settings.roots_pem:
+            builder = builder.add_root_certificate_pem(settings.roots_pem)
+        client = builder.build()
+        self._clients[connect_ms] = client
+        return client
+
+    async def aclose(self) -> None:
+        """Close every pooled connection."""
+        self._closed = True
+        clients, self._clients = self._clients, {}
+        for client in clients.values():
+            await client.close()
+
+
+def _framing_doubt(response: Response) -> str:
+    """Return why an answer's end is in doubt, or an empty text; what hyper itself lets pass."""
+    if not 200 <= response.status <= 599:
+        return "the upstream does not speak HTTP/1.1"
+    try:
+        lengths = response.get_header_all("content-length")
+        codings = response.get_header_all("transfer-encoding")
+    except ValueError:
+        return "the answer's length holds characters beyond ASCII"
+    if codings and (lengths or len(codings) > 1 or codings[0].lower() != "chunked"):
+        return "the answer's transfer coding leaves its length in doubt"
+    if len(lengths) > 1 or (lengths and not lengths[0].isdigit()):
+        return "the answer's content-length is in doubt"
+    return ""
