@@ -55,6 +55,14 @@ async def test_an_answer_says_that_it_is_simulated(http):
     assert message["usage"]["output_tokens"] == tokens
 
 
+@pytest.mark.parametrize(("ordered", "told"), [(2, 2), (99, 3)])
+async def test_cached_tokens_are_counted_beside_the_input(http, ordered, told):
+    headers = {"x-simulate": f"cached={ordered}"}
+    message = (await http.post("/v1/messages", json=HELLO, headers=headers)).json()
+    assert message["usage"]["cache_read_input_tokens"] == told
+    assert message["usage"]["input_tokens"] == 3 - told
+
+
 async def test_a_token_limit_ends_the_answer(http):
     message = (await http.post("/v1/messages", json={**HELLO, "max_tokens": 4})).json()
     assert message["content"] == [{"type": "text", "text": "Simulated answer"}]
@@ -146,20 +154,30 @@ async def test_blocks_and_system_are_counted(http):
 
 
 @pytest.mark.parametrize(
-    ("headers", "status", "kind"),
+    ("headers", "status"),
     [
-        ({"x-api-key": ""}, 401, "authentication_error"),
-        ({"x-api-key": "wrong"}, 401, "authentication_error"),
+        ({}, 401),
+        ({"x-api-key": "wrong"}, 401),
+        ({"authorization": "Bearer wrong"}, 401),
+        ({"x-api-key": "right"}, 200),
+        ({"authorization": "Bearer right"}, 200),
     ],
 )
-async def test_a_missing_or_wrong_credential_is_401(headers, status, kind):
+async def test_only_the_right_credential_gets_an_answer(headers, status):
+    headers = {"anthropic-version": "2023-06-01", **headers}
     async with (
         running_upstream(SimulatorSettings(api_key="right")) as url,
-        httpx2.AsyncClient(base_url=url, headers={**HEADERS, **headers}) as client,
+        httpx2.AsyncClient(base_url=url, headers=headers) as client,
     ):
         answer = await client.post("/v1/messages", json=HELLO)
     assert answer.status_code == status
-    assert answer.json()["error"]["type"] == kind
+    if status == 401:
+        assert answer.json()["error"]["type"] == "authentication_error"
+
+
+async def test_a_missing_credential_is_401_even_if_any_would_do(http):
+    del http.headers["x-api-key"]
+    assert (await http.post("/v1/messages", json=HELLO)).status_code == 401
 
 
 async def test_the_version_header_is_required(http):

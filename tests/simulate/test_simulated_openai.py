@@ -65,6 +65,15 @@ async def test_usage_counts_four_octets_a_token(sdk):
     assert usage.total_tokens == usage.prompt_tokens + usage.completion_tokens
 
 
+@pytest.mark.parametrize(("ordered", "told"), [(2, 2), (99, 3)])
+async def test_cached_tokens_are_counted_within_the_prompt(sdk, ordered, told):
+    answer = await sdk.chat.completions.create(
+        model="m", messages=HELLO, extra_headers={"x-simulate": f"cached={ordered}"}
+    )
+    assert answer.usage.prompt_tokens == 3
+    assert answer.usage.prompt_tokens_details.cached_tokens == told
+
+
 async def test_the_same_request_gets_the_same_octets_and_another_seed_others(http):
     body = {"model": "m", "messages": HELLO}
     first, second = [await http.post("/v1/chat/completions", json=body) for _ in range(2)]
@@ -111,7 +120,12 @@ async def test_a_stream_ends_with_usage_only_if_asked(http):
     assert all(json.loads(chunk.removeprefix("data: "))["usage"] is None for chunk in chunks)
     final = json.loads(last.removeprefix("data: "))
     assert final["choices"] == []
-    assert final["usage"] == {"prompt_tokens": 3, "completion_tokens": 5, "total_tokens": 8}
+    assert final["usage"] == {
+        "prompt_tokens": 3,
+        "completion_tokens": 5,
+        "total_tokens": 8,
+        "prompt_tokens_details": {"cached_tokens": 0},
+    }
     assert (done, rest) == ("data: [DONE]", "")
 
 

@@ -64,6 +64,16 @@ async def test_the_stats_page_shows_the_counters_and_is_not_counted(http, record
     assert stats.kept[0].body == b"\xff"
 
 
+async def test_the_latency_of_the_settings_passes_before_each_answer():
+    loop = asyncio.get_running_loop()
+    settings = SimulatorSettings(latency_ms_p50=20)
+    async with running_upstream(settings) as url, httpx2.AsyncClient() as http:
+        start = loop.time()
+        await http.get(f"{url}/echo")
+        await http.get(f"{url}/echo")
+        assert loop.time() - start >= 0.04
+
+
 async def test_unknown_paths_are_404(http):
     assert (await http.get("/nowhere")).status_code == 404
     assert (await http.get("/simulator/nowhere")).status_code == 404

@@ -35,6 +35,7 @@ class Call(msgspec.Struct, frozen=True):
         body: octets.
         digest: SHA-256 over seed, method, path and body; decides the answer.
         answer_tokens: length of a chat answer, at least 1.
+        cached_tokens: at most so many tokens of the prompt are told as cached.
     """
 
     method: str
@@ -44,6 +45,7 @@ class Call(msgspec.Struct, frozen=True):
     body: bytes
     digest: bytes
     answer_tokens: int
+    cached_tokens: int = 0
 
 
 class Answer(msgspec.Struct, frozen=True):

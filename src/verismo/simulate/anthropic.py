@@ -1,5 +1,7 @@
 """The Anthropic dialect: `POST /v1/messages`, whole or as the Messages API's event stream.
 
+The credential comes in `x-api-key`, or as a bearer token, which the SDK sends since version 2.
+
 Source: the Anthropic API reference: messages, streaming messages, errors, versions. Token counts
 follow `answer.tokens_of`; a block that is not text or a tool's result counts 85 tokens.
 """
@@ -213,11 +215,12 @@ class Anthropic:
 
     def answer(self, call: Call) -> Answer:
         """Answer a call."""
-        key = call.headers.get("x-api-key", "")
+        bearer = call.headers.get("authorization", "").removeprefix("Bearer ")
+        key = call.headers.get("x-api-key") or bearer
         if call.method != "POST":
             return self.error(405, "Method Not Allowed")
         if not key:
-            return self.error(401, "x-api-key header is required")
+            return self.error(401, "x-api-key or Authorization: Bearer header is required")
         if self._settings.api_key and key != self._settings.api_key:
             return self.error(401, "invalid x-api-key")
         if "anthropic-version" not in call.headers:
@@ -226,7 +229,7 @@ class Anthropic:
             return self._message(_decoder.decode(call.body), call)
         except InvalidMessage as error:
             return self.error(400, str(error))
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             return self.error(400, f"Invalid request: {error}")
 
     def error(self, status: int, message: str) -> Answer:
@@ -243,12 +246,19 @@ class Anthropic:
         if not request.messages:
             raise InvalidMessage("messages: at least one message is required")
         blocks, stop_reason = _generate(request, call)
+        prompt = _input_tokens(request)
+        cached = min(prompt, call.cached_tokens)
         message = Message(
             id=f"msg_{call.digest.hex()[:24]}",
             model=request.model,
             content=blocks,
             stop_reason=stop_reason,
-            usage=MessageUsage(_input_tokens(request), sum(map(_block_tokens, blocks))),
+            usage=MessageUsage(
+                # Anthropic counts cached tokens beside the input, not within it.
+                input_tokens=prompt - cached,
+                output_tokens=sum(map(_block_tokens, blocks)),
+                cache_read_input_tokens=cached,
+            ),
         )
         if not request.stream:
             return Answer(status=200, body=_encoder.encode(message))
@@ -310,7 +320,7 @@ def _stream(message: Message) -> Iterator[Event]:
         message,
         content=[],
         stop_reason=None,
-        usage=MessageUsage(message.usage.input_tokens, 1),
+        usage=msgspec.structs.replace(message.usage, output_tokens=1),
     )
     yield MessageStart(opening)
     for index, block in enumerate(message.content):

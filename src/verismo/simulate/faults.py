@@ -16,6 +16,7 @@ gateway that drops unknown headers.
     slow=N      wait N ms before the answer
     interval=N  wait N ms between the events of a stream
     tokens=N    make a chat answer N tokens long
+    cached=N    say that N of the prompt's tokens came from the provider's cache
 """
 
 import math
@@ -45,6 +46,7 @@ _NUMBERS: dict[str, tuple[str, int, int]] = {
     "slow": ("latency_ms", 0, 600_000),
     "interval": ("interval_ms", 0, 600_000),
     "tokens": ("answer_tokens", 1, 100_000),
+    "cached": ("cached_tokens", 0, 1 << 30),
 }
 """Directive to field, least and greatest value."""
 
@@ -69,6 +71,7 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         latency_ms: time before the answer; None draws it from the settings.
         interval_ms: time between events; None takes the settings'.
         answer_tokens: length of a chat answer; 0 for the settings'.
+        cached_tokens: at most so many tokens of the prompt are told as cached.
     """
 
     error_status: int = 0
@@ -83,6 +86,7 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     latency_ms: float | None = None
     interval_ms: int | None = None
     answer_tokens: int = 0
+    cached_tokens: int = 0
 
     def names(self) -> list[str]:
         """Return the names of the fields that depart from a prompt and whole answer."""

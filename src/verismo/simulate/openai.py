@@ -6,7 +6,8 @@ Source: the OpenAI API reference.
 import msgspec
 
 from verismo.simulate.answer import CREATED_S, FINGERPRINT, Answer, Call
-from verismo.simulate.chat import InvalidChat, answer_chat, parse_chat
+from verismo.simulate.chat import answer_chat
+from verismo.simulate.chatrequest import InvalidChat, parse_chat
 from verismo.simulate.embeddings import InvalidEmbedding, answer_embedding, parse_embedding
 from verismo.simulate.settings import SimulatorSettings
 
@@ -73,7 +74,7 @@ class OpenAi:
             return self._chat(call)
         except (InvalidChat, InvalidEmbedding) as error:
             return _error(400, str(error), param=error.param)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             return _error(400, f"We could not parse the JSON body of your request. {error}")
 
     def error(self, status: int, message: str) -> Answer:

@@ -141,6 +141,7 @@ class Simulator:
             body=seen.body,
             digest=digest,
             answer_tokens=fault.answer_tokens or self._settings.answer_tokens or drawn,
+            cached_tokens=fault.cached_tokens,
         )
         return dialect.answer(call), fault
 
