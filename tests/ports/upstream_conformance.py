@@ -4,7 +4,9 @@ An adapter's test module derives one class from `UpstreamConformance` and define
 """
 
 from tests.ports.upstream_exchanges import Exchanges
+from tests.ports.upstream_faults import Faults
+from tests.ports.upstream_framing import Framing
 
 
-class UpstreamConformance(Exchanges):
+class UpstreamConformance(Exchanges, Faults, Framing):
     """All groups together."""

@@ -4,6 +4,12 @@ hyper reads some answers that a strict reader refuses: bare LF, a repeated equal
 a transfer coding beside a content-length, lists of transfer codings. What its headers show of
 these is refused here; bare LF cannot be seen from outside and passes. Header values beyond visible
 ASCII cannot be read through the library; `header` gives an empty text for them.
+
+It falls short of the port in one point: a call that is cancelled, or passes its first-byte
+deadline, before the headers are here is abandoned but not broken off. The library detaches its task
+then; the provider works on until its answer is there or the total deadline passes, which the library
+enforces. So it is for providers that need HTTP/2, br or zstd; others are better served by the
+keep-alive client.
 """
 
 import asyncio
@@ -13,8 +19,7 @@ from datetime import timedelta
 from pyreqwest.client import Client, ClientBuilder
 from pyreqwest.exceptions import (
     BuilderError,
-    ConnectError,
-    ConnectTimeoutError,
+    DetailedPyreqwestError,
     PyreqwestError,
     RequestTimeoutError,
 )
@@ -48,15 +53,24 @@ def _translated(error: PyreqwestError) -> UpstreamError:
     A URL's query may hold a provider's key, and the cause is printed with a traceback.
     """
     error.args = (error.message,)
-    if isinstance(error, ConnectTimeoutError):
-        return UpstreamTimeout("connect: the upstream took too long")
     if isinstance(error, RequestTimeoutError):
-        return UpstreamTimeout("total: the upstream took too long")
-    if isinstance(error, ConnectError):
-        return UpstreamUnreachable("no connection to the upstream")
+        phase = "connect" if _is_while_connecting(error) else "total"
+        return UpstreamTimeout(f"{phase}: the upstream took too long")
     if isinstance(error, BuilderError):
         return refused("the call cannot be put into a request")
+    if _is_while_connecting(error):
+        return UpstreamUnreachable("no connection to the upstream")
     return UpstreamBroken("the connection broke or the answer is not proper HTTP")
+
+
+def _is_while_connecting(error: PyreqwestError) -> bool:
+    """Return whether the error came before anything was sent.
+
+    The library's own classes do not tell: it says ConnectError of a connection that broke while
+    the answer was awaited, and ConnectTimeoutError of any deadline before the headers.
+    """
+    causes = error.details["causes"] if isinstance(error, DetailedPyreqwestError) else None
+    return any(cause["message"] == "client error (Connect)" for cause in causes or ())
 
 
 class PyreqwestReply:
