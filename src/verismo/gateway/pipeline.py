@@ -21,6 +21,7 @@ from verismo.gateway.decide import Decided, Denied, decide
 from verismo.gateway.doors import Door
 from verismo.gateway.identify import identify
 from verismo.gateway.journey import Journey
+from verismo.gateway.listing import list_models
 from verismo.gateway.lookup import look_up
 from verismo.gateway.observe import Observer
 from verismo.gateway.relay import Relay, StreamDesk
@@ -143,6 +144,23 @@ class Pipeline:
         except asyncio.CancelledError:
             self._spawn(self._record_departure(journey))
             raise
+
+    async def list_models(self, request: Request, door: Door) -> Reply:
+        """Answer `GET /v1/models`, signed like everything else; raises as `handle` does."""
+        desk = self._desk
+        snapshot = desk.snapshot.current
+        caller = identify(snapshot, request)
+        journey = Journey(request, caller, snapshot, "models", desk.telemetry)
+        terms: Headers = []
+        try:
+            terms += desk.admission.check_rate(journey)
+            body = list_models(desk.policy, snapshot, caller)
+            return await self._finish(journey, (200, "application/json", body), {}, terms)
+        except IntegrityError as error:
+            self._withdraw(journey, 503, error.code)
+            raise
+        except VerismoError as error:
+            return await self._refuse(journey, door, error, terms)
 
     async def _answer(self, journey: Journey, door: Door, terms: Headers) -> Reply:
         desk, request = self._desk, journey.request

@@ -10,7 +10,7 @@ is written.
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
 
 import msgspec
 
@@ -98,7 +98,7 @@ class Relay:
         )
         return signed_comment(payload, signature)
 
-    async def blocks(self, opening: bytes) -> AsyncIterator[bytes]:
+    async def blocks(self, opening: bytes) -> AsyncGenerator[bytes, None]:
         """Yield everything the client gets, from head 0 to the end marker.
 
         Raises:

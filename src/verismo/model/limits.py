@@ -14,6 +14,7 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         request_ms_max: until the whole request body is here; slow clients are cut off.
         stream_idle_ms_max: longest silence of an upstream within a stream.
         client_stall_ms_max: how long a client may not read while we have something to send.
+        verify_per_s_max: calls of the public verification API, for each worker.
         drain_ms_max: after SIGTERM, how long answers in flight may take to end.
     """
 
@@ -24,4 +25,5 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     request_ms_max: int = 60_000
     stream_idle_ms_max: int = 60_000
     client_stall_ms_max: int = 60_000
+    verify_per_s_max: int = 1_000
     drain_ms_max: int = 30_000

@@ -1,0 +1,165 @@
+"""The HTTP server: uvicorn with httptools and uvloop, and what a public listener needs besides.
+
+Added to uvicorn's protocol: a limit on the octets of request heads (431), a limit on how long a
+head may take (slow clients are cut off), and the cancellation of a request whose client left, so
+that the upstream is told to stop.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from socket import socket
+from typing import Any
+
+import msgspec
+import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+
+SWEEP_S = 1.0
+"""How often slow heads are looked for; so they are cut off up to this much late."""
+KEEP_ALIVE_S = 75
+
+_HEAD_TOO_LARGE = (
+    b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
+    b"content-type: text/plain\r\ncontent-length: 27\r\nconnection: close\r\n\r\n"
+    b"Request headers too large.\n"
+)
+
+AsgiApplication = Callable[[Any, Any, Any], Awaitable[None]]
+
+
+class ServerSettings(msgspec.Struct, frozen=True):
+    """What the server needs to know.
+
+    Args:
+        header_bytes_max: octets of a request head, request line included.
+        head_s_max: how long a head may take, from its connection or first byte.
+        drain_s_max: how long answers in flight may take to end after SIGTERM.
+        tls_cert, tls_key: PEM files; both or neither.
+    """
+
+    header_bytes_max: int
+    head_s_max: float
+    drain_s_max: int
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+
+
+class HttpServer:
+    """One listening server in this process.
+
+    Args:
+        app: the ASGI application.
+        settings: limits and TLS.
+    """
+
+    def __init__(self, app: AsgiApplication, settings: ServerSettings) -> None:
+        self._settings = settings
+        config = uvicorn.Config(
+            app,
+            http=_protocol_with(settings),
+            ws="none",
+            loop="none",
+            lifespan="off",
+            interface="asgi3",
+            log_config=None,
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+            timeout_keep_alive=KEEP_ALIVE_S,
+            timeout_graceful_shutdown=settings.drain_s_max,
+            ssl_certfile=settings.tls_cert,
+            ssl_keyfile=settings.tls_key,
+        )
+        self._server = uvicorn.Server(config)
+
+    @property
+    def is_draining(self) -> bool:
+        """Whether it was told to end: it takes no new connections."""
+        return self._server.should_exit
+
+    def stop(self) -> None:
+        """Begin the graceful end, as SIGTERM does."""
+        self._server.should_exit = True
+
+    async def serve(self, listener: socket) -> None:
+        """Serve until SIGTERM, SIGINT or `stop`, then let answers in flight end.
+
+        Args:
+            listener: a bound socket.
+        """
+        sweeper = asyncio.create_task(self._sweep())
+        try:
+            await self._server.serve(sockets=[listener])
+        finally:
+            sweeper.cancel()
+
+    async def _sweep(self) -> None:
+        """Cut off connections whose request head takes too long."""
+        while True:
+            await asyncio.sleep(SWEEP_S)
+            oldest = time.monotonic() - self._settings.head_s_max
+            for connection in list(self._server.server_state.connections):
+                if isinstance(connection, _LimitedProtocol):
+                    connection.end_if_slow(oldest)
+
+
+class _LimitedProtocol(HttpToolsProtocol):
+    """uvicorn's protocol with the limits named in the module's docstring."""
+
+    header_bytes_max = 65_536
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - uvicorn's own
+        super().__init__(*args, **kwargs)
+        self._head_bytes = 0
+        self._head_since: float | None = None
+        self._running: asyncio.Task[None] | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        self._head_since = time.monotonic()
+        super().connection_made(transport)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        if self._running is not None and not self._running.done():
+            self._running.cancel()
+
+    def data_received(self, data: bytes) -> None:
+        if self._head_since is not None:
+            self._head_bytes += len(data)
+            before = self._head_bytes
+            super().data_received(data)
+            still_in_head = self._head_since is not None and self._head_bytes == before
+            if still_in_head and self._head_bytes > self.header_bytes_max:
+                self.transport.write(_HEAD_TOO_LARGE)
+                self.transport.close()
+            return
+        super().data_received(data)
+
+    def on_message_begin(self) -> None:
+        if self._head_since is None:
+            self._head_since = time.monotonic()
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        self._head_since = None
+        self._head_bytes = 0
+        super().on_headers_complete()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:  # noqa: ANN401
+        task = self.loop.create_task(cycle.run_asgi(app))
+        task.add_done_callback(self.tasks.discard)
+        self.tasks.add(task)
+        self._running = task
+
+    def end_if_slow(self, oldest: float) -> None:
+        """Close the connection if its head began before a time and is not complete."""
+        if self._head_since is not None and self._head_since < oldest:
+            self.transport.close()
+
+
+def _protocol_with(settings: ServerSettings) -> type[asyncio.Protocol]:
+    """Return the protocol class with this server's limit; uvicorn makes the objects itself."""
+    members: dict[str, object] = {"header_bytes_max": settings.header_bytes_max}
+    return type("LimitedProtocol", (_LimitedProtocol,), members)

@@ -1,0 +1,64 @@
+"""The vault on files: AES-256-GCM under one data key for each tenant, `keys/tenants/<ID>.key`.
+
+Deleting the key file is erasure; `<ID>.erased` then stands in its place, so that no process makes
+a new key for a tenant that was erased.
+"""
+
+import os
+from pathlib import Path
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from verismo.adapters.signer_file import make_secret, read_secret
+from verismo.model.errors import Erased, StateError
+from verismo.model.ids import ProvId, TenantId, prov_id_bytes
+
+NONCE_BYTES = 12
+
+
+class FileVault:
+    """Tenants' data keys in a folder; see `ports.vault.Vault`.
+
+    Args:
+        folder: `keys/tenants` of the data folder.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def seal(self, tenant: TenantId, prov_id: ProvId, content: bytes) -> bytes:
+        """Encrypt content under the tenant's key; a random nonce stands before the ciphertext."""
+        if self.is_erased(tenant):
+            raise StateError(
+                f"{tenant} was erased; its content is not captured any more",
+                next_step=f"Turn `capture` off for {tenant}.",
+            )
+        path = self._path(tenant)
+        make_secret(path)
+        nonce = os.urandom(NONCE_BYTES)
+        sealed = AESGCM(read_secret(path)).encrypt(nonce, content, _bound(tenant, prov_id))
+        return nonce + sealed
+
+    def open(self, tenant: TenantId, prov_id: ProvId, sealed: bytes) -> bytes:
+        """Decrypt what `seal` returned."""
+        if self.is_erased(tenant) or not self._path(tenant).exists():
+            raise Erased("the tenant's data key is gone")
+        key = AESGCM(read_secret(self._path(tenant)))
+        nonce, ciphertext = sealed[:NONCE_BYTES], sealed[NONCE_BYTES:]
+        try:
+            return key.decrypt(nonce, ciphertext, _bound(tenant, prov_id))
+        except (InvalidTag, ValueError) as error:
+            raise StateError("the captured content is not this answer's, or was altered") from error
+
+    def is_erased(self, tenant: TenantId) -> bool:
+        """Say whether the tenant was erased."""
+        return (self._folder / f"{tenant}.erased").exists()
+
+    def _path(self, tenant: TenantId) -> Path:
+        return self._folder / f"{tenant}.key"
+
+
+def _bound(tenant: TenantId, prov_id: ProvId) -> bytes:
+    """What the ciphertext belongs to, so that it cannot be moved to another answer."""
+    return prov_id_bytes(prov_id) + tenant.encode("utf-8")

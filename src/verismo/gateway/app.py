@@ -1,0 +1,260 @@
+"""The public listener as a plain ASGI application: routes, limits, CORS, and the outermost error
+handler. No framework stands between the server and the pipeline.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+import msgspec
+
+from verismo import __version__
+from verismo.attest.headers import EXPOSED
+from verismo.gateway.dialects.clients import PROBLEM_MEDIA, problem_body
+from verismo.gateway.doors import (
+    HTTP_PREFIX,
+    Door,
+    GraphqlDoor,
+    ModelDoor,
+    OperationDoor,
+    Refusal,
+)
+from verismo.gateway.pipeline import Pipeline
+from verismo.gateway.receive import (
+    ClientGone,
+    Network,
+    Receive,
+    Scope,
+    Send,
+    client_address,
+    read_headers,
+    receive_request,
+    request_id,
+)
+from verismo.gateway.records import PROV_PREFIX, Records
+from verismo.gateway.reply import unsigned_refusal
+from verismo.model.errors import (
+    IntegrityError,
+    MethodNotAllowed,
+    NotFound,
+    Overloaded,
+    VerismoError,
+)
+from verismo.model.limits import Limits
+from verismo.model.traffic import Reply, Request
+from verismo.ports.telemetry import Telemetry
+
+JWKS_PATH = "/.well-known/attest/jwks.json"
+_NS_PER_MS = 1_000_000
+_EXPOSED = ", ".join(EXPOSED).encode("ascii")
+_ALLOWED_HEADERS = b"authorization, content-type, attest-nonce, traceparent, x-request-id"
+_PREFLIGHT_AGE_S = b"600"
+
+log = logging.getLogger("verismo.gateway")
+
+
+class Listener(msgspec.Struct, frozen=True):
+    """What the public listener is told about its surroundings.
+
+    Args:
+        limits: named limits.
+        trusted_proxies: networks whose `x-forwarded-for` is believed.
+        cors_origins: origins that browsers may call from; `*` for any.
+        docs_base: where error types are documented.
+    """
+
+    limits: Limits
+    trusted_proxies: Sequence[Network] = ()
+    cors_origins: frozenset[str] = frozenset()
+    docs_base: str = ""
+
+
+class Application:
+    """The ASGI application of one worker.
+
+    Args:
+        pipeline: answers operations.
+        records: answers reads.
+        telemetry: counts what is refused before identification.
+        listener: limits and surroundings.
+        unready: returns why the worker is not ready, empty if it is.
+    """
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        records: Records,
+        telemetry: Telemetry,
+        listener: Listener,
+        unready: Callable[[], list[str]],
+    ) -> None:
+        self._pipeline = pipeline
+        self._records = records
+        self._telemetry = telemetry
+        self._listener = listener
+        self._unready = unready
+        self._in_flight = 0
+        base = listener.docs_base
+        self._plain = OperationDoor(base)
+        self._models = ModelDoor("chat", base)
+        graphql = GraphqlDoor(base)
+        self._doors: dict[tuple[str, str], Door] = {
+            ("POST", "/v1/chat/completions"): self._models,
+            ("POST", "/v1/embeddings"): ModelDoor("embedding", base),
+            ("POST", "/graphql"): graphql,
+            ("GET", "/graphql"): graphql,
+        }
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one ASGI request; the outermost place of the data plane."""
+        if scope["type"] != "http":
+            raise NotImplementedError("only HTTP is served here")
+        self._in_flight += 1
+        self._telemetry.in_flight(self._in_flight)
+        try:
+            reply = await self._answer(scope, receive)
+            await self._send(scope, send, reply)
+        except ClientGone:
+            return
+        except asyncio.CancelledError:
+            # The server cancels a request whose client left; its record is already on the way.
+            return
+        except IntegrityError:
+            # The end of a stream could not be sealed: break the connection off without an end.
+            raise
+        except Exception as error:
+            # Outermost handler: a mistake of ours must not serve anything unsigned or hang.
+            self._telemetry.unidentified(VerismoError.code)
+            log.exception("internal error", extra={"fields": {"error": type(error).__name__}})
+            raise
+        finally:
+            self._in_flight -= 1
+
+    async def _answer(self, scope: Scope, receive: Receive) -> Reply:
+        door: Door = self._plain
+        identifier = "-"
+        try:
+            headers = read_headers(scope, self._listener.limits)
+            identifier = request_id(headers)
+            if self._in_flight > self._listener.limits.in_flight_max:
+                raise Overloaded("too many requests in flight", retry_after_s=1)
+            now_ms = time.time_ns() // _NS_PER_MS
+            request = await receive_request(scope, receive, headers, self._listener.limits, now_ms)
+            request = self._placed(request, headers, identifier)
+            door = self._doors.get((request.method, request.path), self._plain)
+            return await self._route(request)
+        except VerismoError as error:
+            # Refusals after identification come back as signed replies, not as exceptions.
+            return self._unsigned(error, door, identifier)
+
+    def _placed(self, request: Request, headers: dict[str, str], identifier: str) -> Request:
+        """Settle the request's id and who its client is behind trusted proxies."""
+        peer = client_address(request.peer, headers, self._listener.trusted_proxies)
+        if peer == request.peer and identifier == request.request_id:
+            return request
+        return msgspec.structs.replace(request, peer=peer, request_id=identifier)
+
+    async def _route(self, request: Request) -> Reply:
+        method, path = request.method, request.path
+        door = self._doors.get((method, path))
+        if door is not None:
+            return await self._pipeline.handle(request, door)
+        if path.startswith(HTTP_PREFIX) and method == "POST":
+            return await self._pipeline.handle(request, self._plain)
+        if path == "/v1/models" and method == "GET":
+            return await self._pipeline.list_models(request, self._models)
+        if method == "OPTIONS":
+            return Reply(status=204, headers=[])
+        return self._read(request)
+
+    def _read(self, request: Request) -> Reply:
+        """Reads that run no operation."""
+        method, path = request.method, request.path
+        if path.startswith(PROV_PREFIX):
+            _require(method, "GET")
+            return self._records.provenance(request)
+        if path == JWKS_PATH:
+            _require(method, "GET")
+            return self._records.jwks()
+        if path == "/v1/attest/verify":
+            _require(method, "POST")
+            return self._records.verify(request)
+        if path == "/healthz":
+            return _status(200, {"status": "alive"})
+        if path == "/readyz":
+            reasons = self._unready()
+            state = {"status": "unready" if reasons else "ready", "reasons": reasons}
+            return _status(503 if reasons else 200, state)
+        if path == "/":
+            return _status(200, {"name": "verismo", "version": __version__, "jwks": JWKS_PATH})
+        if any(path == known for _, known in self._doors) or path == "/v1/models":
+            raise MethodNotAllowed(f"{method} is not for this path")
+        raise NotFound("no such path")
+
+    def _unsigned(self, error: VerismoError, door: Door, identifier: str) -> Reply:
+        self._telemetry.unidentified(error.code)
+        instance = f"urn:verismo:request:{identifier}"
+        refusal = door.refuse(error, instance)
+        if isinstance(error, MethodNotAllowed | NotFound):
+            body = problem_body(error, instance, self._listener.docs_base)
+            refusal = Refusal(error.status, PROBLEM_MEDIA, body)
+        return unsigned_refusal(identifier, error, refusal.media, refusal.body)
+
+    async def _send(self, scope: Scope, send: Send, reply: Reply) -> None:
+        headers = reply.headers
+        origin = _origin(scope)
+        if origin:
+            headers = headers + self._cors(origin)
+        if reply.events is None:
+            headers.append((b"content-length", str(len(reply.body)).encode("ascii")))
+            await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+            await send({"type": "http.response.body", "body": reply.body})
+            return
+        await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+        stall_s = self._listener.limits.client_stall_ms_max / 1_000
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(None) as stall:
+                async for block in reply.events:
+                    stall.reschedule(loop.time() + stall_s)
+                    await send({"type": "http.response.body", "body": block, "more_body": True})
+                    stall.reschedule(None)
+        except TimeoutError as error:
+            raise asyncio.CancelledError from error
+        finally:
+            await reply.events.aclose()
+        await send({"type": "http.response.body", "body": b""})
+
+    def _cors(self, origin: bytes) -> list[tuple[bytes, bytes]]:
+        allowed = self._listener.cors_origins
+        if "*" not in allowed and origin.decode("latin-1") not in allowed:
+            return [(b"vary", b"origin")]
+        return [
+            (b"access-control-allow-origin", origin),
+            (b"access-control-expose-headers", _EXPOSED),
+            (b"access-control-allow-headers", _ALLOWED_HEADERS),
+            (b"access-control-allow-methods", b"GET, POST, OPTIONS"),
+            (b"access-control-max-age", _PREFLIGHT_AGE_S),
+            (b"vary", b"origin"),
+        ]
+
+
+def _origin(scope: Scope) -> bytes:
+    for name, value in scope["headers"]:
+        if name == b"origin":
+            return bytes(value)
+    return b""
+
+
+def _require(method: str, wanted: str) -> None:
+    if method != wanted:
+        raise MethodNotAllowed(f"this path takes {wanted}")
+
+
+def _status(status: int, value: Mapping[str, str | list[str]]) -> Reply:
+    return Reply(
+        status=status,
+        headers=[(b"content-type", b"application/json"), (b"cache-control", b"no-store")],
+        body=msgspec.json.encode(value),
+    )

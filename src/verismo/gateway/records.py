@@ -1,0 +1,199 @@
+"""What can be read back: provenance by id, the key set, and the public verification API."""
+
+import msgspec
+
+from verismo.attest.headers import ProofHeaders
+from verismo.attest.keys import Jwks, PublicKey, to_jwk
+from verismo.attest.verify import (
+    Check,
+    Expectation,
+    Report,
+    SeenRequest,
+    SeenResponse,
+    Verdict,
+    Verifier,
+)
+from verismo.gateway.identify import identify
+from verismo.gateway.ratelimit import Bucket
+from verismo.gateway.snapshot import SnapshotCell
+from verismo.model import base64url
+from verismo.model.errors import Erased, MalformedRequest, NotFound, RateLimited
+from verismo.model.ids import ProvId, is_prov_id
+from verismo.model.traffic import Reply, Request
+from verismo.ports.journal import JournalReader
+from verismo.ports.vault import Vault
+
+PROV_PREFIX = "/v1/prov/"
+PROV_MEDIA = "application/vnd.verismo.prov+json"
+_JWKS_MAX_AGE_S = 300
+
+
+class SignedGraph(msgspec.Struct, frozen=True):
+    """A provenance graph with the statement and signature that cover its root.
+
+    Args:
+        prov_id: the answer.
+        statement: the signed bytes, base64url.
+        signature: the detached JWS.
+        graph: the graph itself, canonical JSON.
+    """
+
+    prov_id: str
+    statement: str
+    signature: str
+    graph: msgspec.Raw
+
+
+class VerifyRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What `POST /v1/attest/verify` takes.
+
+    Args:
+        statement: the signed bytes, base64url.
+        signature: the detached JWS.
+        salt: 32 bytes, base64url; needed to check bodies.
+        request: what was asked, to check it against the statement.
+        response: what was answered, to check it against the statement.
+    """
+
+    statement: str
+    signature: str
+    salt: str = ""
+    request: "VerifiedRequest | None" = None
+    response: "VerifiedResponse | None" = None
+
+
+class VerifiedRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A request to check: method, path as sent, raw query, body as base64url."""
+
+    method: str
+    path: str
+    query: str = ""
+    body: str = ""
+
+
+class VerifiedResponse(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A response to check: status, content type as received, body as base64url."""
+
+    status: int
+    media: str
+    body: str = ""
+
+
+class VerifyAnswer(msgspec.Struct, frozen=True):
+    """What `POST /v1/attest/verify` answers."""
+
+    valid: bool
+    verdict: Verdict
+    checks: tuple[Check, ...]
+
+
+class Records:
+    """Reads for clients and verifiers.
+
+    Args:
+        snapshot: keys and tenants in force.
+        reader: the journals.
+        vault: says which tenants were erased.
+        keys: the token keys that are published.
+        verify_per_s_max: limit of the public verification API.
+    """
+
+    def __init__(
+        self,
+        snapshot: SnapshotCell,
+        reader: JournalReader,
+        vault: Vault,
+        keys: tuple[PublicKey, ...],
+        verify_per_s_max: int,
+    ) -> None:
+        self._snapshot = snapshot
+        self._reader = reader
+        self._vault = vault
+        self._verifier = Verifier({key.kid: key for key in keys})
+        self._jwks = msgspec.json.encode(Jwks(tuple(to_jwk(key) for key in keys)))
+        self._rate = Bucket(verify_per_s_max * 60, 0)
+
+    def jwks(self) -> Reply:
+        """Answer the public key set."""
+        return Reply(
+            status=200,
+            headers=[
+                (b"content-type", b"application/jwk-set+json"),
+                (b"cache-control", f"public, max-age={_JWKS_MAX_AGE_S}".encode()),
+                (b"access-control-allow-origin", b"*"),
+            ],
+            body=self._jwks,
+        )
+
+    def provenance(self, request: Request) -> Reply:
+        """Answer `GET /v1/prov/{prov_id}`: the tenant's own records, or any for an auditor.
+
+        Raises:
+            Unauthenticated: no key in force.
+            NotFound: no such record, or another tenant's; the answer is the same for both.
+            Erased: the tenant's data key was deleted.
+        """
+        caller = identify(self._snapshot.current, request)
+        prov_id = request.path[len(PROV_PREFIX) :]
+        record = self._reader.find(ProvId(prov_id)) if is_prov_id(prov_id) else None
+        own = caller.view.tenant.id
+        if record is None or record.kind != "answer":
+            raise NotFound("no record of that prov_id")
+        if record.tenant != own and caller.key.role != "auditor":
+            raise NotFound("no record of that prov_id")
+        if self._vault.is_erased(record.tenant):
+            raise Erased("the tenant of this record was erased")
+        signed = SignedGraph(
+            prov_id=record.prov_id,
+            statement=base64url.encode(record.statement),
+            signature=record.jws.decode("ascii"),
+            graph=msgspec.Raw(record.graph),
+        )
+        return _json(signed, PROV_MEDIA)
+
+    def verify(self, request: Request) -> Reply:
+        """Answer `POST /v1/attest/verify` with the numbered checks.
+
+        Raises:
+            MalformedRequest: the body is not what this takes.
+            RateLimited: too many calls; it is public.
+        """
+        now_ms = request.received_ms
+        if self._rate.level(now_ms) < 1:
+            raise RateLimited("the verification API is busy", retry_after_s=1)
+        self._rate.take(1)
+        try:
+            asked = msgspec.json.decode(request.body, type=VerifyRequest)
+            report = self._check(asked)
+        except (msgspec.MsgspecError, UnicodeDecodeError, base64url.NotBase64) as error:
+            raise MalformedRequest(f"not a verification request: {error}") from error
+        answer = VerifyAnswer(
+            valid=report.verdict == "VERIFIED", verdict=report.verdict, checks=report.checks
+        )
+        return _json(answer, "application/json")
+
+    def _check(self, asked: VerifyRequest) -> Report:
+        proof = ProofHeaders(
+            prov_id="",
+            salt=base64url.decode(asked.salt),
+            statement=base64url.decode(asked.statement),
+            jws=asked.signature,
+        )
+        sent, got = asked.request, asked.response
+        seen_request = None
+        if sent is not None:
+            query, body = sent.query.encode("utf-8"), base64url.decode(sent.body)
+            seen_request = SeenRequest(method=sent.method, path=sent.path, query=query, body=body)
+        seen_response = None
+        if got is not None:
+            body = base64url.decode(got.body)
+            seen_response = SeenResponse(status=got.status, media=got.media, body=body)
+        return self._verifier.answer(proof, seen_request, seen_response, Expectation())
+
+
+def _json(value: object, media: str) -> Reply:
+    return Reply(
+        status=200,
+        headers=[(b"content-type", media.encode("ascii")), (b"cache-control", b"no-store")],
+        body=msgspec.json.encode(value),
+    )
