@@ -134,18 +134,18 @@ def erase(config: Path, tenant_id: str, yes: bool) -> None:
         click.echo(f"{name} was erased already, at {when}. Nothing changed.")
         return
     had_key = key.exists()
-    if not marker.exists():
-        # Durable before the key goes: a crash between the two leaves the tenant marked as erased,
-        # no key can be made anew, and running the command again deletes the old one.
-        now = datetime.fromtimestamp(int(time()), UTC).isoformat().replace("+00:00", "Z")
-        _make_key_folder(loaded)
-        write_whole(marker, f"{now}\n".encode(), 0o600)
     try:
+        if not marker.exists():
+            # Durable before the key goes: a crash between the two leaves the tenant marked as
+            # erased, no key can be made anew, and running the command again deletes the old one.
+            now = datetime.fromtimestamp(int(time()), UTC).isoformat().replace("+00:00", "Z")
+            _make_key_folder(loaded)
+            write_whole(marker, f"{now}\n".encode(), 0o600)
         key.unlink(missing_ok=True)
         sync_folder(key.parent)
     except OSError as error:
         raise StateError(
-            f"{key} cannot be deleted: {error.strerror}",
+            f"{key} cannot be deleted and recorded as erased: {error.strerror}",
             next_step="Mend the folder's permissions and run the command again.",
         ) from error
     what = "its data key is deleted" if had_key else "it had no data key, so nothing was captured"

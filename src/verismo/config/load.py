@@ -71,6 +71,8 @@ def _assemble(
     check_references(main, source, operations)
     check_listeners(main.listen, main.control, source)
     _check_limits(main.limits, source)
+    if "operations" in source.tree:
+        source.error(("operations",), "operations stand in files under operations/, not here")
     if not main.tenants and "tenants" not in source.tree:
         source.warn(("tenants",), "there are no tenants, so nobody can call anything")
     return Config(

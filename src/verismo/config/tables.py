@@ -17,14 +17,14 @@ from verismo.model.tenant import Enforcement, RateLimit
 Name = Annotated[
     str,
     msgspec.Meta(
-        pattern=r"^[A-Za-z0-9._-]{1,128}$",
+        pattern=r"^[A-Za-z0-9._-]{1,128}\Z",
         description="1 to 128 letters, digits, `.`, `_` and `-`",
     ),
 ]
 Alias = Annotated[
     str,
     msgspec.Meta(
-        pattern=r"^[A-Za-z0-9._:/@-]{1,128}$",
+        pattern=r"^[A-Za-z0-9._:/@-]{1,128}\Z",
         description="1 to 128 letters, digits, `.`, `_`, `:`, `/`, `@` and `-`",
     ),
 ]
@@ -33,34 +33,34 @@ Port = Annotated[int, msgspec.Meta(ge=0, le=65_535)]
 VariableName = Annotated[
     str,
     msgspec.Meta(
-        pattern=r"^([A-Za-z_][A-Za-z0-9_]*)?$",
+        pattern=r"^([A-Za-z_][A-Za-z0-9_]*)?\Z",
         description="the name of an environment variable, not the credential itself",
     ),
 ]
 HeaderName = Annotated[
-    str, msgspec.Meta(pattern=r"^[A-Za-z0-9-]*$", description="letters, digits and `-`")
+    str, msgspec.Meta(pattern=r"^[A-Za-z0-9-]*\Z", description="letters, digits and `-`")
 ]
 Printable = Annotated[
-    str, msgspec.Meta(pattern=r"^[ -~]*$", description="printable ASCII characters")
+    str, msgspec.Meta(pattern=r"^[ -~]*\Z", description="printable ASCII characters")
 ]
 Model = Annotated[
     str,
     msgspec.Meta(
-        pattern=r"^[!-~]{0,256}$", description="at most 256 ASCII characters without spaces"
+        pattern=r"^[!-~]{0,256}\Z", description="at most 256 ASCII characters without spaces"
     ),
 ]
 ModelPattern = Annotated[
     str,
-    msgspec.Meta(pattern=r"^[!-~]{1,256}$", description="1 to 256 ASCII characters without spaces"),
+    msgspec.Meta(pattern=r"^[!-~]{1,256}\Z", description="1 to 256 ASCII characters without spaces"),
 ]
 Issuer = Annotated[
     str,
-    msgspec.Meta(pattern=r"^[!-~]{1,128}$", description="1 to 128 ASCII characters without spaces"),
+    msgspec.Meta(pattern=r"^[!-~]{1,128}\Z", description="1 to 128 ASCII characters without spaces"),
 ]
 DocumentId = Annotated[
     str,
     msgspec.Meta(
-        pattern=r"^(sha256:[0-9a-f]{64})?$",
+        pattern=r"^(sha256:[0-9a-f]{64})?\Z",
         description="`sha256:` and 64 lower-case hex digits",
     ),
 ]
