@@ -146,7 +146,7 @@ class GraphBuilder:
     @property
     def nodes(self) -> tuple[Node, ...]:
         """The nodes so far, in the order in which they were added."""
-        return tuple(self._nodes)
+        return tuple(self._nodes.values())
 
     def fork(self) -> "GraphBuilder":
         """Return a copy that can be closed in another way than this one."""

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from verismo.attest import jws
 from verismo.attest.commitment import SALT_BYTES
 from verismo.attest.headers import HeadersRefused, ProofHeaders
-from verismo.attest.keys import PublicKey
+from verismo.attest.keys import KeyRefused, PublicKey
 from verismo.attest.keyset import KeySet
 from verismo.attest.report import (
     CHECK_NAMES,
@@ -54,6 +54,7 @@ __all__ = [
     "Verdict",
     "Verifier",
     "refused_headers",
+    "refused_keys",
     "verify_answer",
 ]
 
@@ -76,6 +77,13 @@ def refused_headers(error: HeadersRefused) -> Report:
     """Return the report on proof headers that could not be read: INVALID by check 1."""
     findings = Findings()
     findings.fails(1, str(error))
+    return Report("INVALID", None, findings.checks(), "", None)
+
+
+def refused_keys(error: KeyRefused) -> Report:
+    """Return the report on a key set that could not be read: INVALID by check 3."""
+    findings = Findings()
+    findings.fails(3, str(error))
     return Report("INVALID", None, findings.checks(), "", None)
 
 

@@ -1,0 +1,118 @@
+"""One live call for `verismo verify --url`: the answer, the key set and the graph, as an exchange.
+
+Loaded only when a network is wanted, so that verifying offline loads no HTTP client.
+"""
+
+import base64
+import secrets
+
+import httpx2
+import msgspec
+
+from verismo.attest.exchange import VERSION, Exchange, SavedRequest, SavedResponse
+from verismo.model.errors import OperatorError
+
+JWKS_PATH = "/.well-known/attest/jwks.json"
+CHAT_PATH = "/v1/chat/completions"
+TIMEOUT_S = 120.0
+FETCHED_BYTES_MAX = 33_554_432
+"""What the gateway may answer at most (`limits.response_bytes_max`); a verifier must end too."""
+
+
+class Call(msgspec.Struct, frozen=True):
+    """What to ask a gateway.
+
+    Args:
+        url: the gateway's address without a path, such as `http://127.0.0.1:8080`.
+        key: an API key.
+        model: the operation or an alias of it.
+        prompt: the user's message.
+        stream: whether to ask for a stream.
+        nonce: `Attest-Nonce` to send; empty for a fresh random one.
+    """
+
+    url: str
+    key: str
+    model: str
+    prompt: str
+    stream: bool = False
+    nonce: str = ""
+
+
+def fetch(url: str) -> bytes:
+    """Fetch a public document.
+
+    Raises:
+        OperatorError: it cannot be had; check the address.
+    """
+    with _client() as client:
+        status, _, body = _send(client, client.build_request("GET", url))
+    if status != 200:
+        raise OperatorError(f"{url} answers {status}", next_step="Check the address.")
+    return body
+
+
+def call(asked: Call) -> Exchange:
+    """Make one call and return it with the gateway's key set and the answer's graph.
+
+    Raises:
+        OperatorError: the gateway cannot be reached or publishes no key set.
+    """
+    base = asked.url.rstrip("/")
+    nonce = asked.nonce or secrets.token_urlsafe(24)
+    body = msgspec.json.encode(
+        {
+            "model": asked.model,
+            "messages": [{"role": "user", "content": asked.prompt}],
+            **({"stream": True} if asked.stream else {}),
+        }
+    )
+    authorization = {"authorization": f"Bearer {asked.key}"}
+    jwks = fetch(base + JWKS_PATH)
+    with _client() as client:
+        headers = {"content-type": "application/json", "attest-nonce": nonce, **authorization}
+        request = client.build_request("POST", base + CHAT_PATH, headers=headers, content=body)
+        status, pairs, answer = _send(client, request)
+        prov_id = dict(pairs).get("attest-prov-id", "")
+        graph = _graph(client, f"{base}/v1/prov/{prov_id}", authorization) if prov_id else None
+    return Exchange(
+        v=VERSION,
+        request=SavedRequest("POST", request.url.path, body_text=body.decode("utf-8")),
+        response=SavedResponse(status, pairs, body_base64=base64.b64encode(answer).decode("ascii")),
+        nonce=nonce,
+        jwks=msgspec.Raw(jwks),
+        graph=graph,
+    )
+
+
+def _graph(client: httpx2.Client, url: str, headers: dict[str, str]) -> str | None:
+    status, _, body = _send(client, client.build_request("GET", url, headers=headers))
+    return body.decode("utf-8", "replace") if status == 200 else None
+
+
+def _client() -> httpx2.Client:
+    return httpx2.Client(timeout=TIMEOUT_S, headers={"accept-encoding": "identity"})
+
+
+def _send(
+    client: httpx2.Client, request: httpx2.Request
+) -> tuple[int, tuple[tuple[str, str], ...], bytes]:
+    """Send and read everything; a stream that breaks off gives what arrived."""
+    body = bytearray()
+    try:
+        response = client.send(request, stream=True)
+    except (httpx2.HTTPError, httpx2.InvalidURL) as error:
+        raise OperatorError(
+            f"{request.url} cannot be reached: {error}", next_step="Check the address."
+        ) from error
+    try:
+        for piece in response.iter_bytes():
+            body += piece
+            if len(body) > FETCHED_BYTES_MAX:
+                break
+    except httpx2.HTTPError as error:
+        if not response.headers.get("content-type", "").startswith("text/event-stream"):
+            raise OperatorError(f"{request.url} broke off: {error}", next_step="Retry.") from error
+    finally:
+        response.close()
+    return response.status_code, tuple(response.headers.multi_items()), bytes(body)

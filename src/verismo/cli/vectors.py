@@ -1,0 +1,69 @@
+"""Test vectors for verifiers: one JSON file each, run against the verifier as it is installed."""
+
+from pathlib import Path
+
+import msgspec
+
+from verismo.attest.exchange import Exchange, expectation, verify_exchange
+from verismo.attest.keys import KeyRefused, read_jwks
+from verismo.attest.verify import Report, Verdict, Verifier, refused_keys
+from verismo.model.errors import OperatorError
+
+INDEX_NAME = "index.json"
+
+
+class Vector(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One test vector.
+
+    Args:
+        name: also the file's name.
+        shows: what it is about, in one line.
+        exchange: a saved exchange, see `docs/attestation-format.md`.
+        jwks: the key set that the verifier trusts.
+        verdict: what every verifier must say.
+        events: for streams, how many events are proven.
+        fails: the numbers of the checks that fail.
+    """
+
+    name: str
+    shows: str
+    exchange: Exchange
+    jwks: msgspec.Raw
+    verdict: Verdict
+    events: int | None
+    fails: tuple[int, ...]
+
+
+def read_vectors(folder: Path) -> list[Vector]:
+    """Read all vectors of a folder, sorted by name.
+
+    Raises:
+        OperatorError: a file that is not a vector, or none at all.
+    """
+    paths = sorted(path for path in folder.glob("*.json") if path.name != INDEX_NAME)
+    if not paths:
+        raise OperatorError(f"{folder} holds no vectors", next_step="Name the folder `vectors`.")
+    vectors = []
+    for path in paths:
+        try:
+            vectors.append(msgspec.json.decode(path.read_bytes(), type=Vector))
+        except (msgspec.MsgspecError, UnicodeError, OSError) as error:
+            raise OperatorError(
+                f"{path} is not a test vector: {error}", next_step="Run vectors/generate.py."
+            ) from error
+    return vectors
+
+
+def run_vector(vector: Vector) -> Report:
+    """Verify what a vector holds with the keys that it trusts."""
+    try:
+        verifier = Verifier(read_jwks(bytes(vector.jwks)))
+    except KeyRefused as error:
+        return refused_keys(error)
+    return verify_exchange(verifier, vector.exchange, expectation(vector.exchange))
+
+
+def differs(vector: Vector, report: Report) -> bool:
+    """Say whether a report is not the one that the vector demands."""
+    fails = tuple(check.number for check in report.checks if check.outcome == "fail")
+    return (report.verdict, report.events, fails) != (vector.verdict, vector.events, vector.fails)

@@ -1,0 +1,461 @@
+"""Vectors about streams: whole ones, cut ones, and every way of tampering with the order."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from forge import (
+    NONCE,
+    OTHER,
+    QUESTION,
+    TOKEN,
+    Case,
+    Json,
+    Key,
+    Recipe,
+    Stream,
+    Vector,
+    chain_of,
+    events,
+    head_block,
+    head_bytes,
+    invalid,
+    item,
+    stream,
+    stream_recipe,
+    token,
+    valid,
+    whole,
+)
+
+from verismo.attest.stream import DONE_EVENT, signed_comment
+
+KEEP_ALIVE = b": keep-alive\n\n"
+EVENT = events(1, "inserted")[0]
+
+
+def vectors() -> Iterator[Vector]:
+    """Return them all."""
+    yield from _valid()
+    yield from _unsigned()
+    yield from _cut()
+    yield from _reordered()
+    yield from _moved_signatures()
+    yield from _foreign_signatures()
+    yield from _rewritten()
+    yield from _lies()
+    yield from _context()
+
+
+def _valid() -> Iterator[Vector]:
+    plain = stream()
+    yield valid("stream", "five events, heads after 0, 2 and 4", plain.case(), 6)
+    yield valid("stream-long", "100 events", stream(sent=events(100), every=32).case(), 101)
+    yield valid("stream-empty", "only [DONE]", stream(sent=[]).case(), 1)
+    yield valid("stream-no-heads", "head 0 and the statement", stream(every=0).case(), 6)
+    yield valid("stream-head-each", "a head after each event", stream(every=1).case(), 6)
+    without = [plain.blocks[n] for n in (1, 2, 4, 5, 7, 8, 9)]
+    yield valid("stream-heads-stripped", "the statement alone covers all", plain.case(without), 6)
+    kept = [piece for block in plain.blocks for piece in (KEEP_ALIVE, block)]
+    yield valid(
+        "stream-keep-alive", "other comments are not signed", plain.case([*kept, KEEP_ALIVE]), 6
+    )
+    doubled = [plain.blocks[0], *plain.blocks]
+    yield valid("stream-head-twice", "a head again at its own place", plain.case(doubled), 6)
+    sent = [
+        b"event: delta\ndata: 1\n\n",
+        b"id: 7\nretry: 100\ndata: 2\n\n",
+        b": comment in an event\ndata: 3\n\n",
+        b"data: a\ndata: b\n\n",
+        "data: Grüße 🙂\n\n".encode(),
+        b"data: \xff\xfe\n\n",
+    ]
+    yield valid("stream-event-forms", "any octets make an event", stream(sent=sent).case(), 7)
+    media = "text/event-stream; charset=utf-8"
+    yield valid(
+        "stream-media-charset",
+        "a media type with a parameter",
+        stream(stream_recipe(media=media)).case(),
+        6,
+    )
+    yield valid("stream-no-nonce", "no nonce was sent", stream(stream_recipe(nonce=None)).case(), 6)
+
+
+def _unsigned() -> Iterator[Vector]:
+    plain = stream()
+    stripped = plain.case()
+    stripped.headers = stripped.headers[:1]
+    yield Vector("stream-unsigned", "no proof headers", stripped, "UNSIGNED", (1,))
+    case = plain.case(events(3))
+    yield Vector("stream-heads-and-end-stripped", "nothing signed arrived", case, "UNSIGNED", (1,))
+    yield Vector("stream-nothing", "an empty body", plain.case([]), "UNSIGNED", (1,))
+
+
+def _prefix(name: str, shows: str, case: Case, count: int) -> Vector:
+    return Vector(name, shows, case, "VERIFIED_PREFIX", (12,), count)
+
+
+def _cut() -> Iterator[Vector]:
+    plain = stream()
+    blocks = plain.blocks
+    yield _prefix("cut-after-head-0", "cut after head 0", plain.case(blocks[:1]), 0)
+    yield _prefix("cut-after-event", "an event without a head after it", plain.case(blocks[:2]), 0)
+    yield _prefix("cut-after-head", "cut after the head over 2", plain.case(blocks[:4]), 2)
+    yield _prefix("cut-before-statement", "cut after the last event", plain.case(blocks[:8]), 4)
+    yield _prefix("cut-before-done", "cut between statement and [DONE]", plain.case(blocks[:9]), 5)
+    whole_body = b"".join(blocks)
+    at = len(b"".join(blocks[:5])) - 5
+    yield _prefix(
+        "cut-within-event", "cut within the third event", plain.case([whole_body[:at]]), 2
+    )
+    at = len(b"".join(blocks[:7])) - 40
+    yield _prefix("cut-within-head", "cut within the head over 4", plain.case([whole_body[:at]]), 2)
+    yield _prefix(
+        "cut-within-done", "[DONE] without its blank line", plain.case([whole_body[:-1]]), 5
+    )
+    unsigned_tail = [*blocks[:4], EVENT, EVENT]
+    yield _prefix(
+        "cut-unsigned-tail",
+        "events that nobody signed are not proven",
+        plain.case(unsigned_tail),
+        2,
+    )
+    early = stream(fin=False)
+    yield _prefix("ended-early", "the gateway signed that the stream ended early", early.case(), 5)
+    yield _prefix(
+        "ended-early-empty", "it ended before the first event", stream(sent=[], fin=False).case(), 0
+    )
+
+
+def _swap(blocks: list[bytes], a: int, b: int) -> list[bytes]:
+    swapped = list(blocks)
+    swapped[a], swapped[b] = swapped[b], swapped[a]
+    return swapped
+
+
+def _reordered() -> Iterator[Vector]:
+    plain = stream()
+    b = plain.blocks
+    for name, shows, blocks, proven in (
+        (
+            "event-flipped",
+            "one bit of the second event",
+            [*b[:2], b[2].replace(b"word", b"work"), *b[3:]],
+            0,
+        ),
+        ("event-dropped", "the second event is missing", [*b[:2], *b[3:]], 0),
+        ("event-doubled", "the second event stands twice", [*b[:3], b[2], *b[3:]], 0),
+        ("events-swapped", "first and second change places", _swap(b, 1, 2), 0),
+        ("events-swapped-across-head", "second and third change places", _swap(b, 2, 4), 0),
+        ("event-inserted-first", "an event before head 0", [EVENT, *b], 0),
+        ("event-inserted", "an event after the head over 2", [*b[:4], EVENT, *b[4:]], 2),
+        (
+            "event-inserted-before-statement",
+            "an event before the statement",
+            [*b[:8], EVENT, *b[8:]],
+            4,
+        ),
+        ("last-event-dropped", "the event before the statement is missing", [*b[:7], *b[8:]], 4),
+        (
+            "event-after-statement",
+            "an event between statement and [DONE]",
+            [*b[:9], EVENT, b[9]],
+            5,
+        ),
+        ("event-after-done", "an event after [DONE]", [*b, EVENT], 6),
+        ("done-twice", "[DONE] twice", [*b, DONE_EVENT], 6),
+        ("octets-after-done", "octets after [DONE]", [*b, b"data: x"], 6),
+        ("done-early", "[DONE] before the statement", [*b[:4], DONE_EVENT], 2),
+        ("done-instead-of-statement", "the statement is missing", [*b[:8], b[9]], 4),
+        ("done-respelled", "[DONE] without its space", [*b[:9], b"data:[DONE]\n\n"], 5),
+        ("tail-of-itself", "the stream begins again", [*b[:7], *b], 4),
+    ):
+        failing = 12 if name in ("done-early", "done-instead-of-statement") else 11
+        yield invalid(f"stream-{name}", shows, plain.case(blocks), failing, events=proven)
+
+
+def _moved_signatures() -> Iterator[Vector]:
+    plain = stream()
+    b = plain.blocks
+    for name, shows, blocks, proven in (
+        ("head-earlier", "the head over 2 stands after 1", [b[0], b[1], b[3], b[2], *b[4:]], 0),
+        ("head-later", "the head over 2 stands after 3", [*b[:3], b[4], b[3], *b[5:]], 0),
+        ("heads-swapped", "two heads change places", _swap(b, 3, 6), 0),
+        ("head-replayed", "head 0 again, later", [*b[:3], b[0], *b[3:]], 0),
+        ("statement-first", "the statement at the beginning", [b[8], *b[:8], b[9]], 0),
+        ("statement-earlier", "the statement before the last event", [*b[:7], b[8], b[7], b[9]], 4),
+        ("statement-after-done", "the statement after [DONE]", [*b[:8], b[9], b[8]], 4),
+        ("statement-twice", "the statement twice", [*b[:9], b[8], b[9]], 5),
+        ("head-after-statement", "a head after the statement", [*b[:9], b[6], b[9]], 5),
+        ("head-after-done", "a head after [DONE]", [*b, b[6]], 6),
+    ):
+        failing = 12 if name == "statement-after-done" else 11
+        yield invalid(f"stream-{name}", shows, plain.case(blocks), failing, events=proven)
+
+
+def _foreign_signatures() -> Iterator[Vector]:
+    plain = stream()
+    b = plain.blocks
+    other = stream(stream_recipe(name="stream B"))
+    for name, shows, position, failing, proven in (
+        ("head-0", "head 0 of another stream", 0, 6, 0),
+        ("head", "the head over 2 of another stream", 3, 6, 0),
+        ("statement", "the statement of another stream", 8, 6, 4),
+    ):
+        blocks = [*b[:position], other.blocks[position], *b[position + 1 :]]
+        yield invalid(
+            f"stream-{name}-of-another", shows, plain.case(blocks), failing, events=proven
+        )
+    yield invalid(
+        "stream-of-another",
+        "all of stream B under A's headers",
+        plain.case(other.blocks),
+        6,
+        events=0,
+    )
+    recipe = plain.recipe
+    chain = chain_of(recipe)
+    plan = Key("plan key", role="plan")
+    for name, shows, block, failing, keys in (
+        (
+            "unknown-key",
+            "a head by an unknown key",
+            head_block(recipe, chain, key=OTHER),
+            3,
+            [TOKEN.jwk],
+        ),
+        (
+            "wrong-role",
+            "a head by the plan key",
+            head_block(recipe, chain, key=plan),
+            3,
+            [TOKEN.jwk, plan.jwk],
+        ),
+        ("as-statement", "a head signed as a statement", _as_statement(recipe), 5, [TOKEN.jwk]),
+        (
+            "version",
+            "a head of version 2",
+            head_block(recipe, chain, lambda h: h.update(v=2)),
+            5,
+            [TOKEN.jwk],
+        ),
+        (
+            "member",
+            "a head with another member",
+            head_block(recipe, chain, lambda h: h.update(x=1)),
+            5,
+            [TOKEN.jwk],
+        ),
+        (
+            "issuer",
+            "a head of another issuer",
+            head_block(recipe, chain, lambda h: h.update(iss="x")),
+            7,
+            [TOKEN.jwk],
+        ),
+        (
+            "nonce",
+            "a head with another nonce",
+            head_block(recipe, chain, lambda h: h.update(nonce="AA")),
+            8,
+            [TOKEN.jwk],
+        ),
+        (
+            "count",
+            "a head over more than there was",
+            head_block(recipe, chain, lambda h: h.update(n=1)),
+            11,
+            [TOKEN.jwk],
+        ),
+        (
+            "chain",
+            "a head over something else",
+            head_block(recipe, chain, lambda h: h.update(head="00" * 32)),
+            11,
+            [TOKEN.jwk],
+        ),
+        (
+            "negative",
+            "a head over -1 events",
+            head_block(recipe, chain, lambda h: h.update(n=-1)),
+            5,
+            [TOKEN.jwk],
+        ),
+    ):
+        case = plain.case([block, *b[1:]])
+        case.keys = list(keys)
+        yield invalid(f"stream-head-{name}", shows, case, failing, events=0)
+    case = _without_expectations(stream(head_change=lambda h: h.update(aud="t_0000")))
+    yield invalid(
+        "stream-audiences-differ", "heads and statement name two tenants", case, 7, events=4
+    )
+    case = _without_expectations(stream(head_change=lambda h: h.update(nonce="AAAA")))
+    yield invalid("stream-nonces-differ", "heads and statement carry two nonces", case, 8, events=4)
+
+
+def _without_expectations(source: Stream) -> Case:
+    case = source.case()
+    case.nonce = None
+    case.expected = {}
+    return case
+
+
+def _as_statement(recipe: Recipe) -> bytes:
+    payload = head_bytes(recipe, chain_of(recipe))
+    return signed_comment(payload, token(payload))
+
+
+def _rewritten() -> Iterator[Vector]:
+    plain = stream()
+    b = plain.blocks
+    body = b"".join(b)
+    head = b[3]
+    words = head[:-2].split(b" ")
+    for name, shows, blocks, failing, proven in (
+        ("crlf", "line ends were rewritten", [body.replace(b"\n", b"\r\n")], 11, 0),
+        (
+            "crlf-late",
+            "line ends rewritten after the head over 2",
+            [*b[:4], b[4].replace(b"\n", b"\r\n")],
+            11,
+            2,
+        ),
+        ("cr", "a carriage return as line end", [*b[:4], b[4].replace(b"\n", b"\r")], 11, 2),
+        ("blank-line", "an extra blank line", [*b[:4], b"\n", *b[4:]], 11, 2),
+        ("blank-line-first", "a blank line at the beginning", [b"\n", *b], 11, 0),
+        ("event-split", "one event became two", [b[0], b"data: {\n\n", b[1][6:], *b[2:]], 11, 0),
+        ("events-merged", "two events became one", [b[0], b[1][:-1] + b[2], *b[3:]], 11, 0),
+        ("event-commented-out", "an event became a comment", [b[0], b":" + b[1], *b[2:]], 11, 0),
+        ("head-made-event", "a head became an event", [*b[:3], b"data" + b[3], *b[4:]], 11, 0),
+        ("byte-order-mark", "a byte order mark at the beginning", [b"\xef\xbb\xbf", *b], 11, 0),
+        (
+            "head-one-word",
+            "a head without its signature",
+            [*b[:3], b" ".join(words[:3]) + b"\n\n"],
+            11,
+            0,
+        ),
+        ("head-three-words", "a head with a word too many", [*b[:3], head[:-2] + b" x\n\n"], 11, 0),
+        ("head-two-spaces", "two spaces", [*b[:3], head.replace(b"attest ", b"attest  ")], 11, 0),
+        (
+            "head-padded",
+            "padding after the payload",
+            [*b[:3], b" ".join([*words[:2], words[2] + b"=", words[3]]) + b"\n\n"],
+            11,
+            0,
+        ),
+        ("head-not-base64", "not base64url", [*b[:3], b": attest * x..y\n\n"], 11, 0),
+        ("head-not-ascii", "not ASCII", [*b[:3], b": attest \xff x..y\n\n"], 11, 0),
+        ("head-embedded", "an embedded payload", [*b[:3], _embedded(words)], 2, 0),
+        (
+            "head-unsigned",
+            "a head with an empty signature",
+            [*b[:3], head.split(b"..")[0] + b"..\n\n"],
+            2,
+            0,
+        ),
+        ("head-flipped", "one letter of the signature", [*b[:3], _flipped(head)], 4, 0),
+        (
+            "head-of-statement-flipped",
+            "one letter of the final signature",
+            [*b[:8], _flipped(b[8]), b[9]],
+            4,
+            4,
+        ),
+        (
+            "two-lines",
+            "a head comment with a line after it",
+            [*b[:3], head[:-1] + b": more\n\n"],
+            11,
+            0,
+        ),
+    ):
+        yield invalid(f"stream-{name}", shows, plain.case(blocks), failing, events=proven)
+
+
+def _embedded(words: list[bytes]) -> bytes:
+    embedded = words[3].replace(b"..", b"." + words[2] + b".")
+    return b" ".join([*words[:3], embedded]) + b"\n\n"
+
+
+def _flipped(block: bytes) -> bytes:
+    at = len(block) - 50
+    return block[:at] + (b"A" if block[at : at + 1] != b"A" else b"B") + block[at + 1 :]
+
+
+def _lies() -> Iterator[Vector]:
+    for name, shows, members, failing in (
+        ("events", "a wrong count", {"events": 7}, 11),
+        ("length", "a wrong length", {"len": 1}, 11),
+        ("chain", "a wrong chain", {"commit": "00" * 32}, 11),
+        ("status", "another status", {"status": 500}, 11),
+        ("media", "another content type", {"media": "text/plain"}, 11),
+        ("without-done", "whole, but not over [DONE]", {"events": 5}, 11),
+        ("events-negative", "a negative count", {"events": -1}, 5),
+    ):
+        recipe = stream_recipe(change=lambda s, m=members: _response_of(s, m))
+        yield invalid(f"stream-signed-{name}", shows, stream(recipe).case(), failing, events=4)
+    recipe = stream_recipe(change=_as_body)
+    yield invalid(
+        "stream-signed-as-body", "a statement of mode body", stream(recipe).case(), 11, events=4
+    )
+    recipe = stream_recipe(change=lambda s: _request_path(s))
+    yield invalid(
+        "stream-signed-path", "a statement about another path", stream(recipe).case(), 10, events=4
+    )
+
+
+def _response_of(statement: dict[str, Json], members: dict[str, Json]) -> None:
+    response = statement["res"]
+    if isinstance(response, dict):
+        response.update(members)
+
+
+def _as_body(statement: dict[str, Json]) -> None:
+    response = statement["res"]
+    if isinstance(response, dict):
+        del response["events"]
+        response["mode"] = "body"
+
+
+def _request_path(statement: dict[str, Json]) -> None:
+    request = statement["req"]
+    if isinstance(request, dict):
+        request["path"] = "/v1/embeddings"
+
+
+def _context() -> Iterator[Vector]:
+    plain = stream()
+    case = plain.case()
+    case.question = QUESTION + b" "
+    yield invalid("stream-request-body", "another question", case, 11, events=0)
+    for name, shows, member, value in (
+        ("method", "another method", "method", "GET"),
+        ("path", "another path", "path", "/v1/completions"),
+        ("query", "a query that is not signed", "query", "a=1"),
+    ):
+        case = plain.case()
+        setattr(case, member, value)
+        yield invalid(f"stream-request-{name}", shows, case, 10, events=4)
+    case = plain.case()
+    case.status = 206
+    yield invalid("stream-response-status", "another status", case, 11, events=4)
+    case = plain.case()
+    case.question = None
+    yield invalid("stream-no-request", "the chain begins with the request", case, 10, events=0)
+    case = plain.case().set("attest-salt", item(replace(plain.recipe, salt_text="x").salt))
+    yield invalid("stream-salt-of-another", "another salt", case, 11, events=0)
+    case = plain.case().set("attest-prov-id", Recipe(name="stream B").prov_id)
+    yield invalid("stream-prov-id-of-another", "another prov_id", case, 6, events=0)
+    case = plain.case()
+    case.nonce = NONCE[::-1]
+    yield invalid("stream-replayed", "replayed to another nonce", case, 8, events=0)
+    case = plain.case()
+    case.keys = []
+    yield invalid("stream-no-keys", "an empty key set", case, 3, events=0)
+    proof = whole()
+    case = plain.case()
+    for name in ("attest-statement", "attest-signature"):
+        case.put(name, proof[name])
+    yield invalid(
+        "stream-with-whole-proof", "a whole answer's proof on a stream", case, 6, 10, 11, 13
+    )
