@@ -1,6 +1,7 @@
 """The state database: durability settings, transactions, and schemas old and new."""
 
 import multiprocessing
+import os
 import shutil
 import sqlite3
 import stat
@@ -162,24 +163,47 @@ def test_lost_change_counter_is_an_operators_error(path):
             database.version()
 
 
-def _open_and_count(path: Path, together: Barrier) -> None:
-    together.wait(timeout=60)
-    with StateDatabase(path) as database, database.writing():
-        pass
+ROUNDS = 20
+
+
+def _open_again_and_again(folder: Path, together: Barrier) -> None:
+    for number in range(ROUNDS):
+        together.wait(timeout=60)
+        with StateDatabase(folder / str(number) / "state.db") as database, database.writing():
+            pass
 
 
 @pytest.mark.slow
-def test_processes_that_start_together_create_one_schema(path):
+def test_processes_that_start_together_create_one_schema(tmp_path):
     context = multiprocessing.get_context("spawn")
     together = context.Barrier(3)
-    processes = [context.Process(target=_open_and_count, args=[path, together]) for _ in range(3)]
+    arguments = [tmp_path, together]
+    processes = [context.Process(target=_open_again_and_again, args=arguments) for _ in range(3)]
     for process in processes:
         process.start()
     for process in processes:
-        process.join(timeout=60)
+        process.join(timeout=90)
     assert [process.exitcode for process in processes] == [0] * 3
-    with StateDatabase(path) as database:
-        assert database.version() == 4
+    for number in range(ROUNDS):
+        with StateDatabase(tmp_path / str(number) / "state.db") as database:
+            assert database.version() == 4
+        assert [file.name for file in (tmp_path / str(number)).iterdir()] == ["state.db"]
+
+
+def test_process_that_comes_second_takes_the_first_ones_file(path, monkeypatch):
+    link = os.link
+
+    def link_after_another(source: Path, target: Path) -> None:
+        with monkeypatch.context() as undone:
+            undone.setattr(os, "link", link)
+            with StateDatabase(target) as first, first.writing():
+                pass
+        link(source, target)
+
+    monkeypatch.setattr(os, "link", link_after_another)
+    with StateDatabase(path) as second:
+        assert second.version() == 2
+    assert [file.name for file in path.parent.iterdir()] == ["state.db"]
 
 
 def test_fresh_file_has_the_newest_schema(path):

@@ -105,6 +105,7 @@ class DirectoryConformance:
         assert elsewhere.version() == directory.version()
         assert list(elsewhere.api_keys()) == [api_key()]
 
+    @pytest.mark.slow
     def test_writers_elsewhere_lose_nothing(self, directory: Directory, elsewhere: Directory):
         def count(store: Directory) -> None:
             for _ in range(20):

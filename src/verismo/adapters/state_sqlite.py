@@ -8,6 +8,7 @@ until the operator says `verismo db upgrade`, a newer one is refused.
 import contextlib
 import os
 import sqlite3
+import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -59,15 +60,15 @@ class StateDatabase:
 
     def __init__(self, path: Path, migrations: Path = MIGRATIONS) -> None:
         self._path = path
-        _create_private(path)
+        _create(path, migrations)
         self._engine = _engine(path)
         self._version_lock = threading.Lock()
         try:
             with self.reading() as connection:
                 status = _status(connection, migrations)
             if status.verdict == "absent":
-                # A crash in here leaves a file without tables: "absent" again at the next start.
-                upgrade_schema(path, migrations)
+                # Somebody else made an empty file.
+                status = _upgrade_in_place(path, migrations)
             _refuse_other(path, status)
             with _translated(path):
                 self._version_connection = self._engine.raw_connection()
@@ -138,8 +139,7 @@ def schema_status(path: Path, migrations: Path = MIGRATIONS) -> SchemaStatus:
         StateError: the file cannot be read or is not a state database.
     """
     if not path.exists():
-        newest = ScriptDirectory(migrations).get_current_head()
-        return SchemaStatus("", str(newest), "absent")
+        return SchemaStatus("", _newest(ScriptDirectory(migrations)), "absent")
     engine = _engine(path)
     try:
         with _translated(path), engine.connect() as connection:
@@ -157,7 +157,12 @@ def upgrade_schema(path: Path, migrations: Path = MIGRATIONS) -> SchemaStatus:
     Raises:
         StateError: the file is newer than this Verismo, is not a state database, or is busy.
     """
-    _create_private(path)
+    if _create(path, migrations):
+        return SchemaStatus("", _newest(ScriptDirectory(migrations)), "absent")
+    return _upgrade_in_place(path, migrations)
+
+
+def _upgrade_in_place(path: Path, migrations: Path) -> SchemaStatus:
     engine = _engine(path)
     try:
         with _translated(path), engine.connect() as connection:
@@ -173,18 +178,43 @@ def upgrade_schema(path: Path, migrations: Path = MIGRATIONS) -> SchemaStatus:
         engine.dispose()
 
 
-def _create_private(path: Path) -> None:
-    # O_EXCL: closing another descriptor of a database that is open here drops SQLite's locks.
+def _create(path: Path, migrations: Path) -> bool:
+    """Make the file if it is not there; say whether it was made here.
+
+    It is made whole beside its place and then linked in, so that processes which start together
+    see no file or a finished one: switching a file to WAL does not wait for other connections.
+    A crash leaves a stray `.state.db.*`, which nothing reads.
+    """
+    if path.exists():
+        return False
+    temporary: Path | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        if not path.exists():
-            with contextlib.suppress(FileExistsError):
-                os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        os.close(descriptor)
+        temporary = Path(name)
+        _upgrade_in_place(temporary, migrations)
+        with contextlib.suppress(FileExistsError):  # another process was first
+            os.link(temporary, path)
+            _sync_folder(path.parent)
+            return True
     except OSError as error:
         raise StateError(
             f"{path} cannot be created: {error.strerror}",
             next_step="Check `data` in verismo.toml and the permissions of that folder.",
         ) from error
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+    return False
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _engine(path: Path) -> sa.Engine:
@@ -208,7 +238,7 @@ def _set_pragmas(connection: sqlite3.Connection, _: ConnectionPoolEntry) -> None
 
 def _status(connection: sa.Connection, migrations: Path) -> SchemaStatus:
     scripts = ScriptDirectory(migrations)
-    newest = str(scripts.get_current_head())
+    newest = _newest(scripts)
     tables = set(sa.inspect(connection).get_table_names())
     if not tables:
         return SchemaStatus("", newest, "absent")
@@ -222,6 +252,10 @@ def _status(connection: sa.Connection, migrations: Path) -> SchemaStatus:
         return SchemaStatus(found, newest, "current")
     known = {"", *(script.revision for script in scripts.walk_revisions())}
     return SchemaStatus(found, newest, "older" if found in known else "newer")
+
+
+def _newest(scripts: ScriptDirectory) -> str:
+    return str(scripts.get_current_head())
 
 
 def _migrate(connection: sa.Connection, migrations: Path) -> None:
@@ -239,7 +273,8 @@ def _migrate(connection: sa.Connection, migrations: Path) -> None:
 def _refuse_other(path: Path, status: SchemaStatus) -> None:
     if status.verdict == "older":
         raise StateError(
-            f"{path} has schema {status.found or 'none'}; this version of Verismo needs {status.newest}",
+            f"{path} has schema {status.found or 'none'}; "
+            f"this version of Verismo needs {status.newest}",
             next_step="Make a backup (`verismo backup`), then run `verismo db upgrade`.",
         )
     if status.verdict == "newer":
