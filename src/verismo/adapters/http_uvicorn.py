@@ -128,14 +128,10 @@ class _LimitedProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         if self._head_since is not None:
             self._head_bytes += len(data)
-            before = self._head_bytes
-            super().data_received(data)
-            still_in_head = self._head_since is not None and self._head_bytes == before
-            if still_in_head and self._head_bytes > self.header_bytes_max:
-                self.transport.write(_HEAD_TOO_LARGE)
-                self.transport.close()
-            return
         super().data_received(data)
+        if self._head_bytes > self.header_bytes_max:
+            self.transport.write(_HEAD_TOO_LARGE)
+            self.transport.close()
 
     def on_message_begin(self) -> None:
         if self._head_since is None:

@@ -1,0 +1,160 @@
+"""`verismo serve`: the supervisor, and the two kinds of process that it starts."""
+
+import asyncio
+import socket
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+import msgspec
+import uvloop
+
+from verismo.cli.options import config_option
+from verismo.config.load import load_config
+from verismo.config.schema import Config, Listen
+from verismo.control.supervisor import Child, Supervisor, tell_ready
+from verismo.model.errors import StateError
+from verismo.wiring.control import run_control
+from verismo.wiring.logs import set_up_logs
+from verismo.wiring.worker import prepare_data, run_worker
+
+BACKLOG = 2_048
+
+
+@click.command()
+@config_option
+@click.option("--host", help="Address to bind.")
+@click.option("--port", type=click.IntRange(0, 65_535), help="Port; 0 takes a free one.")
+@click.option("--workers", type=click.IntRange(1, 64), help="Worker processes.")
+def serve(config: Path, host: str | None, port: int | None, workers: int | None) -> None:
+    """Run the gateway: its workers and its control process, until SIGTERM or SIGINT."""
+    settings = with_listener(load_config(config), host, port, workers)
+    sys.exit(serve_until_told(settings, lambda bound: click.echo(f"base URL: {base_url(bound)}")))
+
+
+def serve_until_told(config: Config, ready: Callable[[Config], None]) -> int:
+    """Run everything in child processes until a signal ends it.
+
+    Args:
+        config: the validated configuration.
+        ready: called once, when every process is ready, with the port that is really bound.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        StateError: the port is taken, or the data folder cannot be used.
+    """
+    set_up_logs(config.log.level)
+    for made in prepare_data(config.data):
+        click.echo(f"made {made} (back it up: what it signs is verified for years)", err=True)
+    # The port is held without listening, so that it stays ours while workers are started again.
+    with _bound(config.listen) as held:
+        bound = with_listener(config, None, held.getsockname()[1], None)
+        return asyncio.run(_run(supervise(bound), lambda: ready(bound)))
+
+
+def supervise(config: Config) -> Supervisor:
+    """Return the supervisor of a configuration whose public port is held by this process."""
+    listen = config.listen
+    program = (sys.executable, "-m", "verismo")
+    common = (
+        *("--config", str(config.path)),
+        *("--data", str(config.data)),
+        *("--bound", listen.host, str(listen.port), str(listen.workers)),
+    )
+    children = [
+        Child(
+            name=f"s{index}",
+            command=(*program, "worker-process", *common, "--index", str(index)),
+        )
+        for index in range(config.listen.workers)
+    ]
+    children.append(Child(name="control", command=(*program, "control-process", *common)))
+    return Supervisor(children, config.limits.drain_ms_max / 1_000)
+
+
+async def _run(supervisor: Supervisor, ready: Callable[[], None]) -> int:
+    announcing = asyncio.create_task(_announce(supervisor, ready))
+    try:
+        return await supervisor.run()
+    finally:
+        announcing.cancel()
+
+
+async def _announce(supervisor: Supervisor, ready: Callable[[], None]) -> None:
+    if await supervisor.wait_ready():
+        ready()
+
+
+@click.command(hidden=True)
+@config_option
+@click.option("--data", type=click.Path(path_type=Path), required=True)
+@click.option("--bound", type=(str, int, int), required=True, help="Host, port, workers.")
+@click.option("--index", type=int, required=True)
+@click.argument("ready", type=int)
+def worker_process(
+    config: Path, data: Path, bound: tuple[str, int, int], index: int, ready: int
+) -> None:
+    """Run one worker; started by the supervisor."""
+    settings = at_data(with_listener(load_config(config), *bound), data)
+    set_up_logs(settings.log.level)
+    listener = _bound(settings.listen)
+    listener.listen(BACKLOG)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(run_worker(settings, index, listener, lambda: tell_ready(ready)))
+
+
+@click.command(hidden=True)
+@config_option
+@click.option("--data", type=click.Path(path_type=Path), required=True)
+@click.option("--bound", type=(str, int, int), required=True, help="Host, port, workers.")
+@click.argument("ready", type=int)
+def control_process(config: Path, data: Path, bound: tuple[str, int, int], ready: int) -> None:
+    """Run the control process; started by the supervisor."""
+    settings = at_data(with_listener(load_config(config), *bound), data)
+    set_up_logs(settings.log.level)
+    asyncio.run(run_control(settings, lambda: tell_ready(ready)))
+
+
+def _bound(listen: Listen) -> socket.socket:
+    """Return a socket bound to the public address; every worker binds its own (SO_REUSEPORT)."""
+    family = socket.AF_INET6 if ":" in listen.host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        listener.bind((listen.host, listen.port))
+    except OSError as error:
+        listener.close()
+        raise StateError(
+            f"cannot bind {listen.host}:{listen.port}: {error.strerror}",
+            next_step="Choose another port with --port, or end the program that has it.",
+        ) from error
+    return listener
+
+
+def with_listener(
+    config: Config, host: str | None, port: int | None, workers: int | None
+) -> Config:
+    """Return the configuration with what the command line says about the listener."""
+    listen = config.listen
+    changed = {
+        "host": listen.host if host is None else host,
+        "port": listen.port if port is None else port,
+        "workers": listen.workers if workers is None else workers,
+    }
+    return msgspec.structs.replace(config, listen=msgspec.structs.replace(listen, **changed))
+
+
+def at_data(config: Config, data: Path) -> Config:
+    """Return the configuration with another data folder."""
+    return msgspec.structs.replace(config, data=data)
+
+
+def base_url(config: Config) -> str:
+    """Return the public base URL as a client on this machine would use it."""
+    scheme = "https" if config.listen.tls_cert is not None else "http"
+    host = "127.0.0.1" if config.listen.host in ("", "0.0.0.0") else config.listen.host
+    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{config.listen.port}"
