@@ -4,6 +4,7 @@ import gzip
 import hashlib
 import io
 import json
+import os
 import tarfile
 
 import pytest
@@ -108,6 +109,19 @@ def test_a_folder_with_too_much_in_it_is_refused(tmp_path, monkeypatch, limit):
     for name in ("a.rego", "b.rego"):
         (tmp_path / name).write_text("package verismo.x\n")
     with pytest.raises(StateError, match="holds more than"):
+        read_bundle(tmp_path)
+
+
+def test_archive_holds_paths_of_any_length():
+    deep = BundleFile("/".join(["verismo", *["folder"] * 60, "data.json"]), b"{}")
+    with tarfile.open(fileobj=io.BytesIO(bundle_archive([deep]))) as archive:
+        assert f"/{deep.path}" in archive.getnames()
+
+
+@pytest.mark.parametrize("name", [b"\xff.rego", b"a\n.rego"])
+def test_name_that_cannot_be_printed_is_refused(tmp_path, name):
+    (tmp_path / os.fsdecode(name)).write_text("package verismo.x\n")
+    with pytest.raises(StateError, match="cannot be printed"):
         read_bundle(tmp_path)
 
 

@@ -7,7 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from verismo.adapters.policy_regorus import MEMO_KEY_BYTES_MAX, RegorusPolicy
+from verismo.adapters.policy_regorus import (
+    MEMO_KEY_BYTES_MAX,
+    Interpreter,
+    PolicyFault,
+    RegorusPolicy,
+)
 from verismo.model.errors import StateError
 from verismo.ports.policy import Denial, PolicyInput
 
@@ -344,6 +349,24 @@ def test_engine_refuses_another_thread_and_goes_on_in_its_own(bundle):
     thread.join(timeout=10)
     assert seen == ["a policy engine belongs to the thread that opened it"] * 2
     assert engine.decide(QUESTION).allow
+
+
+def test_panic_of_the_interpreter_is_a_fault_like_any_other():
+    interpreter = Interpreter()
+    faults: list[str] = []
+
+    def panic() -> None:
+        # The library panics when an engine is used outside its thread: the one panic at hand.
+        try:
+            interpreter.query("1", b"{}")
+        except PolicyFault as error:
+            faults.append(str(error))
+
+    thread = threading.Thread(target=panic)
+    thread.start()
+    thread.join(timeout=10)
+    assert faults == ["the interpreter failed"]
+    assert interpreter.query("x := 1", b"{}") != "{}"
 
 
 def test_each_thread_may_open_its_own_engine(bundle):

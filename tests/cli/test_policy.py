@@ -14,6 +14,7 @@ from click.testing import CliRunner
 import verismo
 from verismo.cli.main import cli, main
 from verismo.model.errors import StateError
+from verismo.wiring.policy import open_policy
 
 DEFAULT = Path(verismo.__file__).parent / "templates" / "policy"
 
@@ -94,6 +95,18 @@ def test_refused_policy_ends_the_command_with_exit_2(folder, monkeypatch, capsys
 def test_missing_folder_is_wrong_usage(tmp_path):
     for command in (["test"], ["check"], ["build", "-b"], ["eval", "data", "-d"]):
         assert run(*command, str(tmp_path / "none")).exit_code == 2
+
+
+def test_gateway_opens_the_policy_that_the_commands_check(folder):
+    engine = open_policy(folder)
+    assert engine.bundle in run("build").output
+
+
+def test_eval_of_a_refused_policy_says_why(folder):
+    (folder / "bad.rego").write_text("package verismo.gateway\nf(a) := f(a)\n")
+    result = run("eval", "data.verismo.gateway.f(1)")
+    assert isinstance(result.exception, StateError)
+    assert "bad.rego:2: a function may not reach itself" in result.exception.detail
 
 
 def test_eval_prints_the_verdict_as_json(folder):

@@ -99,7 +99,8 @@ def read_bundle(folder: Path) -> tuple[BundleFile, ...]:
     """Read a bundle's files, tests included, sorted by path.
 
     Raises:
-        StateError: the folder cannot be read, holds too much, or holds data in YAML.
+        StateError: the folder cannot be read, holds too much, data in YAML, or a name that
+            cannot be printed.
     """
     files: list[BundleFile] = []
     size_bytes = 0
@@ -109,7 +110,13 @@ def read_bundle(folder: Path) -> tuple[BundleFile, ...]:
         except OSError as error:
             raise StateError(f"cannot read {path}: {error.strerror}") from error
         size_bytes += len(content)
-        files.append(BundleFile(path.relative_to(folder).as_posix(), content))
+        name = path.relative_to(folder).as_posix()
+        if not name.isprintable():
+            raise StateError(
+                f"a file in {folder} has a name that cannot be printed: {name!r}",
+                next_step="Rename it.",
+            )
+        files.append(BundleFile(name, content))
         if len(files) > BUNDLE_FILES_MAX or size_bytes > BUNDLE_BYTES_MAX:
             raise StateError(
                 f"the policy folder {folder} holds more than {BUNDLE_FILES_MAX} files"
@@ -155,7 +162,7 @@ def bundle_digest(files: Sequence[BundleFile]) -> str:
     digest = hashlib.sha256()
     for file in sorted(files, key=lambda file: file.path):
         if file.is_policy or file.is_data or file.path == ".manifest":
-            path = file.path.encode(errors="surrogateescape")
+            path = file.path.encode()
             digest.update(len(path).to_bytes(4, "big") + path)
             digest.update(len(file.content).to_bytes(8, "big") + file.content)
     return digest.hexdigest()
@@ -172,7 +179,7 @@ def bundle_archive(files: Sequence[BundleFile]) -> bytes:
     packed = io.BytesIO()
     with (
         gzip.GzipFile(filename="", mode="wb", fileobj=packed, mtime=0) as zipped,
-        tarfile.open(fileobj=zipped, mode="w", format=tarfile.USTAR_FORMAT) as archive,
+        tarfile.open(fileobj=zipped, mode="w", format=tarfile.PAX_FORMAT) as archive,
     ):
         for file in sorted(members, key=lambda file: file.path):
             header = tarfile.TarInfo("/" + file.path)
