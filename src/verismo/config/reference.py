@@ -102,9 +102,11 @@ def _spelled(field: msgspec.structs.FieldInfo) -> str:
         return f"`{str(value).lower()}`"
     if isinstance(value, msgspec.Struct):
         return "see below"
+    if isinstance(value, dict):
+        return "none"
     if isinstance(value, str):
         return f'`"{value}"`'
-    return f"`{list(value)}`" if isinstance(value, tuple) else f"`{value or 0}`"
+    return f"`{list(value)}`" if isinstance(value, tuple) else f"`{value}`"
 
 
 def _type_name(kind: object) -> str:

@@ -51,11 +51,15 @@ Model = Annotated[
 ]
 ModelPattern = Annotated[
     str,
-    msgspec.Meta(pattern=r"^[!-~]{1,256}\Z", description="1 to 256 ASCII characters without spaces"),
+    msgspec.Meta(
+        pattern=r"^[!-~]{1,256}\Z", description="1 to 256 ASCII characters without spaces"
+    ),
 ]
 Issuer = Annotated[
     str,
-    msgspec.Meta(pattern=r"^[!-~]{1,128}\Z", description="1 to 128 ASCII characters without spaces"),
+    msgspec.Meta(
+        pattern=r"^[!-~]{1,128}\Z", description="1 to 128 ASCII characters without spaces"
+    ),
 ]
 DocumentId = Annotated[
     str,
