@@ -18,7 +18,7 @@ import pytest
 from click.testing import CliRunner
 from tests.ports.journal_conformance import NOW_MS, answer, check_sequence, prov_id, void
 
-from verismo.adapters.backup import Manifest, make_backup
+from verismo.adapters.backup import CHUNK_BYTES, Manifest, make_backup
 from verismo.adapters.journal_reader import SqliteJournalReader
 from verismo.adapters.journal_slot import BACKUP_MANIFEST, next_slot_name
 from verismo.adapters.journal_sqlite import SqliteJournal
@@ -243,9 +243,12 @@ def test_backup_refuses_a_place_that_is_taken_or_within_the_data(data: Path, tmp
 def test_backup_of_a_damaged_journal_fails_and_leaves_nothing(data: Path, out: Path):
     path = data / "journal" / "s0.db"
     content = bytearray(path.read_bytes())
-    content[4_096:8_192] = b"\xff" * 4_096
+    # The leaf page of the first records, which no look-up of the last number reads.
+    leaf = content.index(b'{"n":1}') // 4_096 * 4_096
+    assert content[leaf] == 13
+    content[leaf + 3 : leaf + 5] = b"\xff\xff"
     path.write_bytes(content)
-    with pytest.raises(StateError):
+    with pytest.raises(StateError, match="is damaged"):
         back_up(data, out)
     assert sorted(p.name for p in data.parent.iterdir()) == ["var"]
 
@@ -341,6 +344,15 @@ def test_cut_archive_is_refused(data: Path, tmp_path: Path, share: float):
     with pytest.raises(StateError):
         restore(archive, tmp_path / "restored")
     assert list((tmp_path / "restored").iterdir()) == []
+
+
+def test_byte_after_the_end_of_a_large_file_is_refused(data: Path, tmp_path: Path):
+    (data / "keys" / "large.bin").write_bytes(bytes(CHUNK_BYTES))
+    back_up(data, tmp_path / "copy")
+    with (tmp_path / "copy" / "keys" / "large.bin").open("ab") as file:
+        file.write(b"x")
+    with pytest.raises(StateError, match=r"large\.bin is damaged"):
+        restore(tmp_path / "copy", tmp_path / "restored")
 
 
 def test_file_that_is_no_archive_is_refused(tmp_path: Path):

@@ -7,7 +7,6 @@ import asyncio
 import errno
 import random
 import resource
-import shutil
 import signal
 import sqlite3
 import threading
@@ -17,9 +16,10 @@ from pathlib import Path
 import pytest
 from tests.ports.journal_conformance import answer, check_sequence, prov_id, stream, void
 
-from verismo.adapters.journal_file import Batch, Commit, commit_batch
+from verismo.adapters.journal_file import Batch, Commit, JournalFile, commit_batch
 from verismo.adapters.journal_reader import SqliteJournalReader
-from verismo.adapters.journal_sqlite import SqliteJournal
+from verismo.adapters.journal_schema import record_row
+from verismo.adapters.journal_sqlite import JournalLimits, SqliteJournal
 from verismo.ports.journal import JournalFailed, Record
 from verismo.ports.signer import SigningFailed
 
@@ -297,17 +297,45 @@ class FileSizeLimit:
         signal.signal(signal.SIGXFSZ, self._handler)
 
 
+async def test_reader_that_holds_the_log_delays_the_answer_to_a_failed_commit(tmp_path: Path):
+    # While it holds it, what is in the log cannot be written a second time, so nothing goes on.
+    limits = JournalLimits(reader_wait_s_max=0.01)
+    faults = Faults(commit_batch, fail_after_commit)
+    journal = SqliteJournal(tmp_path, "s0", void, limits=limits, commit=faults)
+    await journal.append(answer(1))
+    reader = sqlite3.connect(tmp_path / "journal" / "s0.db", isolation_level=None)
+    reader.execute("BEGIN")
+    reader.execute("SELECT COUNT(*) FROM record").fetchone()
+    with pytest.raises(JournalFailed, match="lost"):
+        await journal.append(answer(2))
+    with pytest.raises(JournalFailed, match="a reader holds the log"):
+        await journal.append(answer(3))
+    reader.execute("COMMIT")
+    reader.close()
+    await journal.append(answer(4))
+    await journal.close()
+    assert shape_of(tmp_path) == [("answer", 1), ("answer", 2), ("void", 3), ("answer", 4)]
+
+
+def test_closed_file_stores_nothing(tmp_path: Path):
+    file = JournalFile(tmp_path / "s0.db", commit_batch, 1.0)
+    file.close()
+    outcome = file.commit(Batch(last_seq=1, records=[record_row(answer(1))]))
+    assert isinstance(outcome.failure, sqlite3.ProgrammingError)
+
+
 async def test_journal_that_vanished_is_not_begun_anew(tmp_path: Path):
     journal = open_journal(tmp_path, commit_batch, fail_before_write)
     await journal.append(answer(1))
     with pytest.raises(JournalFailed):
         await journal.append(answer(2))
-    shutil.rmtree(tmp_path / "journal")
+    for path in (tmp_path / "journal").glob("s0.db*"):
+        path.unlink()
     for seq_n in (3, 4):
         with pytest.raises(JournalFailed, match="unable to open"):
             await journal.append(answer(seq_n))
     await journal.close()
-    assert not (tmp_path / "journal").exists()
+    assert not (tmp_path / "journal" / "s0.db").exists()
 
 
 async def test_journal_that_lost_acknowledged_records_is_not_written_on(tmp_path: Path):

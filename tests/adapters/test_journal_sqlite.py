@@ -23,7 +23,7 @@ from tests.ports.journal_conformance import (
 from verismo.adapters.journal_file import Batch, commit_batch
 from verismo.adapters.journal_reader import SqliteJournalReader
 from verismo.adapters.journal_slot import BACKUP_MANIFEST, next_slot_name, slot_files
-from verismo.adapters.journal_sqlite import BatchLimits, SqliteJournal
+from verismo.adapters.journal_sqlite import JournalLimits, SqliteJournal
 from verismo.model.errors import StateError
 from verismo.ports.journal import JournalFailed
 
@@ -71,7 +71,7 @@ async def test_callers_of_one_turn_share_one_commit(tmp_path: Path):
 
 async def test_batch_is_bounded_by_rows(tmp_path: Path):
     recorder = Recorder()
-    limits = BatchLimits(rows_max=10)
+    limits = JournalLimits(rows_max=10)
     journal = SqliteJournal(tmp_path, "s0", void, limits=limits, commit=recorder)
     await asyncio.gather(*[journal.append(answer(n)) for n in range(1, 36)])
     assert [len(batch.records) for batch in recorder.batches] == [10, 10, 10, 5]
@@ -80,7 +80,7 @@ async def test_batch_is_bounded_by_rows(tmp_path: Path):
 
 async def test_batch_is_bounded_by_bytes_and_a_large_record_goes_alone(tmp_path: Path):
     recorder = Recorder()
-    limits = BatchLimits(bytes_max=10_000)
+    limits = JournalLimits(bytes_max=10_000)
     journal = SqliteJournal(tmp_path, "s0", void, limits=limits, commit=recorder)
     sizes = [4_000, 4_000, 4_000, 50_000, 4_000]
     appends = [journal.append(answer(n, size_bytes=s)) for n, s in enumerate(sizes, start=1)]
@@ -90,7 +90,7 @@ async def test_batch_is_bounded_by_bytes_and_a_large_record_goes_alone(tmp_path:
 
 
 async def test_more_than_may_wait_fails_closed_and_leaves_a_recorded_gap(tmp_path: Path):
-    limits = BatchLimits(waiting_bytes_max=10_000)
+    limits = JournalLimits(waiting_bytes_max=10_000)
     journal = SqliteJournal(tmp_path, "s0", void, limits=limits)
     appends = [journal.append(answer(n, size_bytes=4_000)) for n in (1, 2, 3, 4)]
     results = await asyncio.gather(*appends, return_exceptions=True)
@@ -160,6 +160,19 @@ async def test_file_that_is_no_journal_is_refused_and_its_slot_given_up(tmp_path
         SqliteJournalReader(tmp_path).scan("s0", 0, 1)
     path.unlink()
     await SqliteJournal(tmp_path, "s0", void).close()
+
+
+@pytest.mark.parametrize("name", ["journal", "journal/s0.db", "journal/s0.lock"])
+def test_folder_that_cannot_be_used_is_refused(tmp_path: Path, name: str):
+    if name == "journal":
+        (tmp_path / name).touch()
+        with pytest.raises(StateError, match="cannot be read"):
+            SqliteJournalReader(tmp_path).slots()
+    else:
+        (tmp_path / name).mkdir(parents=True)
+    for _ in range(2):
+        with pytest.raises(StateError, match="cannot be"):
+            SqliteJournal(tmp_path, "s0", void)
 
 
 async def test_folder_that_is_a_backup_is_not_written_to(tmp_path: Path):

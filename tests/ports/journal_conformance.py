@@ -135,6 +135,16 @@ class JournalConformance:
         assert [record.seq_n for record in records] == [4, 5, 6]
         await journal.close()
 
+    async def test_number_given_twice_in_one_batch_harms_no_other(self, storage: Storage):
+        journal = storage.open()
+        appends = [journal.append(answer(n)) for n in (5, 5, 4, 6)]
+        first, again, earlier, last = await asyncio.gather(*appends, return_exceptions=True)
+        assert (first, last) == (None, None)
+        assert isinstance(again, JournalFailed)
+        assert isinstance(earlier, JournalFailed)
+        check_sequence(storage.reader().scan(storage.slot, 0, 10))
+        await journal.close()
+
     async def test_void_from_outside_is_refused(self, storage: Storage):
         journal = storage.open()
         with pytest.raises(JournalFailed):

@@ -10,14 +10,13 @@ from pathlib import Path
 import msgspec
 
 from verismo.adapters import journal_schema as schema
+from verismo.adapters.journal_slot import sync_folder
 from verismo.model.errors import StateError
 
 WAL_PAGES_MAX = 1_000
 """The commit that passes this many pages in the log moves them into the file (SQLite's default)."""
 WAL_BYTES_KEPT_MAX = 16_777_216
 """A log that grew over this while a reader held it is cut back at its next start."""
-READER_WAIT_S_MAX = 5.0
-"""How long the writer waits for readers to leave the log when it resolves a failed commit."""
 
 
 class Batch(msgspec.Struct, frozen=True):
@@ -42,21 +41,13 @@ OSError if it is not known to be durable."""
 
 
 def commit_batch(connection: sqlite3.Connection, batch: Batch) -> None:
-    """Store a batch in one transaction; when it returns the rows survive a power cut.
-
-    All records go in one statement, and a statement alone is its own transaction. Every call into
-    SQLite gives up the interpreter's lock and must win it back from a busy event loop, so one call
-    instead of one for each row is what keeps the tail short.
-    """
-    if not batch.opened and not batch.closed:
-        _insert(connection, batch.records)
-        return
+    """Store a batch in one transaction; when it returns the rows survive a power cut."""
     connection.execute("BEGIN IMMEDIATE")
     # A crash from here to COMMIT leaves the file as it was before the batch: nobody was told.
-    if batch.records:
-        _insert(connection, batch.records)
-    connection.executemany(_INSERT_STREAM, batch.opened)
-    connection.executemany("DELETE FROM stream WHERE prov_id = ?", [(p,) for p in batch.closed])
+    connection.executemany(_INSERT_RECORD, batch.records)
+    if batch.opened or batch.closed:
+        connection.executemany(_INSERT_STREAM, batch.opened)
+        connection.executemany("DELETE FROM stream WHERE prov_id = ?", [(p,) for p in batch.closed])
     connection.execute("COMMIT")
     # A crash from here on leaves the whole batch; some callers were not told that it is stored.
 
@@ -69,19 +60,30 @@ class Outcome(msgspec.Struct, frozen=True):
 
 
 class JournalFile:
-    """The connection to one journal file; one thread at a time uses it."""
+    """The connection to one journal file; one thread at a time uses it.
 
-    def __init__(self, path: Path, commit: Commit) -> None:
+    Args:
+        path: the file; it is created with its tables if it is not there.
+        commit: the storage step.
+        reader_wait_s_max: how long to wait for readers to leave the log.
+
+    Raises:
+        StateError: the file cannot be used, or a newer version wrote it.
+    """
+
+    def __init__(self, path: Path, commit: Commit, reader_wait_s_max: float) -> None:
         self._path = path
         self._commit = commit
+        self._reader_wait_s_max = reader_wait_s_max
         self._connection: sqlite3.Connection | None = None
         try:
-            self._connection = _connect(path, "rwc")
+            self._connection = _connect(path, "rwc", reader_wait_s_max)
             if not schema.has_tables(self._connection, path):
                 schema.create_tables(self._connection)
+                sync_folder(path.parent)
             self.last_seq = schema.last_seq(self._connection)
             self.lost_streams = schema.read_streams(self._connection)
-        except sqlite3.Error as error:
+        except (sqlite3.Error, OSError) as error:
             self.close()
             raise StateError(
                 f"the journal {path} cannot be opened: {error}",
@@ -115,7 +117,7 @@ class JournalFile:
         try:
             self.close()
             # Not "rwc": if the file is gone, an empty one would begin again with number 1.
-            self._connection = connection = _connect(self._path, "rw")
+            self._connection = connection = _connect(self._path, "rw", self._reader_wait_s_max)
             if connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0] != 0:
                 raise sqlite3.OperationalError("a reader holds the log of the journal")
             last_seq = schema.last_seq(connection)
@@ -132,27 +134,22 @@ class JournalFile:
             self._connection = None
 
 
-_INSERT_STREAM = (
-    f"INSERT INTO stream ({', '.join(schema.STREAM_COLUMNS)}) "
-    f"VALUES ({', '.join('?' * len(schema.STREAM_COLUMNS))})"
-)
-_INSERT_RECORDS = f"INSERT INTO record ({', '.join(schema.RECORD_COLUMNS)}) VALUES "
-_RECORD_VALUES = f"({', '.join('?' * len(schema.RECORD_COLUMNS))})"
+def _insert(table: str, columns: Sequence[str]) -> str:
+    marks = ", ".join("?" * len(columns))
+    return f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({marks})"
 
 
-def _insert(connection: sqlite3.Connection, records: Sequence[schema.RecordRow]) -> None:
-    statement = _INSERT_RECORDS + ",".join([_RECORD_VALUES] * len(records))
-    connection.execute(statement, [value for row in records for value in row])
+_INSERT_RECORD = _insert("record", schema.RECORD_COLUMNS)
+_INSERT_STREAM = _insert("stream", schema.STREAM_COLUMNS)
 
 
-def _connect(path: Path, mode: str) -> sqlite3.Connection:
+def _connect(path: Path, mode: str, reader_wait_s_max: float) -> sqlite3.Connection:
     connection = sqlite3.connect(
         f"{path.absolute().as_uri()}?mode={mode}",
         uri=True,
-        timeout=READER_WAIT_S_MAX,
+        timeout=reader_wait_s_max,
         isolation_level=None,
         check_same_thread=False,
-        cached_statements=256,
     )
     try:
         if connection.execute("PRAGMA journal_mode = WAL").fetchone()[0] != "wal":

@@ -143,8 +143,12 @@ def _journal_folder(data: Path) -> Path:
         )
     folder = data / JOURNAL_FOLDER
     try:
+        is_new = not data.exists()
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # A record is only as durable as the names on the way to its file.
         sync_folder(data)
+        if is_new:
+            sync_folder(data.parent)
     except OSError as error:
         raise StateError(
             f"{folder} cannot be made: {error}", next_step="Give the data folder to this user."

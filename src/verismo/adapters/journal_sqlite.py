@@ -35,19 +35,21 @@ ENTRY_BYTES = 200
 """What a record weighs in memory beside its blobs: the row, its integers, its future."""
 
 
-class BatchLimits(msgspec.Struct, frozen=True):
-    """Bounds of one batch and of what waits for the writer.
+class JournalLimits(msgspec.Struct, frozen=True):
+    """Bounds of one batch, of what waits for the writer, and of one wait of the writer's.
 
     Args:
-        rows_max: entries in a batch; more would make the first wait for the last (from 128 on a
-            batch costs little less for each row). At most 1,500: SQLite binds 32,766 values.
+        rows_max: entries in a batch. From about 64 on a row costs no less in a larger batch, and
+            the first would wait for the last.
         bytes_max: bytes of a batch; a single larger record is a batch of its own.
         waiting_bytes_max: bytes that may wait; beyond it appends fail closed at once.
+        reader_wait_s_max: after a failed commit, how long to wait for readers to leave the log.
     """
 
     rows_max: int = 128
     bytes_max: int = 4_194_304
     waiting_bytes_max: int = 268_435_456
+    reader_wait_s_max: float = 5.0
 
 
 SignVoid = Callable[[int, int], Record]
@@ -62,7 +64,7 @@ class SqliteJournal:
         data: the data folder.
         slot: the slot's name; ask `next_slot_name` for it.
         sign_void: makes the signed record of a gap.
-        limits: bounds of a batch.
+        limits: bounds of batches and waits.
         commit: the storage step.
 
     Raises:
@@ -75,14 +77,14 @@ class SqliteJournal:
         slot: str,
         sign_void: SignVoid,
         *,
-        limits: BatchLimits | None = None,
+        limits: JournalLimits | None = None,
         commit: Commit = commit_batch,
     ) -> None:
         self._sign_void = sign_void
-        self._limits = limits or BatchLimits()
+        self._limits = limits or JournalLimits()
         self._ownership = SlotOwnership(data, slot)
         try:
-            self._file = JournalFile(self._ownership.path, commit)
+            self._file = JournalFile(self._ownership.path, commit, self._limits.reader_wait_s_max)
         except StateError:
             self._ownership.release()
             raise
