@@ -221,6 +221,36 @@ def test_a_free_port_is_fine_and_one_held_by_a_stranger_fails(listener):
     assert "choose another port" in finding.next_step
 
 
+@pytest.mark.parametrize(
+    ("text", "level", "said"),
+    [
+        ('tls_cert = "c.pem"\ntls_key = "k.pem"', "ok", "on"),
+        ('trusted_proxies = ["10.0.0.0/8"]', "ok", "at the trusted proxies"),
+        ("", "warn", "only over https://"),
+    ],
+)
+def test_tls_here_or_at_a_proxy_is_what_browsers_need(verismo, free_ports, text, level, said):
+    for name in ("c.pem", "k.pem"):
+        (free_ports.parent / name).write_text("pem")
+        (free_ports.parent / name).chmod(0o600)
+    free_ports.write_text(free_ports.read_text().replace("[listen]\n", f"[listen]\n{text}\n"))
+    (line,) = lines_of(verismo("doctor", "--offline").out, "tls")
+    assert line.startswith(level)
+    assert said in line
+
+
+def test_a_tls_key_that_others_can_read_fails(verismo, free_ports):
+    for name in ("c.pem", "k.pem"):
+        (free_ports.parent / name).write_text("pem")
+        (free_ports.parent / name).chmod(0o644)
+    text = 'tls_cert = "c.pem"\ntls_key = "k.pem"'
+    free_ports.write_text(free_ports.read_text().replace("[listen]\n", f"[listen]\n{text}\n"))
+    outcome = verismo("doctor", "--offline")
+    assert outcome.code == 1
+    (line,) = lines_of(outcome.out, "key files")
+    assert str(free_ports.parent / "k.pem") in line
+
+
 class Healthy(BaseHTTPRequestHandler):
     def do_GET(self):
         self.send_response(200 if self.path == "/healthz" else 404)

@@ -139,3 +139,17 @@ def test_a_folder_without_operations_is_allowed(workspace):
         path.unlink()
     (workspace.root / "operations").rmdir()
     assert workspace.load().plan.operations == {}
+
+
+def test_a_folder_mounted_from_kubernetes_is_read_once(workspace):
+    """A ConfigMap volume: links beside a hidden folder that holds the files themselves."""
+    folder = workspace.root / "operations"
+    hidden = folder / "..2026_01_01"
+    hidden.mkdir()
+    (folder / "..data").symlink_to("..2026_01_01")
+    for name in ("chat.toml", "user.graphql"):
+        (folder / name).rename(hidden / name)
+        (folder / name).symlink_to(f"..data/{name}")
+    config = workspace.load()
+    assert set(config.plan.operations) == {"support.answer", DOCUMENT_ID}
+    assert config.warnings == ()

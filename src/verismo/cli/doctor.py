@@ -269,7 +269,7 @@ def examine_port(what: str, host: str, port: int) -> Finding:
             "fail",
             what,
             f"{place}: {error.strerror}",
-            f"Stop what listens there, or choose another {what} in verismo.toml.",
+            f"Stop what listens there, unless it is this gateway, or choose another {what}.",
         )
     return Finding("ok", what, f"{place} is free")
 

@@ -48,10 +48,9 @@ def load_config(
         )
     findings = Findings()
     source = open_source(path, path.name, findings)
-    main = read_table(MainTable, source.tree, source, ()) if source is not None else None
-    if source is None or main is None:
-        findings.raise_if_any()
-        raise ConfigError(f"{path} cannot be read")
+    if source is None:
+        raise findings.as_error()
+    main = read_table(MainTable, source.tree, source, ()) or MainTable()
     main = override(main, os.environ if environ is None else environ, findings)
     config = _assemble(
         main,

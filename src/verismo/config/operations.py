@@ -34,7 +34,7 @@ class Registered(msgspec.Struct, frozen=True):
 
 
 def read_operations(root: Path, findings: Findings) -> list[Registered]:
-    """Read every `*.toml` under operations/, in the order of their paths.
+    """Read every `*.toml` under operations/, in the order of their paths, but no hidden files.
 
     Args:
         root: the configuration folder.
@@ -46,7 +46,7 @@ def read_operations(root: Path, findings: Findings) -> list[Registered]:
     found: dict[str, Registered] = {}
     folder = root / FOLDER
     used: set[Path] = set()
-    for path in sorted(folder.rglob("*.toml")):
+    for path in _visible(folder, "*.toml"):
         source = open_source(path, path.relative_to(root).as_posix(), findings)
         if source is None:
             continue
@@ -61,10 +61,23 @@ def read_operations(root: Path, findings: Findings) -> list[Registered]:
                     registered.path,
                     f"the same operation stands at {earlier.source.place(earlier.path)}",
                 )
-    for document in sorted(folder.rglob("*.graphql")):
+    for document in _visible(folder, "*.graphql"):
         if document.resolve() not in used:
             _warn_of_stray_document(document, root, findings)
     return list(found.values())
+
+
+def _visible(folder: Path, pattern: str) -> list[Path]:
+    """List files without those in hidden folders.
+
+    A folder that Kubernetes mounts from a ConfigMap holds each file twice: once as a link, once in
+    a hidden folder that the links point to.
+    """
+    return [
+        path
+        for path in sorted(folder.rglob(pattern))
+        if not any(part.startswith(".") for part in path.relative_to(folder).parts)
+    ]
 
 
 def _warn_of_stray_document(document: Path, root: Path, findings: Findings) -> None:

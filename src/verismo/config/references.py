@@ -1,12 +1,15 @@
 """Checks across tables: every name that is used exists, fits, and means one thing to a tenant."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Final
+
+import msgspec
 
 from verismo.config.locate import KeyPath
 from verismo.config.operations import Registered
 from verismo.config.source import Source, Toml, suggestion
 from verismo.config.tables import DeploymentTable, MainTable, ProviderTable
+from verismo.model.ids import OperationId
 from verismo.model.operation import OperationKind, ProviderKind
 
 FITTING: Final[Mapping[OperationKind, tuple[ProviderKind, ...]]] = {
@@ -18,40 +21,62 @@ FITTING: Final[Mapping[OperationKind, tuple[ProviderKind, ...]]] = {
 """Which kinds of provider can run which kind of operation."""
 
 
+class Known(msgspec.Struct, frozen=True):
+    """The names that may be used, in the order of the file.
+
+    A table that could not be read still counts: its own problem is told, not that it is unknown.
+
+    Args:
+        providers, deployments, tenants: their names; a dict for its order and fast look-up.
+        purposes: every purpose that some tenant has.
+    """
+
+    providers: dict[str, None]
+    deployments: dict[str, None]
+    tenants: dict[str, None]
+    purposes: frozenset[str]
+
+
 def check_references(main: MainTable, source: Source, operations: Sequence[Registered]) -> None:
     """Check every name in verismo.toml and in the operations' files.
 
     Args:
         main: verismo.toml as far as it could be read.
-        source: its file; a table that could not be read still counts as a known name.
+        source: its file.
         operations: every operation that could be read.
     """
-    providers = _names(source, "providers")
-    deployments = _names(source, "deployments")
+    known = Known(
+        providers=_names(source, "providers"),
+        deployments=_names(source, "deployments"),
+        tenants=_names(source, "tenants"),
+        purposes=frozenset(p for tenant in main.tenants.values() for p in tenant.purposes),
+    )
     for name, deployment in main.deployments.items():
         path: KeyPath = ("deployments", name)
-        _check_known("provider", deployment.provider, providers, source, (*path, "provider"))
+        _check_known("provider", deployment.provider, known.providers, source, (*path, "provider"))
         provider = main.providers.get(deployment.provider)
         if provider is not None:
             _check_model(deployment, provider, source, path)
     for index, name in enumerate(main.observe.deployments):
         where = ("observe", "deployments", index)
-        _check_known("deployment", name, deployments, source, where)
+        _check_known("deployment", name, known.deployments, source, where)
     for registered in operations:
-        _check_operation(registered, main, source)
+        _check_deployments(registered, main, known)
+        _check_tenants(registered, main, known)
     _check_labels(operations)
     _warn_of_unused(main, source, operations)
 
 
-def _names(source: Source, table: str) -> tuple[str, ...]:
+def _names(source: Source, table: str) -> dict[str, None]:
     value: Toml = source.tree.get(table, {})
-    return tuple(value) if isinstance(value, dict) else ()
+    return dict.fromkeys(value) if isinstance(value, dict) else {}
 
 
-def _check_known(what: str, name: str, known: Iterable[str], source: Source, path: KeyPath) -> None:
-    names = tuple(known)
-    if name not in names:
-        source.error(path, f"there is no {what} {name!r}{suggestion(name, names)}")
+def _check_known(
+    what: str, name: str, known: Collection[str], source: Source, path: KeyPath
+) -> None:
+    if name not in known:
+        source.error(path, f"there is no {what} {name!r}{suggestion(name, known)}")
 
 
 def _check_model(
@@ -63,12 +88,11 @@ def _check_model(
         source.error((*path, "model"), "is the path for kind http, so it starts with /")
 
 
-def _check_operation(registered: Registered, main: MainTable, main_source: Source) -> None:
-    operation, source, path = registered.operation, registered.source, registered.path
-    deployments = _names(main_source, "deployments")
+def _check_deployments(registered: Registered, main: MainTable, known: Known) -> None:
+    operation, source = registered.operation, registered.source
     for index, name in enumerate(operation.deployments):
-        where = (*path, "deployments", index)
-        _check_known("deployment", name, deployments, source, where)
+        where = (*registered.path, "deployments", index)
+        _check_known("deployment", name, known.deployments, source, where)
         deployment = main.deployments.get(name)
         provider = main.providers.get(deployment.provider) if deployment else None
         if provider is not None and provider.kind not in FITTING[operation.kind]:
@@ -77,16 +101,21 @@ def _check_operation(registered: Registered, main: MainTable, main_source: Sourc
                 f"{name} is at a provider of kind {provider.kind}, which cannot run "
                 f"{operation.kind} operations; that takes {' or '.join(FITTING[operation.kind])}",
             )
-    tenants = _names(main_source, "tenants")
+
+
+def _check_tenants(registered: Registered, main: MainTable, known: Known) -> None:
+    operation, source, path = registered.operation, registered.source, registered.path
     for index, tenant in enumerate(operation.tenants):
-        _check_known("tenant", tenant, tenants, source, (*path, "tenants", index))
-    allowed = [main.tenants[t] for t in operation.tenants or main.tenants if t in main.tenants]
-    if allowed and all(operation.purpose not in tenant.purposes for tenant in allowed):
-        known = {purpose for tenant in allowed for purpose in tenant.purposes}
+        _check_known("tenant", tenant, known.tenants, source, (*path, "tenants", index))
+    purposes = known.purposes
+    if operation.tenants:
+        allowed = [main.tenants[tenant] for tenant in operation.tenants if tenant in main.tenants]
+        purposes = frozenset(purpose for tenant in allowed for purpose in tenant.purposes)
+    if purposes and operation.purpose not in purposes:
         source.warn(
             (*path, "purpose"),
             f"no tenant that may run this has the purpose {operation.purpose!r}"
-            f"{suggestion(operation.purpose, known)}",
+            f"{suggestion(operation.purpose, purposes)}",
         )
 
 
@@ -101,7 +130,7 @@ def _check_labels(operations: Sequence[Registered]) -> None:
     for registered in operations:
         for index, alias in enumerate(registered.operation.aliases):
             where = (*registered.path, "aliases", index)
-            named = next((r for i, r in ids.items() if i == alias), None)
+            named = ids.get(OperationId(alias))
             if named is not None and named is not registered:
                 place = named.source.place(named.path)
                 registered.source.error(where, f"{alias!r} is the id of the operation at {place}")

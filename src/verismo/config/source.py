@@ -52,7 +52,11 @@ class Findings:
             ConfigError: mend the lines that it names.
         """
         if self.errors:
-            raise ConfigError("\n       ".join(str(p) for p in sorted(set(self.errors))))
+            raise self.as_error()
+
+    def as_error(self) -> ConfigError:
+        """Return the error that names every problem, sorted by place, one on each line."""
+        return ConfigError("\n       ".join(str(p) for p in sorted(set(self.errors))))
 
 
 class Source:
@@ -70,7 +74,8 @@ class Source:
         self.path = path
         self.findings = findings
         self.tree: dict[str, Toml] = tomllib.loads(text, parse_float=Decimal)
-        self._lines = Lines(text)
+        self._text = text
+        self._lines: Lines | None = None
 
     def error(self, path: KeyPath, text: str) -> None:
         """Note an error at a key path; the path itself is named in front of the text."""
@@ -82,11 +87,17 @@ class Source:
 
     def place(self, path: KeyPath) -> str:
         """Return `file:line` of a key path."""
-        return f"{self.label}:{self._lines.of(path)}"
+        return f"{self.label}:{self._line_of(path)}"
 
     def _problem(self, path: KeyPath, text: str) -> Problem:
         named = f"{dotted(path)}: {text}" if path else text
-        return Problem(self.label, self._lines.of(path), named)
+        return Problem(self.label, self._line_of(path), named)
+
+    def _line_of(self, path: KeyPath) -> int:
+        # Scanned only once something is wrong: a file of ten thousand operations takes a while.
+        if self._lines is None:
+            self._lines = Lines(self._text)
+        return self._lines.of(path)
 
 
 def open_source(path: Path, label: str, findings: Findings) -> Source | None:
