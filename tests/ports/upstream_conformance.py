@@ -6,7 +6,8 @@ An adapter's test module derives one class from `UpstreamConformance` and define
 from tests.ports.upstream_exchanges import Exchanges
 from tests.ports.upstream_faults import Faults
 from tests.ports.upstream_framing import Framing
+from tests.ports.upstream_tls import Tls
 
 
-class UpstreamConformance(Exchanges, Faults, Framing):
+class UpstreamConformance(Exchanges, Faults, Framing, Tls):
     """All groups together."""

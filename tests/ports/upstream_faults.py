@@ -256,6 +256,8 @@ class Faults(UpstreamCase):
             for _ in range(chunks_read):
                 assert await anext(pieces) == b"12345"
             await reply.aclose()
+            with pytest.raises(UpstreamError):  # a closed stream never looks complete
+                await anext(pieces)
             await server.until(lambda state: state.open == 0)
             # The rest of the first answer can never become part of the second.
             assert await fetch(upstream, call_to(server.url)) == (200, SECOND)
@@ -286,6 +288,8 @@ class Faults(UpstreamCase):
             while read_bytes <= settled_bytes + len(piece):  # reading on lets the sender go on
                 read_bytes += len(await anext(pieces))
             await reply.aclose()
+            with pytest.raises(UpstreamError):
+                await anext(pieces)
             await server.until(lambda state: state.open == 0)
 
     async def test_a_trickled_answer_is_whole(self, upstream: Upstream) -> None:

@@ -6,10 +6,10 @@ these is refused here; bare LF cannot be seen from outside and passes. Header va
 ASCII cannot be read through the library; `header` gives an empty text for them.
 
 It falls short of the port in one point: a call that is cancelled, or passes its first-byte
-deadline, before the headers are here is abandoned but not broken off. The library detaches its task
-then; the provider works on until its answer is there or the total deadline passes, which the library
-enforces. So it is for providers that need HTTP/2, br or zstd; others are better served by the
-keep-alive client.
+deadline, before the headers are here is abandoned but not broken off. The library detaches its
+task then; the provider works on until its answer is there or the total deadline passes, which the
+library enforces. So it is for providers that need HTTP/2, br or zstd; others are better served by
+the keep-alive client.
 """
 
 import asyncio
@@ -118,6 +118,8 @@ class PyreqwestReply:
             except asyncio.CancelledError:
                 await self._leave()
                 raise
+            if self._request is None:  # a closed stream must not look complete
+                raise UpstreamBroken("the answer was closed before its end", retryable=False)
             if piece is None:
                 await self._leave()
                 return
