@@ -39,6 +39,12 @@ class Call(msgspec.Struct, frozen=True):
     nonce: str = ""
 
 
+class _Provenance(msgspec.Struct, frozen=True):
+    """The part of a provenance record that is verified here."""
+
+    graph: msgspec.Raw
+
+
 def fetch(url: str) -> bytes:
     """Fetch a public document.
 
@@ -87,7 +93,15 @@ def call(asked: Call) -> Exchange:
 
 def _graph(client: httpx2.Client, url: str, headers: dict[str, str]) -> str | None:
     status, _, body = _send(client, client.build_request("GET", url, headers=headers))
-    return body.decode("utf-8", "replace") if status == 200 else None
+    if status != 200:
+        return None
+    try:
+        return bytes(msgspec.json.decode(body, type=_Provenance).graph).decode("utf-8")
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise OperatorError(
+            f"{url} answers something else than a record: {error}",
+            next_step="Check that the address is a Verismo gateway's.",
+        ) from error
 
 
 def _client() -> httpx2.Client:

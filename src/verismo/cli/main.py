@@ -37,6 +37,7 @@ class LazyGroup(click.Group):
     }
     internal: ClassVar[dict[str, str]] = {
         "control-process": "verismo.cli.serve:control_process",
+        "simulator-process": "verismo.cli.demo:simulator_process",
         "worker-process": "verismo.cli.serve:worker_process",
     }
 

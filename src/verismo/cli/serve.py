@@ -3,7 +3,7 @@
 import asyncio
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import click
@@ -30,15 +30,23 @@ BACKLOG = 2_048
 def serve(config: Path, host: str | None, port: int | None, workers: int | None) -> None:
     """Run the gateway: its workers and its control process, until SIGTERM or SIGINT."""
     settings = with_listener(load_config(config), host, port, workers)
-    sys.exit(serve_until_told(settings, lambda bound: click.echo(f"base URL: {base_url(bound)}")))
+    sys.exit(serve_until_told(settings, _say_ready))
 
 
-def serve_until_told(config: Config, ready: Callable[[Config], None]) -> int:
+Ready = Callable[[Config, Supervisor], Awaitable[None]]
+
+
+async def _say_ready(config: Config, supervisor: Supervisor) -> None:
+    click.echo(f"base URL: {base_url(config)}")
+
+
+def serve_until_told(config: Config, ready: Ready, beside: tuple[Child, ...] = ()) -> int:
     """Run everything in child processes until a signal ends it.
 
     Args:
         config: the validated configuration.
         ready: called once, when every process is ready, with the port that is really bound.
+        beside: further processes to run.
 
     Returns:
         The exit code.
@@ -52,10 +60,10 @@ def serve_until_told(config: Config, ready: Callable[[Config], None]) -> int:
     # The port is held without listening, so that it stays ours while workers are started again.
     with _bound(config.listen) as held:
         bound = with_listener(config, None, held.getsockname()[1], None)
-        return asyncio.run(_run(supervise(bound), lambda: ready(bound)))
+        return asyncio.run(_run(bound, ready, beside))
 
 
-def supervise(config: Config) -> Supervisor:
+def supervise(config: Config, beside: tuple[Child, ...]) -> Supervisor:
     """Return the supervisor of a configuration whose public port is held by this process."""
     listen = config.listen
     program = (sys.executable, "-m", "verismo")
@@ -65,27 +73,31 @@ def supervise(config: Config) -> Supervisor:
         *("--bound", listen.host, str(listen.port), str(listen.workers)),
     )
     children = [
-        Child(
-            name=f"s{index}",
-            command=(*program, "worker-process", *common, "--index", str(index)),
-        )
-        for index in range(config.listen.workers)
+        *beside,
+        *(
+            Child(
+                name=f"s{index}",
+                command=(*program, "worker-process", *common, "--index", str(index)),
+            )
+            for index in range(config.listen.workers)
+        ),
     ]
     children.append(Child(name="control", command=(*program, "control-process", *common)))
     return Supervisor(children, config.limits.drain_ms_max / 1_000)
 
 
-async def _run(supervisor: Supervisor, ready: Callable[[], None]) -> int:
-    announcing = asyncio.create_task(_announce(supervisor, ready))
+async def _run(config: Config, ready: Ready, beside: tuple[Child, ...]) -> int:
+    supervisor = supervise(config, beside)
+    announcing = asyncio.create_task(_announce(config, supervisor, ready))
     try:
         return await supervisor.run()
     finally:
         announcing.cancel()
 
 
-async def _announce(supervisor: Supervisor, ready: Callable[[], None]) -> None:
+async def _announce(config: Config, supervisor: Supervisor, ready: Ready) -> None:
     if await supervisor.wait_ready():
-        ready()
+        await ready(config, supervisor)
 
 
 @click.command(hidden=True)

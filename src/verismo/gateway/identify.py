@@ -4,14 +4,11 @@ Whoever fails here gets an unsigned 401: signing it would hand strangers our fsy
 The answer never says whether a key is unknown, expired or revoked.
 """
 
-import hashlib
-import hmac
-
 import msgspec
 
 from verismo.gateway.snapshot import Snapshot, TenantView
+from verismo.model.apikey import is_in_force, key_matches, parse_api_key
 from verismo.model.errors import Unauthenticated
-from verismo.model.ids import KeyId
 from verismo.model.tenant import ApiKey
 from verismo.model.traffic import Request
 
@@ -45,12 +42,13 @@ def identify(snapshot: Snapshot, request: Request) -> Caller:
         Unauthenticated: no key, or none that is in force.
     """
     presented = _presented_key(request.headers)
-    parts = presented.split("_")
-    key = snapshot.keys.get(KeyId(parts[1])) if len(parts) == 3 and parts[0] == "vk" else None
-    digest = hashlib.sha256(presented.encode("utf-8", "surrogateescape")).hexdigest()
+    parsed = parse_api_key(presented, "vk")
+    if parsed is None:
+        raise Unauthenticated(_REFUSAL)
+    key = snapshot.keys.get(parsed.id)
     # The comparison runs for unknown keys too, so that time does not tell which ids exist.
-    matches = hmac.compare_digest(key.secret_sha256 if key else _NOBODY, digest)
-    if key is None or not matches or not _in_force(key, request.received_ms):
+    matches = key_matches(parsed, key.secret_sha256 if key else _NOBODY)
+    if key is None or not matches or not is_in_force(key, request.received_ms):
         raise Unauthenticated(_REFUSAL)
     view = snapshot.tenants.get(key.tenant)
     if view is None:
@@ -64,7 +62,3 @@ def _presented_key(headers: dict[str, str]) -> str:
     if authorization[:7].lower() == "bearer ":
         return authorization[7:].strip()
     return headers.get("x-api-key") or headers.get("api-key") or ""
-
-
-def _in_force(key: ApiKey, now_ms: int) -> bool:
-    return key.revoked_ms == 0 and (key.expires_ms == 0 or now_ms < key.expires_ms)

@@ -10,6 +10,9 @@ from verismo.ports.directory import Observation
 PENDING_MAX = 1_000
 """Different observations kept between two reports; more are dropped until the next one."""
 
+DOCUMENT_CHARS_MAX = 65_536
+"""A longer document still runs, but nobody would review it."""
+
 
 class Observer:
     """Counts unregistered operations of this worker."""
@@ -20,7 +23,7 @@ class Observer:
     def note(self, journey: Journey) -> None:
         """Count the unregistered operation that a journey is about to run."""
         ask, tenant = journey.ask, journey.caller.view.tenant
-        if ask is None:
+        if ask is None or len(ask.document) > DOCUMENT_CHARS_MAX:
             return
         name = ask.operation_name[:128] if ask.kind == "graphql" else journey.asked
         key = (tenant.id, ask.kind, name, ask.document)

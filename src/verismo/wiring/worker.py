@@ -41,6 +41,7 @@ from verismo.gateway.seal import Sealer
 from verismo.gateway.snapshot import Snapshot, SnapshotCell, compile_snapshot
 from verismo.model.errors import StateError
 from verismo.model.ids import ProviderId
+from verismo.model.traffic import Usage
 from verismo.ports.directory import Directory
 from verismo.ports.journal import Record
 from verismo.ports.policy import PolicyEngine
@@ -147,6 +148,9 @@ class _Worker:
     def _desk(self) -> Desk:
         config, telemetry = self._config, self._telemetry
         prices = GenaiPrices()
+        for deployment in config.plan.deployments.values():
+            # The first look-up reads the whole price list; no request should wait for that.
+            prices.cost(config.plan.providers[deployment.provider], deployment, Usage(1, 1))
         breakers = Breakers()
         workers = config.listen.workers
         today = day_start_ms(time.time_ns() // 1_000_000)
@@ -240,17 +244,24 @@ class _Worker:
 
     async def _watch(self) -> None:
         """Swap the snapshot when keys change, and the policy when its bundle does."""
+        told = ""
         while True:
             await asyncio.sleep(WATCH_S)
             try:
-                if self._directory.version() != self._snapshot.current.version:
-                    self._snapshot.swap(self._compile())
-                if self._policy.reload():
-                    log.info("policy reloaded", extra={"fields": {"bundle": self._policy.bundle}})
+                self._refresh()
+                told = ""
             except StateError as error:
-                # The state in force stays; the operator is told, and the next round tries again.
-                fields = {"error": error.detail, "next": error.advice}
-                log.warning("kept the last good state", extra={"fields": fields})
+                # The state in force stays and the next round tries again; the log says it once.
+                if error.detail != told:
+                    fields = {"error": error.detail, "next": error.advice}
+                    log.warning("kept the last good state", extra={"fields": fields})
+                told = error.detail
+
+    def _refresh(self) -> None:
+        if self._directory.version() != self._snapshot.current.version:
+            self._snapshot.swap(self._compile())
+        if self._policy.reload():
+            log.info("policy reloaded", extra={"fields": {"bundle": self._policy.bundle}})
 
     async def _report(self) -> None:
         """Write down what observe mode let through."""
