@@ -202,7 +202,7 @@ class BudgetExhausted(CapacityError):
     code = "budget_exhausted"
     status = 429
     title = "Budget exhausted"
-    next_step = "Wait for the next period or raise `budget.usd_per_day` of the tenant."
+    next_step = "Wait for the next period or raise `budget_usd_per_day` of the tenant."
 
 
 class Overloaded(CapacityError):
