@@ -6,6 +6,7 @@ are public test keys: their private halves are hashes of a text that stands here
 
 import base64
 import copy
+import functools
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -65,9 +66,7 @@ class Key:
     @property
     def jwk(self) -> dict[str, Json]:
         """As it is published."""
-        alg = "EdDSA" if self.alg == "EdDSA" else "Ed25519"
-        published = msgspec.to_builtins(to_jwk(import_key(self.raw, self.role, alg)))
-        return dict(published)
+        return dict(_published(self))
 
     @property
     def kid(self) -> str:
@@ -77,6 +76,13 @@ class Key:
     def sign(self, message: bytes) -> bytes:
         """Return the signature of a message."""
         return Ed25519PrivateKey.from_private_bytes(self.seed).sign(message)
+
+
+@functools.cache
+def _published(key: Key) -> dict[str, Json]:
+    alg = "EdDSA" if key.alg == "EdDSA" else "Ed25519"
+    published: dict[str, Json] = msgspec.to_builtins(to_jwk(import_key(key.raw, key.role, alg)))
+    return published
 
 
 TOKEN = Key("token 1")

@@ -121,7 +121,7 @@ def verify_exchange(verifier: Verifier, exchange: Exchange, expected: Expectatio
     saved = exchange.request
     request = None
     if saved is not None:
-        query = saved.query.encode("utf-8", "surrogatepass")
+        query = saved.query.encode("utf-8", "surrogateescape")
         request = SeenRequest(saved.method, saved.path, query, octets(saved))
     response = SeenResponse(
         status=exchange.response.status,
@@ -129,7 +129,7 @@ def verify_exchange(verifier: Verifier, exchange: Exchange, expected: Expectatio
         body=octets(exchange.response),
         content_digest=headers.get(CONTENT_DIGEST),
     )
-    graph = None if exchange.graph is None else exchange.graph.encode("utf-8", "surrogatepass")
+    graph = None if exchange.graph is None else exchange.graph.encode("utf-8")
     return verifier.answer(proof, request, response, expected, graph)
 
 
