@@ -175,6 +175,15 @@ def test_folder_that_cannot_be_used_is_refused(tmp_path: Path, name: str):
             SqliteJournal(tmp_path, "s0", void)
 
 
+async def test_slot_with_two_files_is_refused(tmp_path: Path):
+    await SqliteJournal(tmp_path, "s0", void).close()
+    (tmp_path / "journal" / "s0-until-0.db").touch()
+    with pytest.raises(StateError, match="two journal files"):
+        SqliteJournal(tmp_path, "s0", void)
+    with pytest.raises(StateError, match="two journal files"):
+        SqliteJournalReader(tmp_path).slots()
+
+
 async def test_folder_that_is_a_backup_is_not_written_to(tmp_path: Path):
     (tmp_path / BACKUP_MANIFEST).write_text("{}")
     with pytest.raises(StateError, match="backup"):

@@ -70,7 +70,7 @@ def slot_files(data: Path) -> dict[str, Path]:
     """Return the journal file of each slot, ended slots included.
 
     Raises:
-        StateError: the folder cannot be read.
+        StateError: the folder cannot be read, or a slot that ended has a file that goes on.
     """
     try:
         names = os.listdir(data / JOURNAL_FOLDER)
@@ -78,8 +78,16 @@ def slot_files(data: Path) -> dict[str, Path]:
         return {}
     except OSError as error:
         raise StateError(f"{data / JOURNAL_FOLDER} cannot be read: {error}") from error
-    matches = (_FILE_NAME.fullmatch(name) for name in names)
-    return {m["slot"]: data / JOURNAL_FOLDER / m[0] for m in matches if m}
+    files: dict[str, Path] = {}
+    for match in filter(None, map(_FILE_NAME.fullmatch, names)):
+        path = data / JOURNAL_FOLDER / match[0]
+        other = files.setdefault(match["slot"], path)
+        if other is not path:
+            raise StateError(
+                f"slot {match['slot']} has two journal files, {other.name} and {path.name}",
+                next_step="Find out which one answers were given from; keep the other elsewhere.",
+            )
+    return files
 
 
 def ended_name(slot: str, last_seq: int) -> str:
