@@ -46,6 +46,7 @@ from verismo.model.traffic import Reply, Request
 from verismo.ports.telemetry import Telemetry
 
 JWKS_PATH = "/.well-known/attest/jwks.json"
+_MODELS_PATHS = ("/v1/models", "/models")
 _NS_PER_MS = 1_000_000
 _EXPOSED = ", ".join(EXPOSED).encode("ascii")
 _ALLOWED_HEADERS = b"authorization, content-type, attest-nonce, traceparent, x-request-id"
@@ -99,9 +100,13 @@ class Application:
         self._plain = OperationDoor(base)
         self._models = ModelDoor("chat", base)
         graphql = GraphqlDoor(base)
+        embeddings = ModelDoor("embedding", base)
+        # OpenAI clients put their path behind a base URL that people give with or without /v1.
         self._doors: dict[tuple[str, str], Door] = {
             ("POST", "/v1/chat/completions"): self._models,
-            ("POST", "/v1/embeddings"): ModelDoor("embedding", base),
+            ("POST", "/chat/completions"): self._models,
+            ("POST", "/v1/embeddings"): embeddings,
+            ("POST", "/embeddings"): embeddings,
             ("POST", "/graphql"): graphql,
             ("GET", "/graphql"): graphql,
         }
@@ -162,7 +167,7 @@ class Application:
             return await self._pipeline.handle(request, door)
         if path.startswith(HTTP_PREFIX) and method == "POST":
             return await self._pipeline.handle(request, self._plain)
-        if path == "/v1/models" and method == "GET":
+        if path in _MODELS_PATHS and method == "GET":
             return await self._pipeline.list_models(request, self._models)
         if method == "OPTIONS":
             return Reply(status=204, headers=[])
@@ -188,7 +193,7 @@ class Application:
             return _status(503 if reasons else 200, state)
         if path == "/":
             return _status(200, {"name": "verismo", "version": __version__, "jwks": JWKS_PATH})
-        if any(path == known for _, known in self._doors) or path == "/v1/models":
+        if any(path == known for _, known in self._doors) or path in _MODELS_PATHS:
             raise MethodNotAllowed(f"{method} is not for this path")
         raise NotFound("no such path")
 

@@ -17,6 +17,7 @@ class Ask(msgspec.Struct, frozen=True):
         document: the GraphQL text it sent, else empty.
         operation_name: of a GraphQL request, else empty.
         by_id: whether it named a GraphQL document by id rather than by text.
+        registers: whether it tries to register a GraphQL document as Apollo's clients do.
     """
 
     kind: OperationKind
@@ -26,3 +27,4 @@ class Ask(msgspec.Struct, frozen=True):
     document: str = ""
     operation_name: str = ""
     by_id: bool = True
+    registers: bool = False

@@ -44,12 +44,13 @@ class Door(Protocol):
         """
         ...
 
-    def refuse(self, error: VerismoError, instance: str) -> Refusal:
+    def refuse(self, error: VerismoError, instance: str, ask: Ask | None = None) -> Refusal:
         """Spell a refusal.
 
         Args:
             error: why.
             instance: a URI reference for this one answer, such as its prov_id.
+            ask: what was asked, if it could be read.
         """
         ...
 
@@ -76,7 +77,7 @@ class ModelDoor:
         stream = self.kind == "chat" and body.flag("stream")
         return Ask(kind=self.kind, name=name, body=body, stream=stream)
 
-    def refuse(self, error: VerismoError, instance: str) -> Refusal:
+    def refuse(self, error: VerismoError, instance: str, ask: Ask | None = None) -> Refusal:
         """Spell a refusal for OpenAI clients and RFC 9457 at once."""
         return Refusal(error.status, PROBLEM_MEDIA, problem_body(error, instance, self._docs_base))
 
@@ -101,13 +102,15 @@ class GraphqlDoor:
             name=parsed.document_id,
             body=parsed.body,
             document=parsed.text,
-            operation_name=parsed.operation_name or "",
+            operation_name=parsed.operation_name,
             by_id=parsed.by_id,
+            registers=parsed.apq_registration,
         )
 
-    def refuse(self, error: VerismoError, instance: str) -> Refusal:
+    def refuse(self, error: VerismoError, instance: str, ask: Ask | None = None) -> Refusal:
         """Spell a refusal in GraphQL's error shape (decisions 20)."""
-        body = graphql_error_body(error, instance, self._docs_base)
+        registers = ask is not None and ask.registers
+        body = graphql_error_body(error, instance, self._docs_base, apq_registration=registers)
         return Refusal(error.status, GRAPHQL_MEDIA, body)
 
 
@@ -127,7 +130,7 @@ class OperationDoor:
         name = request.path[len(HTTP_PREFIX) :]
         return Ask(kind="http", name=name, body=body, stream=stream)
 
-    def refuse(self, error: VerismoError, instance: str) -> Refusal:
+    def refuse(self, error: VerismoError, instance: str, ask: Ask | None = None) -> Refusal:
         """Spell a refusal as RFC 9457."""
         return Refusal(error.status, PROBLEM_MEDIA, problem_body(error, instance, self._docs_base))
 

@@ -254,7 +254,7 @@ class Pipeline:
     ) -> Reply:
         """Seal and commit a refusal like any other answer."""
         settle(self._desk.admission, self._desk.prices, journey)
-        refusal = door.refuse(error, f"urn:uuid:{journey.prov_id}")
+        refusal = door.refuse(error, f"urn:uuid:{journey.prov_id}", journey.ask)
         try:
             return await self._finish(
                 journey,
