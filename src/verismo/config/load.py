@@ -81,7 +81,8 @@ def _assemble(
         listen=_listen(main, source),
         control=ControlListen(host=main.control.host, port=main.control.port),
         limits=main.limits,
-        log=LogSettings(level=main.log.level),
+        upstream_client=main.upstream.client,
+        log=LogSettings(level=main.log.level, requests=main.log.requests),
         telemetry=Telemetry(
             otlp_endpoint=_optional_url(
                 main.telemetry.otlp_endpoint, source, "telemetry", "otlp_endpoint"

@@ -17,6 +17,7 @@ SECTIONS: Final[tuple[tuple[str, type[msgspec.Struct]], ...]] = (
     ("[listen]", tables.ListenTable),
     ("[control]", tables.ControlTable),
     ("[limits]", Limits),
+    ("[upstream]", tables.UpstreamTable),
     ("[log]", tables.LogTable),
     ("[telemetry]", tables.TelemetryTable),
     ("[policy]", tables.PolicyTable),

@@ -17,6 +17,7 @@ from verismo.model.plan import Plan
 MASK: Final = "********"
 
 LogLevel = Literal["debug", "info", "warning", "error"]
+UpstreamClient = Literal["keepalive", "pyreqwest"]
 
 
 class Secret:
@@ -83,9 +84,15 @@ class ControlListen(msgspec.Struct, frozen=True):
 
 
 class LogSettings(msgspec.Struct, frozen=True):
-    """Structured logs on standard error; they never hold content."""
+    """Structured logs on standard error; they never hold content.
+
+    Args:
+        level: least level that is written.
+        requests: whether each request gets a line.
+    """
 
     level: LogLevel
+    requests: bool
 
 
 class Telemetry(msgspec.Struct, frozen=True):
@@ -110,6 +117,7 @@ class Config(msgspec.Struct, frozen=True):
         listen: the public listener.
         control: the control listener.
         limits: named limits of the request path.
+        upstream_client: which HTTP client calls the providers.
         log: log settings.
         telemetry: trace settings.
         policy: folder of the policy bundle.
@@ -126,6 +134,7 @@ class Config(msgspec.Struct, frozen=True):
     listen: Listen
     control: ControlListen
     limits: Limits
+    upstream_client: UpstreamClient
     log: LogSettings
     telemetry: Telemetry
     policy: Path

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import msgspec
 
-from verismo.config.schema import LogLevel
+from verismo.config.schema import LogLevel, UpstreamClient
 from verismo.model.limits import Limits
 from verismo.model.operation import OperationKind, ProviderKind, Timeouts
 from verismo.model.tenant import Enforcement, RateLimit
@@ -112,9 +112,22 @@ class LogTable(msgspec.Struct, frozen=True):
 
     Args:
         level: `debug`, `info`, `warning` or `error`.
+        requests: one line for each request. Off: the journal has them all, and the lines cost time.
     """
 
     level: LogLevel = "info"
+    requests: bool = False
+
+
+class UpstreamTable(msgspec.Struct, frozen=True):
+    """How providers are connected to.
+
+    Args:
+        client: `keepalive`, our own HTTP/1.1 client, is the fastest; `pyreqwest` also speaks
+            HTTP/2 and compressed answers.
+    """
+
+    client: UpstreamClient = "keepalive"
 
 
 class TelemetryTable(msgspec.Struct, frozen=True):
@@ -257,6 +270,7 @@ class MainTable(msgspec.Struct, frozen=True):
     listen: ListenTable = ListenTable()
     control: ControlTable = ControlTable()
     limits: Limits = Limits()
+    upstream: UpstreamTable = UpstreamTable()
     log: LogTable = LogTable()
     telemetry: TelemetryTable = TelemetryTable()
     policy: PolicyTable = PolicyTable()

@@ -20,6 +20,7 @@ from verismo.adapters.journal_slot import next_slot_name
 from verismo.adapters.journal_sqlite import SqliteJournal
 from verismo.adapters.prices_genai import GenaiPrices
 from verismo.adapters.signer_file import FileSigner, make_secret, read_secret
+from verismo.adapters.upstream_keepalive import KeepAliveUpstream
 from verismo.adapters.upstream_pyreqwest import PyreqwestUpstream
 from verismo.adapters.vault_file import FileVault
 from verismo.config.schema import Config
@@ -128,7 +129,7 @@ class _Worker:
         self._snapshot = SnapshotCell(self._compile())
         self._policy: PolicyEngine = open_policy(config.policy)
         self._telemetry: Telemetry = open_telemetry(config)
-        self._upstream: Upstream = PyreqwestUpstream()
+        self._upstream: Upstream = _upstream(config)
         self._observer = Observer()
         self._sealer = Sealer(
             self._signer, self._slot, config.plan.issuer, self._journal.last_seq()
@@ -186,7 +187,7 @@ class _Worker:
             prices=prices,
             capture=Capture(self._vault),
             observer=self._observer,
-            reporter=Reporter(telemetry),
+            reporter=Reporter(telemetry, logs_requests=config.log.requests),
             telemetry=telemetry,
             limits=config.limits,
         )
@@ -270,6 +271,11 @@ class _Worker:
             taken = self._observer.take()
             if taken:
                 await asyncio.to_thread(self._directory.observe, taken)
+
+
+def _upstream(config: Config) -> Upstream:
+    """Return the HTTP client that the configuration names; both keep one contract."""
+    return PyreqwestUpstream() if config.upstream_client == "pyreqwest" else KeepAliveUpstream()
 
 
 def _credentials(config: Config) -> Credentials:
