@@ -255,6 +255,7 @@ class MainTable(msgspec.Struct, frozen=True):
         listen: the public listener.
         control: the control listener.
         limits: named limits of the request path.
+        upstream: connections to providers.
         log: logs.
         telemetry: traces.
         policy: the policy bundle.
