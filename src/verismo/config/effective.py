@@ -23,7 +23,7 @@ def effective(config: Config) -> dict[str, Json]:
         "listen": msgspec.to_builtins(config.listen, enc_hook=str),
         "control": msgspec.to_builtins(config.control),
         "limits": msgspec.to_builtins(config.limits),
-        "upstream": {"client": config.upstream_client},
+        "upstream_client": config.upstream_client,
         "log": msgspec.to_builtins(config.log),
         "telemetry": msgspec.to_builtins(config.telemetry),
         "policy": str(config.policy),
