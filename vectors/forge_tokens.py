@@ -270,7 +270,7 @@ def _signatures() -> Iterator[Vector]:
             "over the hash of the input",
             TOKEN.sign(hashlib.sha256(message).digest()),
         ),
-        ("identity-r", "R is the identity and the equation holds", _identity_r(message)),
+        ("identity-r", "R is the identity and the equation holds", identity_r(message)),
     ):
         case = _with_token(jws.detached(protected, signature))
         yield invalid(f"signature-{name}", shows, case, 4)
@@ -285,7 +285,7 @@ def _signatures() -> Iterator[Vector]:
     yield invalid("statement-respelled", "the same JSON with white space", case, 4)
 
 
-def _identity_r(message: bytes) -> bytes:
+def identity_r(message: bytes) -> bytes:
     """Return R = identity, S = k a: who holds the key can make the equation hold."""
     digest = bytearray(hashlib.sha512(TOKEN.seed).digest()[:32])
     digest[0] &= 248
