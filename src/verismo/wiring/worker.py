@@ -6,7 +6,7 @@ import asyncio
 import ipaddress
 import logging
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
 from socket import socket
 
@@ -17,12 +17,13 @@ from verismo.adapters.cache_memory import MemoryCache
 from verismo.adapters.http_uvicorn import HttpServer, ServerSettings
 from verismo.adapters.journal_reader import SqliteJournalReader
 from verismo.adapters.journal_slot import next_slot_name
-from verismo.adapters.journal_sqlite import SqliteJournal
+from verismo.adapters.journal_sqlite import SignVoid, SqliteJournal
 from verismo.adapters.prices_genai import GenaiPrices
 from verismo.adapters.signer_file import FileSigner, make_secret, read_secret
 from verismo.adapters.upstream_keepalive import KeepAliveUpstream
 from verismo.adapters.upstream_pyreqwest import PyreqwestUpstream
 from verismo.adapters.vault_file import FileVault
+from verismo.attest.keys import Role
 from verismo.config.schema import Config
 from verismo.gateway.admit import Admission
 from verismo.gateway.app import Application, Listener
@@ -41,10 +42,11 @@ from verismo.gateway.report import Reporter
 from verismo.gateway.seal import Sealer
 from verismo.gateway.snapshot import Snapshot, SnapshotCell, compile_snapshot
 from verismo.model.errors import StateError
-from verismo.model.ids import ProviderId
+from verismo.model.ids import ProviderId, TenantId
 from verismo.model.traffic import Usage
+from verismo.model.units import UsdMicros
 from verismo.ports.directory import Directory
-from verismo.ports.journal import Record
+from verismo.ports.journal import Journal, Record
 from verismo.ports.policy import PolicyEngine
 from verismo.ports.telemetry import Telemetry
 from verismo.ports.upstream import Upstream
@@ -98,6 +100,24 @@ def prepare_data(data: Path) -> list[Path]:
     return [path for path in (files.token, files.handles) if make_secret(path)]
 
 
+class Parts(msgspec.Struct, frozen=True):
+    """How the parts that can fail are made; tests put failing ones in their place.
+
+    Args:
+        signer: from the key's file and role.
+        journal: from the data folder, the slot and what signs a gap.
+        budget: as `FixedBudget` is made.
+        telemetry: from the configuration.
+    """
+
+    signer: Callable[[Path, Role], FileSigner] = FileSigner
+    journal: Callable[[Path, str, SignVoid], Journal] = SqliteJournal
+    budget: Callable[
+        [Callable[[TenantId], UsdMicros], int, Mapping[TenantId, int], int], FixedBudget
+    ] = FixedBudget
+    telemetry: Callable[[Config], Telemetry] = open_telemetry
+
+
 def run_worker(
     config: Config, index: int, listener: socket, ready: Callable[[], None]
 ) -> Coroutine[None, None, None]:
@@ -109,34 +129,41 @@ def run_worker(
         listener: the bound public socket.
         ready: called once, when requests are about to be answered.
     """
-    return _Worker(config, index).run(listener, ready)
+    return Worker(config, index).run(listener, ready)
 
 
-class _Worker:
-    """The objects of one worker."""
+class Worker:
+    """The objects of one worker.
 
-    def __init__(self, config: Config, index: int) -> None:
+    Args:
+        config: the validated configuration.
+        index: the worker's number, from 0; gives its slot.
+        parts: how the parts that can fail are made.
+    """
+
+    def __init__(self, config: Config, index: int, parts: Parts | None = None) -> None:
         self._config = config
+        self._parts = parts = parts or Parts()
         files = key_files(config.data)
         self._state = open_state(config.data)
         self._directory: Directory = self._state.directory
         self._handle_secret = read_secret(files.handles)
         self._slot = next_slot_name(config.data, index)
-        self._signer = FileSigner(files.token, "token")
-        self._journal = SqliteJournal(config.data, self._slot, self._void)
+        self._signer = parts.signer(files.token, "token")
+        self._journal = parts.journal(config.data, self._slot, self._void)
         self._reader = SqliteJournalReader(config.data)
         self._vault = FileVault(files.tenants)
         self._snapshot = SnapshotCell(self._compile())
         self._policy: PolicyEngine = open_policy(config.policy)
-        self._telemetry: Telemetry = open_telemetry(config)
+        self._telemetry: Telemetry = parts.telemetry(config)
         self._upstream: Upstream = _upstream(config)
         self._observer = Observer()
         self._sealer = Sealer(
             self._signer, self._slot, config.plan.issuer, self._journal.last_seq()
         )
         self._pipeline = Pipeline(self._desk())
-        self._application = self._compose_application()
-        self._server = HttpServer(self._application, self._server_settings())
+        self.application = self._compose_application()
+        self.server = HttpServer(self.application, self._server_settings())
 
     def _void(self, first: int, last: int) -> Record:
         return self._sealer.void(first, last)
@@ -156,7 +183,7 @@ class _Worker:
         workers = config.listen.workers
         today = day_start_ms(time.time_ns() // 1_000_000)
         spent = self._reader.spent_since(today)
-        budget = FixedBudget(
+        budget = self._parts.budget(
             lambda tenant: config.plan.tenants[tenant].budget_usd_micros_per_day,
             workers,
             {tenant: cost // workers for tenant, cost in spent.items()},
@@ -212,7 +239,7 @@ class _Worker:
         return Application(self._pipeline, records, self._telemetry, listener, self._unready)
 
     def _unready(self) -> list[str]:
-        return ["draining"] if self._server.is_draining else []
+        return ["draining"] if self.server.is_draining else []
 
     def _server_settings(self) -> ServerSettings:
         limits, listen = self._config.limits, self._config.listen
@@ -232,7 +259,7 @@ class _Worker:
         loops = [asyncio.create_task(self._watch()), asyncio.create_task(self._report())]
         try:
             ready()
-            await self._server.serve(listener)
+            await self.server.serve(listener)
             await self._pipeline.drain()
         finally:
             for loop in loops:
