@@ -88,6 +88,9 @@ def node_id(node: Node) -> str:
     return hashlib.sha256(_NODE_DOMAIN + _encode(node)).hexdigest()
 
 
+_decode_node = msgspec.json.Decoder(Node).decode
+
+
 class GraphBuilder:
     """Collects the nodes of one answer in the order in which they happen.
 
@@ -97,7 +100,7 @@ class GraphBuilder:
 
     def __init__(self, prov_id: str) -> None:
         self._prov_id = prov_id
-        self._nodes: dict[str, Node] = {}
+        self._nodes: dict[str, bytes] = {}
         self.root = ""
 
     def add(
@@ -122,22 +125,26 @@ class GraphBuilder:
         Raises:
             GraphRefused: the graph would pass its limits.
         """
+        if len(self._nodes) >= NODES_MAX:
+            raise GraphRefused(f"more than {NODES_MAX} nodes")
+        parents = tuple(inputs) if len(inputs) < 2 else tuple(dict.fromkeys(inputs))
+        if len(parents) > PARENTS_MAX or len(attrs) > ATTRIBUTES_MAX:
+            raise GraphRefused(f"over {PARENTS_MAX} inputs or {ATTRIBUTES_MAX} attributes")
         node = Node(
             v=VERSION,
             kind=kind,
-            inputs=tuple(dict.fromkeys(inputs)),
-            attrs={name: _cut(value) for name, value in attrs.items()},
+            inputs=parents,
+            attrs=attrs,
             t0=span_ms[0],
             t1=span_ms[1],
             commit=commit,
         )
-        self.root = node_id(node)
-        if self.root not in self._nodes:
-            if len(self._nodes) >= NODES_MAX:
-                raise GraphRefused(f"more than {NODES_MAX} nodes")
-            if len(node.inputs) > PARENTS_MAX or len(node.attrs) > ATTRIBUTES_MAX:
-                raise GraphRefused(f"over {PARENTS_MAX} inputs or {ATTRIBUTES_MAX} attributes")
-            self._nodes[self.root] = node
+        encoded = _encode(node)
+        if len(encoded) > ATTRIBUTE_CHARS_MAX:  # else no attribute can be longer than that
+            cut = {name: _cut(value) for name, value in attrs.items()}
+            encoded = _encode(msgspec.structs.replace(node, attrs=cut))
+        self.root = hashlib.sha256(_NODE_DOMAIN + encoded).hexdigest()
+        self._nodes[self.root] = encoded
         return self.root
 
     def __len__(self) -> int:
@@ -146,7 +153,7 @@ class GraphBuilder:
     @property
     def nodes(self) -> tuple[Node, ...]:
         """The nodes so far, in the order in which they were added."""
-        return tuple(self._nodes.values())
+        return tuple(_decode_node(encoded) for encoded in self._nodes.values())
 
     def fork(self) -> "GraphBuilder":
         """Return a copy that can be closed in another way than this one."""
@@ -156,7 +163,8 @@ class GraphBuilder:
 
     def encode(self) -> bytes:
         """Return the graph as canonical JSON."""
-        return _encode(Graph(v=VERSION, prov_id=self._prov_id, nodes=tuple(self._nodes.values())))
+        tail = f'],"prov_id":"{self._prov_id}","v":{VERSION}}}'.encode("ascii")
+        return b'{"nodes":[' + b",".join(self._nodes.values()) + tail
 
 
 def read_graph(document: bytes) -> tuple[Graph, str]:
