@@ -6,8 +6,10 @@ that the upstream is told to stop.
 """
 
 import asyncio
+import signal
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Generator
+from contextlib import contextmanager
 from pathlib import Path
 from socket import socket
 from typing import Any
@@ -37,6 +39,7 @@ class ServerSettings(msgspec.Struct, frozen=True):
         head_s_max: how long a head may take, from its connection or first byte.
         drain_s_max: how long answers in flight may take to end after SIGTERM.
         tls_cert, tls_key: PEM files; both or neither.
+        obeys_signals: whether SIGTERM and SIGINT end it; off where it is not the process's own.
     """
 
     header_bytes_max: int
@@ -44,6 +47,7 @@ class ServerSettings(msgspec.Struct, frozen=True):
     drain_s_max: int
     tls_cert: Path | None = None
     tls_key: Path | None = None
+    obeys_signals: bool = True
 
 
 class HttpServer:
@@ -72,7 +76,7 @@ class HttpServer:
             ssl_certfile=settings.tls_cert,
             ssl_keyfile=settings.tls_key,
         )
-        self._server = uvicorn.Server(config)
+        self._server = _Server(config)
 
     @property
     def is_draining(self) -> bool:
@@ -89,11 +93,18 @@ class HttpServer:
         Args:
             listener: a bound socket.
         """
+        loop = asyncio.get_running_loop()
         sweeper = asyncio.create_task(self._sweep())
+        if self._settings.obeys_signals:
+            for number in (signal.SIGTERM, signal.SIGINT):
+                loop.add_signal_handler(number, self.stop)
         try:
             await self._server.serve(sockets=[listener])
         finally:
             sweeper.cancel()
+            if self._settings.obeys_signals:
+                for number in (signal.SIGTERM, signal.SIGINT):
+                    loop.remove_signal_handler(number)
 
     async def _sweep(self) -> None:
         """Cut off connections whose request head takes too long."""
@@ -103,6 +114,19 @@ class HttpServer:
             for connection in list(self._server.server_state.connections):
                 if isinstance(connection, _LimitedProtocol):
                     connection.end_if_slow(oldest)
+
+
+class _Server(uvicorn.Server):
+    """uvicorn's server without its signal handling.
+
+    uvicorn raises a caught signal again once it has drained, which would end the process before
+    the journal is closed.
+    """
+
+    @contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        """Leave signals to `HttpServer.serve`."""
+        yield
 
 
 class _LimitedProtocol(HttpToolsProtocol):
