@@ -7,6 +7,7 @@ from forge import (
     NONCE,
     OTHER,
     QUESTION,
+    TIME_MS,
     TOKEN,
     Case,
     Json,
@@ -449,6 +450,18 @@ def _context() -> Iterator[Vector]:
     case = plain.case()
     case.nonce = NONCE[::-1]
     yield invalid("stream-replayed", "replayed to another nonce", case, 8, events=0)
+    lasting = stream(head_change=lambda h: h.update(iat=TIME_MS - 300_000)).case()
+    lasting.expected.update(now_ms=TIME_MS + 1_000, age_ms_max=5_000)
+    yield valid("stream-lasting", "heads are older than the end, which is fresh", lasting, 6)
+    old = plain.case()
+    old.expected.update(now_ms=TIME_MS + 65_001, age_ms_max=5_000)
+    yield invalid("stream-too-old", "the end is older than allowed", old, 9, events=4)
+    old = plain.case(plain.blocks[:4])
+    old.expected.update(now_ms=TIME_MS + 65_001, age_ms_max=5_000)
+    yield invalid("cut-too-old", "the last head is older than allowed", old, 9, events=2)
+    early = plain.case()
+    early.expected.update(now_ms=TIME_MS - 60_001)
+    yield invalid("stream-future", "head 0 is of the future", early, 9, events=0)
     case = plain.case()
     case.keys = []
     yield invalid("stream-no-keys", "an empty key set", case, 3, events=0)

@@ -177,6 +177,12 @@ def test_a_long_stream_is_judged_by_the_present_at_each_head():
     assert failing(stale.finish()) == [9]
 
 
+def test_a_live_stream_of_old_heads_releases_nothing():
+    verifier = open_stream(MADE.case(), Expectation(age_ms_max=1_000))
+    assert verifier.feed(MADE.case().answer, now_ms=TIME_MS + 61_001) == []
+    assert failing(verifier.finish()) == [9]
+
+
 def test_a_wrong_graph_makes_a_verified_stream_invalid():
     verifier = open_stream(MADE.case())
     verifier.feed(MADE.case().answer)

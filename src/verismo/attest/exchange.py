@@ -25,7 +25,7 @@ class SavedRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit
 
     Args:
         method: upper case.
-        path: percent-decoded, without the query.
+        path: as sent, percent-encoding kept, without the query.
         query: raw, without the question mark.
         body_base64, body_text: its octets.
     """

@@ -39,7 +39,7 @@ class SeenRequest(msgspec.Struct, frozen=True):
 
     Args:
         method: upper case.
-        path: percent-decoded, without the query.
+        path: as sent, percent-encoding kept, without the query.
         query: the raw query string without the question mark; empty if there was none.
         body: octets, without content or transfer coding.
     """

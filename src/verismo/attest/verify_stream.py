@@ -70,6 +70,7 @@ class StreamVerifier:
         self._request = request
         self._response = response
         self._expectation = expectation
+        self._head_expectation = msgspec.structs.replace(expectation, age_ms_max=None)
         self._release_early = release_early
         self._findings = Findings()
         self._splitter = BlockSplitter()
@@ -98,7 +99,9 @@ class StreamVerifier:
 
         Args:
             data: octets of the body as they come, without content or transfer coding.
-            now_ms: the present, Unix ms; None keeps the last one known.
+            now_ms: the present, Unix ms; give it for a live stream, whose heads are fresh. None
+                means a recorded one: its heads may be older than its end, so only the end's age
+                is limited.
 
         Returns:
             Events as exact octets, comments left out; nothing after a failure. With
@@ -106,6 +109,7 @@ class StreamVerifier:
         """
         if now_ms is not None:
             self._expectation = msgspec.structs.replace(self._expectation, now_ms=now_ms)
+            self._head_expectation = self._expectation
         released: list[bytes] = []
         if self._chain is not None and not self.failed:
             try:
@@ -130,26 +134,30 @@ class StreamVerifier:
             return self._report("UNSIGNED")
         if self.failed:
             return self._report("INVALID")
-        if self._head is None and self._statement is None:
-            self._findings.fails(1, "nothing that arrived is signed")
-            return self._report("UNSIGNED")
-        if self._done and self._splitter.pending:
-            self._findings.fails(11, "octets after [DONE]")
-            return self._report("INVALID")
-        self._findings.skips(14, "a stream has no Content-Digest")
-        if self._statement is None:
-            return self._judge_cut(self._trusted)
-        check_graph(self._statement, graph, self._findings)
-        return self._judge_end(self._statement)
+        if self._statement is not None:
+            return self._judge_end(self._statement, graph)
+        if self._head is not None:
+            return self._judge_cut(self._head)
+        self._findings.fails(1, "nothing that arrived is signed")
+        return self._report("UNSIGNED")
 
-    def _judge_cut(self, events: int) -> Report:
+    def _judge_cut(self, head: Head) -> Report:
+        check_expected(head, self._prov_id, self._expectation, self._findings)
+        if self._findings.failed:
+            return self._report("INVALID")
+        events = head.n
+        self._findings.skips(14, "a stream has no Content-Digest")
         self._findings.skips(10, "only the body is bound so far, by the chain's beginning")
         self._findings.passes(11, f"the first {events} events are in the signed chain")
         self._findings.skips(13, "the final statement, which names the graph, did not arrive")
         self._findings.fails(12, f"cut after {events} proven events")
         return self._report("VERIFIED_PREFIX")
 
-    def _judge_end(self, statement: Statement) -> Report:
+    def _judge_end(self, statement: Statement, graph: bytes | None) -> Report:
+        self._findings.skips(14, "a stream has no Content-Digest")
+        check_graph(statement, graph, self._findings)
+        if self._done and self._splitter.pending:
+            self._findings.fails(11, "octets after [DONE]")
         if self._findings.failed:
             return self._report("INVALID")
         if not statement.res.fin:
@@ -208,7 +216,7 @@ class StreamVerifier:
 
     def _take_head(self, head: Head, chain: Chain) -> None:
         self._findings.passes(5, f"head of version {head.v} over {head.n} events")
-        self._check_expected(head)
+        self._check_expected(head, self._head_expectation)
         if head.n != chain.events:
             raise CheckFailed(11, f"a head over {head.n} events stands after {chain.events}")
         if head.head != chain.head.hex():
@@ -217,7 +225,7 @@ class StreamVerifier:
 
     def _take_statement(self, statement: Statement, chain: Chain) -> None:
         self._findings.passes(5, f"statement of version {statement.v}")
-        self._check_expected(statement)
+        self._check_expected(statement, self._expectation)
         problem = wrong_request(statement, self._salt, self._request)
         self._findings.judge(10, problem, "method, path, query and body")
         problem = wrong_head_line(statement, self._response) or _wrong_end(statement, chain)
@@ -225,14 +233,14 @@ class StreamVerifier:
         self._refuse_failed()
         self._statement = statement
 
-    def _check_expected(self, signed: Head | Statement) -> None:
-        """Make checks 6 to 9, and hold every signature to what the first head said."""
-        check_expected(signed, self._prov_id, self._expectation, self._findings)
+    def _check_expected(self, signed: Head | Statement, expected: Expectation) -> None:
+        """Make checks 6 to 9, and hold every signature to what the head before it said."""
+        check_expected(signed, self._prov_id, expected, self._findings)
         self._refuse_failed()
-        first = self._head
-        if first is not None and (first.iss, first.aud) != (signed.iss, signed.aud):
+        before = self._head
+        if before is not None and (before.iss, before.aud) != (signed.iss, signed.aud):
             raise CheckFailed(7, "two signatures of one stream name different parties")
-        if first is not None and first.nonce != signed.nonce:
+        if before is not None and before.nonce != signed.nonce:
             raise CheckFailed(8, "two signatures of one stream carry different nonces")
 
     def _refuse_failed(self) -> None:

@@ -83,7 +83,7 @@ def call(asked: Call) -> Exchange:
         graph = _graph(client, f"{base}/v1/prov/{prov_id}", authorization) if prov_id else None
     return Exchange(
         v=VERSION,
-        request=SavedRequest("POST", request.url.path, body_text=body.decode("utf-8")),
+        request=SavedRequest("POST", CHAT_PATH, body_text=body.decode("utf-8")),
         response=SavedResponse(status, pairs, body_base64=base64.b64encode(answer).decode("ascii")),
         nonce=nonce,
         jwks=msgspec.Raw(jwks),

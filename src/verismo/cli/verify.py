@@ -22,6 +22,7 @@ from verismo.attest.exchange import (
     verify_exchange,
 )
 from verismo.attest.keys import KeyRefused, read_jwks
+from verismo.attest.statement import Statement
 from verismo.attest.verify import Check, Expectation, Report, Verifier, refused_keys
 from verismo.cli.vectors import differs, read_vectors, run_vector
 from verismo.model.errors import OperatorError
@@ -60,7 +61,7 @@ class Result(msgspec.Struct, frozen=True, omit_defaults=True):
     prov_id: str
     checks: tuple[Check, ...]
     events: int | None = None
-    statement: msgspec.Raw = msgspec.Raw()
+    statement: Statement | None = None
 
 
 _FILE = click.Path(exists=True, dir_okay=False)
@@ -131,8 +132,7 @@ def _verify(exchange: Exchange, published: bytes | None, options: Options) -> Re
     except KeyRefused as error:
         return refused_keys(error)
     if options.graph is not None:
-        text = Path(options.graph).read_bytes().decode("utf-8", "replace")
-        exchange = msgspec.structs.replace(exchange, graph=text)
+        exchange = msgspec.structs.replace(exchange, graph=_graph(Path(options.graph)))
     return verify_exchange(verifier, exchange, _expected(exchange, options))
 
 
@@ -199,6 +199,22 @@ def _curl_headers(path: Path) -> tuple[int, tuple[tuple[str, str], ...]]:
     return int(words[1]), tuple((name, value.strip(" \t")) for name, _, value in pairs)
 
 
+class _Record(msgspec.Struct, frozen=True):
+    """The part of a provenance record that is verified here."""
+
+    graph: msgspec.Raw
+
+
+def _graph(path: Path) -> str:
+    """Return the graph's exact text, out of the record that holds it or on its own."""
+    document = path.read_bytes()
+    try:
+        document = bytes(msgspec.json.decode(document, type=_Record).graph)
+    except (msgspec.MsgspecError, UnicodeError):
+        return document.decode("utf-8", "replace")
+    return document.decode("utf-8")
+
+
 def _published(jwks: str | None) -> bytes | None:
     if jwks is None:
         return None
@@ -249,14 +265,13 @@ def _run_vectors(folder: Path, as_json: bool) -> int:
 
 
 def _result(name: str, report: Report) -> Result:
-    statement = b"" if report.statement is None else msgspec.json.encode(report.statement)
     return Result(
         source=name,
         verdict=report.verdict,
         prov_id=report.prov_id,
         checks=report.checks,
         events=report.events,
-        statement=msgspec.Raw(statement),
+        statement=report.statement,
     )
 
 
