@@ -1,11 +1,12 @@
 """The HTTP server: uvicorn with httptools and uvloop, and what a public listener needs besides.
 
-Added to uvicorn's protocol: a limit on the octets of request heads (431), a limit on how long a
-head may take (slow clients are cut off), and the cancellation of a request whose client left, so
-that the upstream is told to stop.
+Added to uvicorn's protocol: a limit on the octets of request heads (431), limits on how long a
+head may take and how long a client may not read (slow clients are cut off), and the cancellation of
+a request whose client left, so that the upstream is told to stop.
 """
 
 import asyncio
+import os
 import signal
 import time
 from collections.abc import Awaitable, Callable, Generator
@@ -19,14 +20,8 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 SWEEP_S = 1.0
-"""How often slow heads are looked for; so they are cut off up to this much late."""
+"""How often slow clients are looked for; so they are cut off up to this much late."""
 KEEP_ALIVE_S = 75
-
-_HEAD_TOO_LARGE = (
-    b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
-    b"content-type: text/plain\r\ncontent-length: 27\r\nconnection: close\r\n\r\n"
-    b"Request headers too large.\n"
-)
 
 AsgiApplication = Callable[[Any, Any, Any], Awaitable[None]]
 
@@ -38,6 +33,7 @@ class ServerSettings(msgspec.Struct, frozen=True):
         header_bytes_max: octets of a request head, request line included.
         head_s_max: how long a head may take, from its connection or first byte.
         drain_s_max: how long answers in flight may take to end after SIGTERM.
+        stall_s_max: how long a client may not read what waits for it.
         tls_cert, tls_key: PEM files; both or neither.
         obeys_signals: whether SIGTERM and SIGINT end it; off where it is not the process's own.
     """
@@ -45,6 +41,7 @@ class ServerSettings(msgspec.Struct, frozen=True):
     header_bytes_max: int
     head_s_max: float
     drain_s_max: int
+    stall_s_max: float = 60.0
     tls_cert: Path | None = None
     tls_key: Path | None = None
     obeys_signals: bool = True
@@ -107,13 +104,14 @@ class HttpServer:
                     loop.remove_signal_handler(number)
 
     async def _sweep(self) -> None:
-        """Cut off connections whose request head takes too long."""
+        """Cut off connections whose request head takes too long, or that do not read."""
         while True:
             await asyncio.sleep(SWEEP_S)
-            oldest = time.monotonic() - self._settings.head_s_max
+            now = time.monotonic()
             for connection in list(self._server.server_state.connections):
                 if isinstance(connection, _LimitedProtocol):
-                    connection.end_if_slow(oldest)
+                    connection.end_if_slow(now - self._settings.head_s_max)
+                    connection.end_if_stalled(now - self._settings.stall_s_max, now)
 
 
 class _Server(uvicorn.Server):
@@ -138,6 +136,7 @@ class _LimitedProtocol(HttpToolsProtocol):
         super().__init__(*args, **kwargs)
         self._head_bytes = 0
         self._head_since: float | None = None
+        self._stalled_since: float | None = None
         self._running: asyncio.Task[None] | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -154,8 +153,7 @@ class _LimitedProtocol(HttpToolsProtocol):
             self._head_bytes += len(data)
         super().data_received(data)
         if self._head_bytes > self.header_bytes_max:
-            self.transport.write(_HEAD_TOO_LARGE)
-            self.transport.close()
+            self._refuse(b"431 Request Header Fields Too Large")
 
     def on_message_begin(self) -> None:
         if self._head_since is None:
@@ -167,6 +165,35 @@ class _LimitedProtocol(HttpToolsProtocol):
         self._head_bytes = 0
         super().on_headers_complete()
 
+    def on_message_complete(self) -> None:
+        super().on_message_complete()
+        if not self.pipeline:
+            # A large body pauses reading; nobody would see the client leave if it stayed so.
+            self.flow.resume_reading()
+
+    def send_400_response(self, msg: str) -> None:
+        self._refuse(b"400 Bad Request")
+
+    def _refuse(self, status: bytes) -> None:
+        """Answer what is no request, and close."""
+        if not self.transport.is_closing():
+            lines = (
+                b"HTTP/1.1 " + status,
+                b"content-length: 0",
+                b"x-request-id: " + os.urandom(12).hex().encode("ascii"),
+                b"connection: close",
+            )
+            self.transport.write(b"\r\n".join(lines) + b"\r\n\r\n")
+            self.transport.close()
+
+    def pause_writing(self) -> None:
+        self._stalled_since = time.monotonic()
+        super().pause_writing()
+
+    def resume_writing(self) -> None:
+        self._stalled_since = None
+        super().resume_writing()
+
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:  # noqa: ANN401
         task = self.loop.create_task(cycle.run_asgi(app))
         task.add_done_callback(self.tasks.discard)
@@ -177,6 +204,16 @@ class _LimitedProtocol(HttpToolsProtocol):
         """Close the connection if its head began before a time and is not complete."""
         if self._head_since is not None and self._head_since < oldest:
             self.transport.close()
+
+    def end_if_stalled(self, oldest: float, now: float) -> None:
+        """Break the connection off if its client has not read since a time.
+
+        Closing waits for what is still to be sent; that too gets no more than this time.
+        """
+        if self._stalled_since is None and self.transport.is_closing():
+            self._stalled_since = now
+        if self._stalled_since is not None and self._stalled_since < oldest:
+            self.transport.abort()
 
 
 def _protocol_with(settings: ServerSettings) -> type[asyncio.Protocol]:
