@@ -7,6 +7,8 @@ answered. Deleting the tenant's key erases both (decisions 3).
 import msgspec
 
 from verismo.gateway.journey import Journey
+from verismo.gateway.seal import RETRY_AFTER_S
+from verismo.model.errors import IntegrityError, StateError
 from verismo.ports.vault import Vault
 
 CAPTURED_BYTES_MAX = 1_048_576
@@ -36,7 +38,11 @@ class Capture:
         self._vault = vault
 
     def of_body(self, journey: Journey, body: bytes) -> bytes:
-        """Return the encrypted exchange, or nothing where capture is off or it is too long."""
+        """Return the encrypted exchange, or nothing where capture is off or it is too long.
+
+        Raises:
+            IntegrityError: the tenant's key cannot be used, or the tenant was erased.
+        """
         tenant = journey.caller.view.tenant
         request = journey.request
         if not tenant.capture or len(request.body) + len(body) > CAPTURED_BYTES_MAX:
@@ -44,7 +50,14 @@ class Capture:
         content = Captured(
             salt=journey.salt, query=request.query, request=request.body, response=body
         )
-        return self._vault.seal(tenant.id, journey.prov_id, _encode(content))
+        try:
+            return self._vault.seal(tenant.id, journey.prov_id, _encode(content))
+        except StateError as error:
+            # Serving it without keeping it would break what the tenant was promised.
+            raise IntegrityError(
+                "the content of this answer could not be kept, so the answer is not served",
+                retry_after_s=RETRY_AFTER_S,
+            ) from error
 
     def of_stream(self, journey: Journey, events: list[bytes] | None) -> bytes:
         """Return the encrypted exchange of a stream; `events` is None where capture is off."""

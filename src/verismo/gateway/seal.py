@@ -33,6 +33,7 @@ from verismo.model.errors import IntegrityError
 from verismo.model.ids import TenantId, prov_id_from
 from verismo.ports.journal import OpenStream, Record
 from verismo.ports.signer import Signer, SigningFailed
+from verismo.ports.telemetry import Telemetry
 
 RETRY_AFTER_S = 5
 """Told to clients when an answer is withheld: a disk or a key holder needs seconds, not ms."""
@@ -73,10 +74,14 @@ class Sealer:
         slot: name of this worker's signer slot.
         issuer: the `iss` of statements.
         last_seq: highest number that the journal holds.
+        telemetry: counts what is withheld for want of a signature.
     """
 
-    def __init__(self, signer: Signer, slot: str, issuer: str, last_seq: int) -> None:
+    def __init__(
+        self, signer: Signer, slot: str, issuer: str, last_seq: int, telemetry: Telemetry
+    ) -> None:
         self._signer = signer
+        self._telemetry = telemetry
         self._slot = slot
         self._issuer = issuer
         self._n = last_seq
@@ -191,7 +196,7 @@ class Sealer:
         """Sign the record of a gap: numbers that were given and never served (decisions 10).
 
         Raises:
-            IntegrityError: no signature could be made.
+            SigningFailed: no signature could be made; the journal then stores nothing.
         """
         now_ms = time.time_ns() // 1_000_000
         prov_id = prov_id_from(now_ms, os.urandom(10))
@@ -206,13 +211,14 @@ class Sealer:
                 last=last,
             )
         )
+        signature = self._signer.sign(jws.signing_input(self._void_header, payload))
         return Record(
             kind="void",
             seq_n=last,
             prov_id=prov_id,
             tenant=TenantId(""),
             statement=payload,
-            jws=self._sign(self._void_header, payload).encode("ascii"),
+            jws=jws.detached(self._void_header, signature).encode("ascii"),
             graph=b"",
             written_ms=now_ms,
         )
@@ -221,6 +227,7 @@ class Sealer:
         try:
             signature = self._signer.sign(jws.signing_input(protected, payload))
         except SigningFailed as error:
+            self._telemetry.failed_closed("seal")
             raise IntegrityError(
                 "the answer could not be signed, so it is not served", retry_after_s=RETRY_AFTER_S
             ) from error

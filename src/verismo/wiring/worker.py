@@ -159,7 +159,11 @@ class Worker:
         self._upstream: Upstream = _upstream(config)
         self._observer = Observer()
         self._sealer = Sealer(
-            self._signer, self._slot, config.plan.issuer, self._journal.last_seq()
+            self._signer,
+            self._slot,
+            config.plan.issuer,
+            self._journal.last_seq(),
+            self._telemetry,
         )
         self._pipeline = Pipeline(self._desk())
         self.application = self._compose_application()
@@ -246,6 +250,7 @@ class Worker:
         return ServerSettings(
             header_bytes_max=limits.header_bytes_max,
             head_s_max=limits.request_ms_max / 1_000,
+            stall_s_max=limits.client_stall_ms_max / 1_000,
             drain_s_max=-(-limits.drain_ms_max // 1_000),
             tls_cert=listen.tls_cert,
             tls_key=listen.tls_key,
