@@ -63,6 +63,10 @@ class FixedBudget:
         self._reserved[tenant] = max(0, self._reserved.get(tenant, 0) - reservation.amount)
         self._spent[tenant] = self._spent.get(tenant, 0) + cost
 
+    def reserved(self, tenant: TenantId) -> int:
+        """Return what is set aside for a tenant's calls in flight, USD micros."""
+        return self._reserved.get(tenant, 0)
+
     def _roll(self, now_ms: int) -> None:
         """Begin a new day; a clock that steps back begins none."""
         if now_ms >= self._day_began_ms + DAY_MS:

@@ -29,22 +29,27 @@ class Admission:
         self._budget = budget
         self._prices = prices
 
-    def check_rate(self, journey: Journey) -> list[tuple[bytes, bytes]]:
-        """Take one request from the caller's rates and return its RateLimit headers.
+    def check_rate(self, journey: Journey, terms: list[tuple[bytes, bytes]]) -> None:
+        """Take one request from the caller's rates.
+
+        Args:
+            journey: the request.
+            terms: gets the RateLimit headers, of a refusal too.
 
         Raises:
             RateLimited: the tenant or the key is over its rate.
         """
         now_ms = journey.request.received_ms
         meters = self._meters(journey)
-        for meter in meters:
-            meter.check(now_ms)
-        headers: list[tuple[bytes, bytes]] = []
-        for meter in meters:
-            if meter.requests is not None:
-                meter.requests.take(1)
-            headers += meter.headers(now_ms)
-        return headers
+        try:
+            for meter in meters:
+                meter.check(now_ms)
+            for meter in meters:
+                if meter.requests is not None:
+                    meter.requests.take(1)
+        finally:
+            for meter in meters:
+                terms += meter.headers(now_ms)
 
     def reserve(self, journey: Journey, deployments: tuple[Deployment, ...]) -> None:
         """Set aside what the dearest allowed deployment may cost.

@@ -46,10 +46,12 @@ from verismo.model.traffic import Reply, Request
 from verismo.ports.telemetry import Telemetry
 
 JWKS_PATH = "/.well-known/attest/jwks.json"
+VERIFY_PATH = "/v1/attest/verify"
 _MODELS_PATHS = ("/v1/models", "/models")
 _NS_PER_MS = 1_000_000
 _EXPOSED = ", ".join(EXPOSED).encode("ascii")
-_ALLOWED_HEADERS = b"authorization, content-type, attest-nonce, traceparent, x-request-id"
+# The star covers what SDKs add of their own (x-stainless-*); it never covers `authorization`.
+_ALLOWED_HEADERS = b"authorization, content-type, attest-nonce, traceparent, x-request-id, *"
 _PREFLIGHT_AGE_S = b"600"
 
 log = logging.getLogger("verismo.gateway")
@@ -135,6 +137,7 @@ class Application:
             raise
         finally:
             self._in_flight -= 1
+            self._telemetry.in_flight(self._in_flight)
 
     async def _answer(self, scope: Scope, receive: Receive) -> Reply:
         door: Door = self._plain
@@ -151,7 +154,8 @@ class Application:
             return await self._route(request)
         except VerismoError as error:
             # Refusals after identification come back as signed replies, not as exceptions.
-            return self._unsigned(error, door, identifier)
+            path = scope["raw_path"].decode("latin-1")
+            return self._unsigned(error, door, identifier, path)
 
     def _placed(self, request: Request, headers: dict[str, str], identifier: str) -> Request:
         """Settle the request's id and who its client is behind trusted proxies."""
@@ -169,9 +173,9 @@ class Application:
             return await self._pipeline.handle(request, self._plain)
         if path in _MODELS_PATHS and method == "GET":
             return await self._pipeline.list_models(request, self._models)
-        if method == "OPTIONS":
-            return Reply(status=204, headers=[])
-        return self._read(request)
+        reply = Reply(status=204, headers=[]) if method == "OPTIONS" else self._read(request)
+        reply.headers.append((b"x-request-id", request.request_id.encode("latin-1")))
+        return reply
 
     def _read(self, request: Request) -> Reply:
         """Reads that run no operation."""
@@ -182,7 +186,7 @@ class Application:
         if path == JWKS_PATH:
             _require(method, "GET")
             return self._records.jwks()
-        if path == "/v1/attest/verify":
+        if path == VERIFY_PATH:
             _require(method, "POST")
             return self._records.verify(request)
         if path == "/healthz":
@@ -197,14 +201,24 @@ class Application:
             raise MethodNotAllowed(f"{method} is not for this path")
         raise NotFound("no such path")
 
-    def _unsigned(self, error: VerismoError, door: Door, identifier: str) -> Reply:
+    def _unsigned(self, error: VerismoError, door: Door, identifier: str, path: str) -> Reply:
         self._telemetry.unidentified(error.code)
         instance = f"urn:verismo:request:{identifier}"
         refusal = door.refuse(error, instance)
         if isinstance(error, MethodNotAllowed | NotFound):
             body = problem_body(error, instance, self._listener.docs_base)
             refusal = Refusal(error.status, PROBLEM_MEDIA, body)
-        return unsigned_refusal(identifier, error, refusal.media, refusal.body)
+        reply = unsigned_refusal(identifier, error, refusal.media, refusal.body)
+        if isinstance(error, MethodNotAllowed):
+            reply.headers.append((b"allow", self._allowed(path).encode("ascii")))
+        return reply
+
+    def _allowed(self, path: str) -> str:
+        """Return the methods of a path that answers, for `Allow` (RFC 9110, 15.5.6)."""
+        methods = {method for method, known in self._doors if known == path}
+        if path.startswith(HTTP_PREFIX) or path == VERIFY_PATH:
+            methods.add("POST")
+        return ", ".join(sorted(methods or {"GET"}))
 
     async def _send(self, scope: Scope, send: Send, reply: Reply) -> None:
         headers = reply.headers
@@ -216,11 +230,17 @@ class Application:
             await send({"type": "http.response.start", "status": reply.status, "headers": headers})
             await send({"type": "http.response.body", "body": reply.body})
             return
-        await send({"type": "http.response.start", "status": reply.status, "headers": headers})
         stall_s = self._listener.limits.client_stall_ms_max / 1_000
         loop = asyncio.get_running_loop()
+        # The first block waits for nothing. From here on closing the events ends the stream on the
+        # record, also if the client leaves while the head is being sent.
+        first = await anext(reply.events)
         try:
-            async with asyncio.timeout(None) as stall:
+            async with asyncio.timeout(stall_s) as stall:
+                start = {"type": "http.response.start", "status": reply.status, "headers": headers}
+                await send(start)
+                await send({"type": "http.response.body", "body": first, "more_body": True})
+                stall.reschedule(None)
                 async for block in reply.events:
                     stall.reschedule(loop.time() + stall_s)
                     await send({"type": "http.response.body", "body": block, "more_body": True})

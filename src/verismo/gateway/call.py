@@ -139,11 +139,12 @@ class Dispatcher:
         failure: UpstreamError | None = None
         last = len(ready)
         for attempt, deployment in enumerate(ready, start=1):
+            # Before the breaker is asked: a call that cannot be spelled must not be its probe.
+            tried = self._prepare(journey, ask, document, deployment, attempt)
             breaker = self._breakers.of(deployment.id)
             if not breaker.admits(journey.now_ms()):
                 continue
-            journey.deployment = deployment
-            tried = self._prepare(journey, ask, document, deployment, attempt)
+            journey.deployment, journey.model, journey.usage = deployment, "", None
             try:
                 answer = await self._send(journey, ask, tried)
             except UpstreamError as error:

@@ -46,7 +46,9 @@ def _may_be_cached(ask: Ask, operation: Operation) -> bool:
 
 def _key(journey: Journey, operation: Operation) -> bytes:
     tenant = journey.caller.view.tenant.id
-    parts = (tenant, operation.id, journey.snapshot.digest, journey.caller.purpose)
+    # With the bundle: what another policy let through may not be served under this one.
+    plan, purpose, bundle = journey.snapshot.digest, journey.caller.purpose, journey.bundle
+    parts = (tenant, operation.id, plan, purpose, bundle)
     digest = hashlib.sha256("\0".join(parts).encode("utf-8"))
     digest.update(b"\0" + journey.request.query + b"\0" + journey.request.body)
     return digest.digest()

@@ -4,7 +4,7 @@ Names and GraphQL texts only; never variables, never prompts. `verismo operation
 into registrations that somebody reviews.
 """
 
-from verismo.gateway.journey import Journey
+from verismo.gateway.journey import Journey, cut
 from verismo.ports.directory import Observation
 
 PENDING_MAX = 1_000
@@ -25,7 +25,7 @@ class Observer:
         ask, tenant = journey.ask, journey.caller.view.tenant
         if ask is None or len(ask.document) > DOCUMENT_CHARS_MAX:
             return
-        name = ask.operation_name[:128] if ask.kind == "graphql" else journey.asked
+        name = cut(ask.operation_name) if ask.kind == "graphql" else journey.asked
         key = (tenant.id, ask.kind, name, ask.document)
         seen = self._pending.get(key)
         if seen is None and len(self._pending) >= PENDING_MAX:

@@ -153,7 +153,7 @@ class Pipeline:
         journey = Journey(request, caller, snapshot, "models", desk.telemetry)
         terms: Headers = []
         try:
-            terms += desk.admission.check_rate(journey)
+            desk.admission.check_rate(journey, terms)
             body = list_models(desk.policy, snapshot, caller)
             return await self._finish(journey, (200, "application/json", body), {}, terms)
         except IntegrityError as error:
@@ -161,6 +161,9 @@ class Pipeline:
             raise
         except VerismoError as error:
             return await self._refuse(journey, door, error, terms)
+        except asyncio.CancelledError:
+            self._spawn(self._record_departure(journey))
+            raise
 
     async def _answer(self, journey: Journey, door: Door, terms: Headers) -> Reply:
         desk, request = self._desk, journey.request
@@ -174,7 +177,7 @@ class Pipeline:
             journey.doc = ask.name
             _refuse_write_by_get(request, resolved)
         decided = self._decide(journey, resolved)
-        terms += desk.admission.check_rate(journey)
+        desk.admission.check_rate(journey, terms)
         cache_key, cached = look_up(desk.cache, journey)
         if cached is not None:
             return await self._serve_cached(journey, cached, terms)
@@ -254,6 +257,8 @@ class Pipeline:
     ) -> Reply:
         """Seal and commit a refusal like any other answer."""
         settle(self._desk.admission, self._desk.prices, journey)
+        if isinstance(error, MethodNotAllowed):
+            terms.append((b"allow", b"POST"))  # only a GraphQL write by GET gets here
         refusal = door.refuse(error, f"urn:uuid:{journey.prov_id}", journey.ask)
         try:
             return await self._finish(
@@ -262,6 +267,9 @@ class Pipeline:
                 {"code": error.code},
                 terms + refusal_headers(error),
             )
+        except IntegrityError as withheld:
+            self._withdraw(journey, 503, withheld.code)
+            raise
         except asyncio.CancelledError:
             self._withdraw(journey, CLIENT_GONE, "client_gone")
             raise

@@ -133,9 +133,11 @@ class Relay:
         try:
             async with asyncio.timeout(idle_s) as silence:
                 async for chunk in chunks:
-                    silence.reschedule(loop.time() + idle_s)
+                    # A client that reads slowly holds us at the yield; that is not its silence.
+                    silence.reschedule(None)
                     self._received.update(chunk)
                     yield chunk
+                    silence.reschedule(loop.time() + idle_s)
         except TimeoutError as error:
             raise UpstreamTimeout("the provider fell silent within its stream") from error
         finally:
