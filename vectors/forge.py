@@ -391,6 +391,7 @@ def stream(
     every: int = 2,
     *,
     fin: bool = True,
+    marker: bool = True,
     head_change: Change = lambda head: None,
 ) -> Stream:
     """Return a valid stream: head 0, events, a head after every few, final statement, [DONE]."""
@@ -402,7 +403,7 @@ def stream(
         blocks.append(event)
         if every and chain.events % every == 0:
             blocks.append(head_block(recipe, chain, head_change))
-    if fin:
+    if fin and marker:
         chain.add(DONE_EVENT)
     graph_text = graph(recipe, chain.head.hex())
     response: dict[str, Json] = {
@@ -414,7 +415,7 @@ def stream(
     }
     payload = encode(statement(recipe, response, graph_text))
     blocks.append(signed_comment(payload, token(payload, recipe.key)))
-    if fin:
+    if fin and marker:
         blocks.append(DONE_EVENT)
     return Stream(recipe, blocks, graph_text)
 

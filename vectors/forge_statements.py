@@ -149,6 +149,8 @@ def _presented() -> Iterator[Vector]:
     yield invalid("head-signed-as-statement", "a head signed with a statement's typ", case, 5)
     case = resigned(signed_bytes(), TOKEN, header(typ=jws.TYPE_HEAD))
     yield invalid("statement-signed-as-head", "a statement signed with a head's typ", case, 2)
+    case = resigned(signed_bytes(), TOKEN, header(typ=jws.TYPE_VOID))
+    yield invalid("statement-signed-as-void", "a statement signed with a gap's typ", case, 2)
     payload = encode({"sub": "user", "iss": "https://gateway.example"})
     yield invalid("other-token", "another token of the same key", resigned(payload), 5)
     answer_b = Recipe(name="answer B")

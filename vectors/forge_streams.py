@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from forge import (
+    ISSUER,
     NONCE,
     OTHER,
     QUESTION,
@@ -16,9 +17,11 @@ from forge import (
     Stream,
     Vector,
     chain_of,
+    encode,
     events,
     head_block,
     head_bytes,
+    header,
     invalid,
     item,
     stream,
@@ -28,6 +31,7 @@ from forge import (
     whole,
 )
 
+from verismo.attest import jws
 from verismo.attest.stream import DONE_EVENT, signed_comment
 
 KEEP_ALIVE = b": keep-alive\n\n"
@@ -37,6 +41,7 @@ EVENT = events(1, "inserted")[0]
 def vectors() -> Iterator[Vector]:
     """Return them all."""
     yield from _valid()
+    yield from _without_marker()
     yield from _unsigned()
     yield from _cut()
     yield from _reordered()
@@ -79,6 +84,38 @@ def _valid() -> Iterator[Vector]:
         6,
     )
     yield valid("stream-no-nonce", "no nonce was sent", stream(stream_recipe(nonce=None)).case(), 6)
+
+
+def _without_marker() -> Iterator[Vector]:
+    """Protocols that do not end with [DONE]: the statement is the end."""
+    plain = stream(marker=False)
+    yield valid("stream-no-marker", "the statement is the end", plain.case(), 5)
+    empty = stream(sent=[], marker=False)
+    yield valid("stream-no-marker-empty", "no event at all", empty.case(), 0)
+    for name, shows, tail in (
+        ("done", "a [DONE] that is not signed", DONE_EVENT),
+        ("event", "an event after the end", EVENT),
+        ("octets", "octets after the end", b"data: x"),
+    ):
+        case = plain.case([*plain.blocks, tail])
+        yield invalid(f"stream-no-marker-{name}-added", shows, case, 11, events=5)
+    void = plain.case([_void(plain), *plain.blocks])
+    yield invalid("stream-void-as-head", "a gap's record in a stream", void, 2, events=0)
+
+
+def _void(source: Stream) -> bytes:
+    payload = encode(
+        {
+            "v": 1,
+            "iss": ISSUER,
+            "prov_id": source.recipe.prov_id,
+            "iat": TIME_MS,
+            "signer": "s0",
+            "first": 41,
+            "last": 41,
+        }
+    )
+    return signed_comment(payload, token(payload, TOKEN, header(typ=jws.TYPE_VOID)))
 
 
 def _unsigned() -> Iterator[Vector]:

@@ -1,6 +1,7 @@
 """Verifies a stream while it arrives: an event is trusted once a verified head covers it.
 
-The final statement must stand before `data: [DONE]` and cover it. A stream that ends sooner is a
+The final statement stands at the end; where the protocol ends with `data: [DONE]`, before it and
+covering it. A stream that ends sooner is a
 proven prefix; a stream that contradicts a signature is refused from there on. What is accepted does
 not depend on how the network cut the bytes.
 """
@@ -78,7 +79,6 @@ class StreamVerifier:
         self._held_octets = 0
         self._head: Head | None = None
         self._statement: Statement | None = None
-        self._done = False
         self._trusted = 0
         self._salt = b"" if proof is None else proof.salt
         self._prov_id = "" if proof is None else proof.prov_id
@@ -156,13 +156,14 @@ class StreamVerifier:
     def _judge_end(self, statement: Statement, graph: bytes | None) -> Report:
         self._findings.skips(14, "a stream has no Content-Digest")
         check_graph(statement, graph, self._findings)
-        if self._done and self._splitter.pending:
-            self._findings.fails(11, "octets after [DONE]")
+        arrived = statement.res.events == self._trusted
+        if arrived and self._splitter.pending:
+            self._findings.fails(11, "octets after the end")
         if self._findings.failed:
             return self._report("INVALID")
         if not statement.res.fin:
             self._findings.fails(12, "the gateway says that the stream ended early")
-        elif not self._done:
+        elif not arrived:
             self._findings.fails(12, "cut before [DONE]")
         else:
             self._findings.passes(12, f"final statement over all {self._trusted} events")
@@ -191,7 +192,6 @@ class StreamVerifier:
         if block != DONE_EVENT or statement.res.events != chain.events + 1:
             raise CheckFailed(11, "an event that the final statement does not cover")
         chain.add(block)
-        self._done = True
         self._trusted = chain.events
         return [block]
 
@@ -202,6 +202,8 @@ class StreamVerifier:
             typ = jws.parse(comment.jws).header.typ
         except jws.JwsRefused as error:
             raise CheckFailed(2, str(error)) from error
+        if typ not in (jws.TYPE_HEAD, jws.TYPE_STATEMENT):
+            raise CheckFailed(2, f"a signature of type {typ} has no place in a stream")
         self._keys.verify(comment.jws, comment.payload, typ, self._findings)
         try:
             if typ == jws.TYPE_HEAD:
@@ -276,16 +278,14 @@ class StreamVerifier:
 def _wrong_end(statement: Statement, chain: Chain) -> str:
     """Say what is wrong with a final statement that stands after the chain's events.
 
-    A whole stream's statement also covers the `[DONE]` that follows it.
+    Where the protocol has a `[DONE]`, a whole stream's statement also covers the one that follows.
     """
     stated = statement.res
     if stated.mode != "sse":
         return "the statement is about a whole body"
     covers_done = stated.events == chain.events + 1
-    if stated.fin and not covers_done:
-        return f"a final statement over {stated.events} events stands after {chain.events}"
     if not covers_done and stated.events != chain.events:
-        return f"a statement over {stated.events} events stands after {chain.events}"
+        return f"a final statement over {stated.events} events stands after {chain.events}"
     head = chain.peek(DONE_EVENT) if covers_done else chain.head
     if stated.commit != head.hex():
         return "the events are not the signed ones"
