@@ -5,7 +5,7 @@ synchronous one its methods never suspend, so `run` takes the conversation to it
 There is one text of the logic, and no thread and no event loop is started for it.
 """
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, MutableMapping
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol, TypeVar
 
@@ -179,25 +179,31 @@ class Conversation:
             stream=wire.stream(reader),
             extensions=response.extensions,
         )
-        reader.settle_with(lambda: self._report(session, request, verified))
+        jwks, extensions = self._ring.document, verified.extensions
+        reader.settle_with(lambda: self._report(session, request, extensions, jwks))
         return verified
 
     def _settle(self, session: Session, request: httpx2.Request, response: httpx2.Response) -> None:
-        self._report(session, request, response)
+        self._report(session, request, response.extensions, self._ring.document)
         refusal = session.refusal()
         if refusal is not None:
             raise refusal
 
-    def _report(self, session: Session, request: httpx2.Request, response: httpx2.Response) -> None:
+    def _report(
+        self,
+        session: Session,
+        request: httpx2.Request,
+        extensions: MutableMapping[str, object],
+        jwks: bytes,
+    ) -> None:
         """Hand the verdict out: beside the answer, and to who wants to be told."""
-        if session.report is None:
-            return
-        response.extensions[REPORT] = session.report
-        exchange = session.exchange(self._ring.document)
+        report = session.report
+        extensions[REPORT] = report
+        exchange = session.exchange(jwks)
         if exchange is not None:
-            response.extensions[EXCHANGE] = exchange
+            extensions[EXCHANGE] = exchange
         if self._on_report is not None:
-            self._on_report(session.report, request)
+            self._on_report(report, request)
 
     async def _renew_due(self, wire: Wire) -> None:
         if not self._ring.is_due(self._gateway.clock_ms()):

@@ -56,7 +56,7 @@ class Session:
         self._is_kept = gateway.keeps_exchanges
         self._is_over = False
         self._judged_ms: int | None = None
-        self.report: Report | None = None
+        self._report: Report | None = None
 
     def arrive(self, status: int, pairs: Iterable[tuple[str, str]]) -> Way:
         """Take the head of the answer.
@@ -74,10 +74,10 @@ class Session:
         try:
             self._proof = read_proof_headers(headers)
         except HeadersRefused as error:
-            self.report = refused_headers(error)
+            self._report = refused_headers(error)
             return "settled"
         if self._proof is None:
-            self.report = Verifier({}).answer(None, None, None, Expectation())
+            self._report = Verifier({}).answer(None, None, None, Expectation())
             return "settled"
         if 300 <= status < 400 and "location" in headers:
             return self._refuse(11, "a redirect: its Location is not signed")
@@ -86,6 +86,13 @@ class Session:
         if status != 200:
             return self._refuse(11, f"a stream of status {status}: the gateway's have 200")
         return "stream"
+
+    @property
+    def report(self) -> Report:
+        """The verdict; it is a mistake to ask for it before there is one."""
+        if self._report is None:
+            raise RuntimeError("the answer was not judged")
+        return self._report
 
     @property
     def headers(self) -> tuple[tuple[str, str], ...]:
@@ -110,8 +117,10 @@ class Session:
         else:
             self._keep(body)
             response = msgspec.structs.replace(self._response, body=body)
-            self.report = verifier.answer(self._proof, self._request, response, self._expectation())
-        return self._reported()
+            self._report = verifier.answer(
+                self._proof, self._request, response, self._expectation()
+            )
+        return self.report
 
     def begin(self, verifier: Verifier) -> None:
         """Begin to take a stream; its keys stay the same until its end."""
@@ -139,12 +148,12 @@ class Session:
 
     def finish(self) -> Report:
         """Judge what was seen of a stream."""
-        self.report = self._begun().finish()
-        return self.report
+        self._report = self._begun().finish()
+        return self._report
 
     def refusal(self) -> VerificationFailed | None:
         """Return the error that the application gets instead of the answer, or of its end."""
-        report, rules = self._reported(), self._gateway.on_verdict
+        report, rules = self.report, self._gateway.on_verdict
         if report.verdict == "INVALID":
             # The rest of an answer over the limit was not read, so it cannot be passed on either.
             is_refused = rules.invalid == "refuse" or self._is_over
@@ -197,7 +206,7 @@ class Session:
         findings = Findings()
         findings.fails(number, detail)
         prov_id = "" if self._proof is None else self._proof.prov_id
-        self.report = Report("INVALID", None, findings.checks(), prov_id, None)
+        self._report = Report("INVALID", None, findings.checks(), prov_id, None)
         return "settled"
 
     def _keep(self, data: bytes) -> None:
@@ -227,11 +236,6 @@ class Session:
         if self._stream is None:
             raise RuntimeError("the stream was not begun")
         return self._stream
-
-    def _reported(self) -> Report:
-        if self.report is None:
-            raise RuntimeError("the answer was not judged")
-        return self.report
 
 
 def opening_kid(data: bytes) -> str | None:
