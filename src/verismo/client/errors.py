@@ -21,7 +21,7 @@ from verismo.attest.report import Report
 class ClientError(Exception):
     """The root: every error of the verifying client, with a next step for the reader."""
 
-    next_step: ClassVar[str] = "See docs/client.md."
+    next_step: ClassVar[str] = "Read the message; it names what is missing or wrong."
 
 
 class VerificationFailed(ClientError):
