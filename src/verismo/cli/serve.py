@@ -111,7 +111,7 @@ def worker_process(
 ) -> None:
     """Run one worker; started by the supervisor."""
     settings = at_data(with_listener(load_config(config), *bound), data)
-    set_up_logs(settings.log.level)
+    set_up_logs(settings.log.level, f"s{index}")
     listener = _bound(settings.listen)
     listener.listen(BACKLOG)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -126,7 +126,7 @@ def worker_process(
 def control_process(config: Path, data: Path, bound: tuple[str, int, int], ready: int) -> None:
     """Run the control process; started by the supervisor."""
     settings = at_data(with_listener(load_config(config), *bound), data)
-    set_up_logs(settings.log.level)
+    set_up_logs(settings.log.level, "control")
     asyncio.run(run_control(settings, lambda: tell_ready(ready)))
 
 

@@ -1,15 +1,77 @@
-"""Composes the control process (interim)."""
+"""Composes the control process: the administrators' API on a listener of its own."""
 
-import asyncio
-import signal
-from collections.abc import Callable
+import ipaddress
+import socket
+import time
+from collections.abc import Awaitable, Callable, Mapping
 
-from verismo.config.schema import Config
+from verismo.adapters.http_uvicorn import HttpServer, ServerSettings
+from verismo.adapters.journal_slot import next_slot_name
+from verismo.config.schema import Config, ControlListen
+from verismo.control.api import ControlDesk, control_app
+from verismo.model.errors import StateError
+from verismo.wiring.state import open_state
+from verismo.wiring.telemetry import read_expositions, run_folder
+
+BACKLOG = 128
 
 
 async def run_control(config: Config, ready: Callable[[], None]) -> None:
-    ended = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, ended.set)
-    ready()
-    await ended.wait()
+    """Run the control process until SIGTERM or SIGINT.
+
+    Args:
+        config: the validated configuration.
+        ready: called once, when requests are about to be answered.
+
+    Raises:
+        StateError: the control port is taken, or state.db cannot be used.
+    """
+    limits = config.limits
+    settings = ServerSettings(
+        header_bytes_max=limits.header_bytes_max,
+        head_s_max=limits.request_ms_max / 1_000,
+        stall_s_max=limits.client_stall_ms_max / 1_000,
+        drain_s_max=1,
+    )
+    with open_state(config.data) as state, _bound(config.control) as listener:
+        desk = ControlDesk(
+            admins=state.admins,
+            directory=state.directory,
+            plan=lambda: config.plan,
+            expositions=_expositions(config),
+            unready=list,
+            now_ms=lambda: time.time_ns() // 1_000_000,
+            metrics_need_no_key=_is_loopback(config.control.host),
+            docs_base=config.docs_base_url,
+        )
+        server = HttpServer(control_app(desk), settings)
+        ready()
+        await server.serve(listener)
+
+
+def _expositions(config: Config) -> Callable[[], Awaitable[Mapping[str, bytes]]]:
+    slots = [next_slot_name(config.data, index) for index in range(config.listen.workers)]
+    return lambda: read_expositions(run_folder(config.data), slots)
+
+
+def _bound(listen: ControlListen) -> socket.socket:
+    family = socket.AF_INET6 if ":" in listen.host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((listen.host, listen.port))
+        listener.listen(BACKLOG)
+    except OSError as error:
+        listener.close()
+        raise StateError(
+            f"cannot bind the control listener {listen.host}:{listen.port}: {error.strerror}",
+            next_step="Set another `[control] port`, or end the program that has it.",
+        ) from error
+    return listener
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

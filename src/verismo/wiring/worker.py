@@ -52,7 +52,7 @@ from verismo.ports.telemetry import Telemetry
 from verismo.ports.upstream import Upstream
 from verismo.wiring.policy import open_policy
 from verismo.wiring.state import open_state
-from verismo.wiring.telemetry import open_telemetry, serve_telemetry
+from verismo.wiring.telemetry import close_telemetry, open_telemetry, serve_telemetry
 
 WATCH_S = 0.5
 """How often keys and policy are looked at for changes (decisions 12)."""
@@ -107,7 +107,7 @@ class Parts(msgspec.Struct, frozen=True):
         signer: from the key's file and role.
         journal: from the data folder, the slot and what signs a gap.
         budget: as `FixedBudget` is made.
-        telemetry: from the configuration.
+        telemetry: from the configuration and the slot.
     """
 
     signer: Callable[[Path, Role], FileSigner] = FileSigner
@@ -115,7 +115,7 @@ class Parts(msgspec.Struct, frozen=True):
     budget: Callable[
         [Callable[[TenantId], UsdMicros], int, Mapping[TenantId, int], int], FixedBudget
     ] = FixedBudget
-    telemetry: Callable[[Config], Telemetry] = open_telemetry
+    telemetry: Callable[[Config, str], Telemetry] = open_telemetry
 
 
 def run_worker(
@@ -155,7 +155,7 @@ class Worker:
         self._vault = FileVault(files.tenants)
         self._snapshot = SnapshotCell(self._compile())
         self._policy: PolicyEngine = open_policy(config.policy)
-        self._telemetry: Telemetry = parts.telemetry(config)
+        self._telemetry: Telemetry = parts.telemetry(config, self._slot)
         self._upstream: Upstream = _upstream(config)
         self._observer = Observer()
         self._sealer = Sealer(
@@ -269,11 +269,13 @@ class Worker:
         finally:
             for loop in loops:
                 loop.cancel()
-            exposition.close()
+            if exposition is not None:
+                exposition.close()
             self._directory.observe(self._observer.take())
             await self._journal.close()
             await self._upstream.aclose()
             self._state.close()
+            close_telemetry(self._telemetry)
 
     async def _watch(self) -> None:
         """Swap the snapshot when keys change, and the policy when its bundle does."""
