@@ -4,6 +4,7 @@ import asyncio
 import gzip
 import inspect
 import socket
+from pathlib import Path
 
 import pytest
 import uvloop
@@ -18,6 +19,7 @@ from tests.ports.upstream_server import (
     refused_port,
     serving,
 )
+from tests.ports.upstream_tls import authority, server_context
 
 from verismo.adapters.upstream_keepalive import KeepAliveUpstream
 from verismo.adapters.upstream_settings import UpstreamSettings
@@ -201,6 +203,25 @@ async def test_callers_wait_their_turn_in_order() -> None:
         assert server.accepted == 2
         received = [int(request.body) for request in server.requests]
         assert all(abs(number - place) <= 1 for place, number in enumerate(received))
+    await upstream.aclose()
+
+
+async def test_a_connection_closed_while_it_is_handed_over_is_replaced() -> None:
+    upstream = KeepAliveUpstream(UpstreamSettings(connections_max=1))
+    async with serving(closing(answer(b"ok"))) as server:
+        calls = [fetch(upstream, call_to(server.url)) for _ in range(8)]
+        assert await asyncio.gather(*calls) == [(200, b"ok")] * 8
+        assert server.accepted == 8
+    await upstream.aclose()
+
+
+async def test_a_body_over_tls_must_say_where_it_ends(tmp_path: Path) -> None:
+    root = authority()
+    upstream = KeepAliveUpstream(UpstreamSettings(roots_pem=root.pem))
+    raw = b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\nwhole, but who knows"
+    async with serving(closing(raw), server_context(root, tmp_path)) as server:
+        with pytest.raises(UpstreamBroken, match="does not say where it ends"):
+            await fetch(upstream, call_to(server.url))
     await upstream.aclose()
 
 

@@ -81,6 +81,23 @@ class Faults(UpstreamCase):
                 await upstream.send(call_to(server.url, timeouts=self.slow_head_timeouts))
             await server.until(lambda state: state.open == 0)
 
+    async def test_the_first_byte_deadline_ends_with_the_headers(self, upstream: Upstream) -> None:
+        late = asyncio.Event()
+
+        async def script(connection: Connection) -> None:
+            await connection.request()
+            await connection.send(HEAD + b"12345")
+            await late.wait()
+            await connection.send(b"67890")
+            await connection.gone()
+
+        async with serving(script) as server:
+            reply = await upstream.send(call_to(server.url, timeouts=FIRST_BYTE_SHORT))
+            asyncio.get_running_loop().call_later(0.1, late.set)
+            assert await reply.read() == b"1234567890"
+            await reply.aclose()
+            await upstream.aclose()
+
     async def test_the_total_deadline_may_pass_before_the_head(self, upstream: Upstream) -> None:
         async def script(connection: Connection) -> None:
             await connection.request()

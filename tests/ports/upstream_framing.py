@@ -79,6 +79,7 @@ AMBIGUOUS = {
     "quoted chunk extension": (CHUNKED + b'2;a="b;c"\r\nok\r\n0\r\n\r\n', b"ok"),
     "LF in a chunk extension": (CHUNKED + b"2;\nx\r\nok\r\n0\r\n\r\n", b"ok"),
     "trailer that frames": (CHUNKED + b"2\r\nok\r\n0\r\ncontent-length: 9\r\n\r\n", b"ok"),
+    "NUL in the reason": (b"HTTP/1.1 200 O\x00\r\ncontent-length: 2\r\n\r\nok", b"ok"),
     "leading empty line": (b"\r\n" + OK, b"ok"),
     "continue": (b"HTTP/1.1 100 Continue\r\n\r\n" + OK, b"ok"),
     "early hints": (b"HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n" + OK, b"ok"),

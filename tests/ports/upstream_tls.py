@@ -2,6 +2,7 @@
 
 import datetime
 import ipaddress
+import socket
 import ssl
 from dataclasses import dataclass
 from pathlib import Path
@@ -139,7 +140,10 @@ class Tls(UpstreamCase):
             await server.until(lambda state: state.open == 0)
             await upstream.aclose()
 
-    async def test_truncation_of_a_body_without_a_length_is_noticed(self, tmp_path: Path) -> None:
+    @pytest.mark.parametrize("reset", [False, True], ids=["FIN", "RST"])
+    async def test_truncation_of_a_body_without_a_length_is_noticed(
+        self, tmp_path: Path, reset: bool
+    ) -> None:
         """A cut that anyone on the path can make must not look like the body's end."""
         root = authority()
         upstream = self.make(UpstreamSettings(roots_pem=root.pem))
@@ -147,7 +151,11 @@ class Tls(UpstreamCase):
         async def script(connection: Connection) -> None:
             await connection.request()
             await connection.send(b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\nhalf of")
-            connection.reset()
+            if reset:
+                connection.reset()
+            else:  # the end of TCP without the end of TLS
+                connection.writer.get_extra_info("socket").shutdown(socket.SHUT_WR)
+                await connection.gone()
 
         async with serving(script, server_context(root, tmp_path)) as server:
             with pytest.raises(UpstreamBroken):

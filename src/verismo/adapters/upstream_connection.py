@@ -15,6 +15,7 @@ This file does not pool, connect, retry or encode.
 """
 
 import asyncio
+import re
 import select
 from collections.abc import Callable
 from typing import NamedTuple, cast
@@ -34,6 +35,8 @@ JOINED_BYTES_MAX = 65_536
 
 BODY_FRAME_BYTES_MAX = 65_536
 """Octets of chunk extensions or trailers that may come in a row without one octet of body."""
+
+_CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]").search
 
 _SINGLE_HEADERS = frozenset((b"content-encoding", b"content-length", b"transfer-encoding"))
 
@@ -208,6 +211,11 @@ class Connection(asyncio.Protocol):
         """Notice an answer that nobody asked for right behind the one that was."""
         if self._state == _DONE:
             self._reusable = False
+
+    def on_status(self, status: bytes) -> None:
+        """Look for control characters in the reason, which llhttp lets pass (RFC 9112 4)."""
+        if _CONTROL(status) is not None:
+            self._doubt = "the answer's status line holds control characters"
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Keep a header; the first of a name stands. Trailers are dropped."""
