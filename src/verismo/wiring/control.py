@@ -11,7 +11,7 @@ from verismo.config.schema import Config, ControlListen
 from verismo.control.api import ControlDesk, control_app
 from verismo.model.errors import StateError
 from verismo.wiring.state import open_state
-from verismo.wiring.telemetry import read_expositions, run_folder
+from verismo.wiring.telemetry import read_expositions, run_folder, socket_path
 
 BACKLOG = 128
 
@@ -39,7 +39,7 @@ async def run_control(config: Config, ready: Callable[[], None]) -> None:
             directory=state.directory,
             plan=lambda: config.plan,
             expositions=_expositions(config),
-            unready=list,
+            unready=lambda: _workers_down(config),
             now_ms=lambda: time.time_ns() // 1_000_000,
             metrics_need_no_key=_is_loopback(config.control.host),
             docs_base=config.docs_base_url,
@@ -49,8 +49,25 @@ async def run_control(config: Config, ready: Callable[[], None]) -> None:
         await server.serve(listener)
 
 
+def _slots(config: Config) -> list[str]:
+    return [next_slot_name(config.data, index) for index in range(config.listen.workers)]
+
+
+def _workers_down(config: Config) -> list[str]:
+    """Say which workers do not take a connection on their socket; local, so it does not wait."""
+    down: list[str] = []
+    for slot in _slots(config):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+            probe.setblocking(False)
+            try:
+                probe.connect(str(socket_path(run_folder(config.data), slot)))
+            except OSError:
+                down.append(f"worker {slot} is down")
+    return down
+
+
 def _expositions(config: Config) -> Callable[[], Awaitable[Mapping[str, bytes]]]:
-    slots = [next_slot_name(config.data, index) for index in range(config.listen.workers)]
+    slots = _slots(config)
     return lambda: read_expositions(run_folder(config.data), slots)
 
 

@@ -13,7 +13,14 @@ from verismo.adapters.telemetry_exposition import (
 from verismo.config.schema import Config
 from verismo.ports.telemetry import Telemetry
 
-__all__ = ["close_telemetry", "open_telemetry", "read_expositions", "run_folder", "serve_telemetry"]
+__all__ = [
+    "close_telemetry",
+    "open_telemetry",
+    "read_expositions",
+    "run_folder",
+    "serve_telemetry",
+    "socket_path",
+]
 
 
 def run_folder(data: Path) -> Path:
