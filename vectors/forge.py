@@ -420,6 +420,13 @@ def stream(
     return Stream(recipe, blocks, graph_text)
 
 
+def swap(blocks: list[bytes], a: int, b: int) -> list[bytes]:
+    """Return blocks of which two have changed places."""
+    swapped = list(blocks)
+    swapped[a], swapped[b] = swapped[b], swapped[a]
+    return swapped
+
+
 @dataclass(frozen=True)
 class Vector:
     """One test vector before it is written."""

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import forge_answers
 import forge_graphs
+import forge_heads
 import forge_statements
 import forge_streams
 import forge_tokens
@@ -21,7 +22,14 @@ def vectors() -> list[Vector]:
     Raises:
         ValueError: two of them have one name.
     """
-    sources = (forge_answers, forge_tokens, forge_statements, forge_graphs, forge_streams)
+    sources = (
+        forge_answers,
+        forge_tokens,
+        forge_statements,
+        forge_graphs,
+        forge_streams,
+        forge_heads,
+    )
     found = sorted((v for source in sources for v in source.vectors()), key=lambda v: v.name)
     names = [vector.name for vector in found]
     if len(set(names)) != len(names):

@@ -42,6 +42,12 @@ def test_an_exchange_survives_being_written():
         assert bool(bytes(again.jwks)) == ("jwks" in document)
 
 
+def test_an_exchange_without_its_request_is_read():
+    document = whole().document()
+    del document["request"]
+    assert verdict(document) == "VERIFIED"
+
+
 def test_text_and_base64_bodies_are_the_same():
     document = whole().document()
     body = whole().answer.decode()

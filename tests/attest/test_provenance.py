@@ -39,6 +39,7 @@ def built(draw):
     return builder
 
 
+@pytest.mark.slow
 @given(built())
 def test_what_is_built_is_read_and_has_the_builders_root(builder):
     graph, root = read_graph(builder.encode())
@@ -47,6 +48,7 @@ def test_what_is_built_is_read_and_has_the_builders_root(builder):
     assert canonical.encode(graph) == builder.encode()
 
 
+@pytest.mark.slow
 @given(built(), st.data())
 def test_any_changed_fact_changes_the_root(builder, data):
     graph, root = read_graph(builder.encode())

@@ -36,6 +36,7 @@ def cut(data, draw_positions):
     return [data[a:b] for a, b in itertools.pairwise(positions)]
 
 
+@pytest.mark.slow
 @given(st.lists(blocks, max_size=5), st.data())
 def test_blocks_do_not_depend_on_how_they_arrive(sent, data):
     body = b"".join(sent)

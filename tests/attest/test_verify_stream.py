@@ -1,6 +1,7 @@
 """Streams: nothing is released before it is signed, and the verdict does not depend on the network.
 
-The ways of tampering are in the vectors (forge_streams.py); here is what only a live stream shows.
+The ways of tampering are in the vectors (forge_streams.py, forge_heads.py); here is what only a
+live stream shows.
 """
 
 import itertools
@@ -17,12 +18,13 @@ from forge import (
     stream,
     stream_recipe,
 )
-from forge_streams import vectors
+from forge_heads import vectors as forged_heads
+from forge_streams import vectors as forged_streams
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from verismo.attest import verify_stream
-from verismo.attest.headers import HeadersRefused, read_proof_headers
+from verismo.attest.headers import HeadersRefused, ProofHeaders, read_proof_headers
 from verismo.attest.keys import KeyRefused, read_jwks
 from verismo.attest.stream import DONE_EVENT
 from verismo.attest.verify import Expectation, SeenRequest, SeenResponse, Verifier
@@ -31,7 +33,11 @@ KEYS = read_jwks(json.dumps({"keys": [TOKEN.jwk]}).encode())
 VERIFIER = Verifier(KEYS)
 EXPECTED = Expectation(nonce=NONCE)
 MADE = stream()
-CUT_AND_FORGED = [v for v in vectors() if v.case.question is not None and v.case.jwks is None]
+CUT_AND_FORGED = [
+    v
+    for v in (*forged_streams(), *forged_heads())
+    if v.case.question is not None and v.case.jwks is None
+]
 
 
 def open_stream(case, expected=EXPECTED, **options):
@@ -108,6 +114,7 @@ def test_a_whole_answers_proof_on_a_stream_is_refused():
     assert failing(verifier.finish()) == [1]
 
 
+@pytest.mark.slow
 @given(st.sampled_from(CUT_AND_FORGED), st.lists(st.floats(0, 1), max_size=12))
 @settings(max_examples=80, deadline=None)
 def test_verdict_and_release_do_not_depend_on_how_the_bytes_arrive(vector, cuts):
@@ -181,6 +188,20 @@ def test_a_live_stream_of_old_heads_releases_nothing():
     verifier = open_stream(MADE.case(), Expectation(age_ms_max=1_000))
     assert verifier.feed(MADE.case().answer, now_ms=TIME_MS + 61_001) == []
     assert failing(verifier.finish()) == [9]
+
+
+@pytest.mark.parametrize("salt", [b"", bytes(31), bytes(33)])
+def test_a_stream_with_a_salt_of_another_length_is_refused(salt):
+    """Header parsing refuses it too; here a caller built the proof by hand."""
+    case = MADE.case()
+    request, response = SeenRequest("POST", case.path), SeenResponse(200, "text/event-stream")
+    for proof in (
+        ProofHeaders(MADE.recipe.prov_id, salt, b"", ""),
+        ProofHeaders("not-a-uuid", MADE.recipe.salt, b"", ""),
+    ):
+        verifier = VERIFIER.stream(proof, request, response, EXPECTED)
+        assert verifier.feed(case.answer) == []
+        assert failing(verifier.finish()) == [1]
 
 
 def test_a_wrong_graph_makes_a_verified_stream_invalid():

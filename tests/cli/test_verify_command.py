@@ -16,6 +16,7 @@ sys.path.insert(0, str(VECTORS))
 
 import forge  # noqa: E402 - stands in the folder that was just added
 
+from verismo.cli import live as live_module  # noqa: E402 - as above
 from verismo.cli.main import cli  # noqa: E402 - as above
 from verismo.model.errors import OperatorError  # noqa: E402 - as above
 
@@ -279,7 +280,8 @@ class Gateway(BaseHTTPRequestHandler):
         if self.path == "/.well-known/attest/jwks.json":
             self.reply(200, [], json.dumps({"keys": [forge.TOKEN.jwk]}).encode())
         elif self.path.startswith("/v1/prov/") and self.authorized():
-            self.reply(200, [], b'{"graph":' + self.server.graph.encode() + b"}")
+            record = b'{"graph":' + self.server.graph.encode() + b"}"
+            self.reply(self.server.record_status, [], self.server.record or record)
         else:
             self.reply(404, [], b"{}")
 
@@ -297,7 +299,8 @@ class Gateway(BaseHTTPRequestHandler):
         else:
             case = forge.whole(forge.Recipe(**known, change=change))
         self.server.graph = case.graph
-        self.reply(case.status, case.headers, case.answer + self.server.appended)
+        answer = case.answer + self.server.appended
+        self.reply(case.status, case.headers, answer[: len(answer) - self.server.cut])
 
     def authorized(self):
         return self.headers["authorization"] == f"Bearer {self.key}"
@@ -306,7 +309,9 @@ class Gateway(BaseHTTPRequestHandler):
         self.send_response(status)
         for name, value in headers:
             self.send_header(name, value)
-        self.send_header("content-length", str(len(body)))
+        kind = dict(headers).get("content-type")
+        self.send_header("content-length", str(len(body) + self.server.missing.get(kind, 0)))
+        self.send_header("connection", "close")
         self.end_headers()
         self.wfile.write(body)
 
@@ -318,6 +323,9 @@ class Gateway(BaseHTTPRequestHandler):
 def gateway():
     server = ThreadingHTTPServer(("127.0.0.1", 0), Gateway)
     server.graph, server.appended = "", b""
+    server.record, server.record_status = b"", 200
+    server.cut = 0
+    server.missing = {}  # content type -> octets that are promised and never sent
     server.now_ms = lambda: time.time_ns() // 1_000_000
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
@@ -329,6 +337,12 @@ def gateway():
 
 def address(server):
     return f"http://127.0.0.1:{server.server_address[1]}"
+
+
+def live_advice(server):
+    error = live(server).exception
+    assert isinstance(error, OperatorError)
+    return error.detail
 
 
 def live(server, *options, key="vk_test"):
@@ -360,6 +374,48 @@ def test_a_live_answer_that_was_changed_is_not_verified(gateway):
     result = live(gateway)
     assert result.exit_code == 1
     assert result.output.splitlines()[-1] == "INVALID"
+
+
+def test_a_graph_that_cannot_be_had_is_a_check_that_was_not_made(gateway):
+    gateway.record_status = 410
+    result = live(gateway, "--json")
+    assert result.exit_code == 0
+    assert json.loads(result.output)[0]["checks"][12]["outcome"] == "skip"
+
+
+def test_a_record_that_is_none_is_an_error_of_the_address(gateway):
+    gateway.record = b"<html>"
+    assert "something else than a record" in live_advice(gateway)
+
+
+def test_a_stream_that_breaks_off_is_a_prefix(gateway):
+    gateway.missing = {"text/event-stream": 10}
+    gateway.cut = 5
+    result = live(gateway, "--stream")
+    assert result.exit_code == 1
+    assert result.output.splitlines()[-1] == "VERIFIED_PREFIX (5 events)"
+
+
+def test_a_body_that_breaks_off_is_an_error(gateway):
+    gateway.missing = {"application/json": 10}
+    assert "broke off" in live_advice(gateway)
+
+
+def test_an_endless_answer_is_not_read_to_its_end(gateway, monkeypatch):
+    monkeypatch.setattr(live_module, "FETCHED_BYTES_MAX", 2_000)
+    gateway.appended = b" " * 500_000
+    assert live(gateway).output.splitlines()[-1] == "INVALID"
+
+
+def test_a_folder_without_vectors_is_an_error(tmp_path):
+    assert "holds no vectors" in advice("--vectors", tmp_path)
+    (tmp_path / "x.json").write_text("{}")
+    assert "not a test vector" in advice("--vectors", tmp_path)
+
+
+def test_a_request_belongs_to_a_path(tmp_path):
+    paths = write_parts(tmp_path, forge.whole())
+    assert run(*part_options(paths), "--request", paths["request"]).exit_code == 2
 
 
 def test_an_answer_before_identification_is_unsigned(gateway):
