@@ -30,7 +30,8 @@ class Denied(PolicyRefusal):
     """The policy refused every deployment.
 
     Args:
-        verdict: of the first deployment.
+        verdict: of the deployment that came nearest to being allowed: the others' further reasons
+            would send the reader the wrong way.
     """
 
     def __init__(self, verdict: Verdict) -> None:
@@ -44,24 +45,24 @@ def decide(policy: PolicyEngine, snapshot: Snapshot, caller: Caller, resolved: R
     """Ask the policy about each deployment of the operation.
 
     Raises:
-        Denied: no deployment is allowed; carries the verdict on the first.
+        Denied: no deployment is allowed; carries the verdict with the fewest reasons.
         PolicyRefusal: the operation has no deployment to ask about.
     """
     allowed: list[Deployment] = []
     first_allowed: Verdict | None = None
-    first_denied: Verdict | None = None
+    mildest: Verdict | None = None
     for name in resolved.operation.deployments:
         deployment = snapshot.plan.deployments[name]
         verdict = policy.decide(_question(caller, resolved, deployment))
         if verdict.allow:
             allowed.append(deployment)
             first_allowed = first_allowed or verdict
-        else:
-            first_denied = first_denied or verdict
+        elif mildest is None or len(verdict.deny) < len(mildest.deny):
+            mildest = verdict
     if first_allowed is not None:
         return Decided(allowed=tuple(allowed), verdict=first_allowed)
-    if first_denied is not None:
-        raise Denied(first_denied)
+    if mildest is not None:
+        raise Denied(mildest)
     raise PolicyRefusal("the operation names no deployment", reasons=("policy_error",))
 
 
