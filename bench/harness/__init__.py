@@ -1,0 +1,1 @@
+"""What the benchmarks share: processes on chosen cores, upstreams, gateways, load, results."""

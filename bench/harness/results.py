@@ -1,0 +1,95 @@
+"""What every benchmark takes and gives: its options, one table, one JSON document."""
+
+import argparse
+import json
+import shlex
+import shutil
+import signal
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from harness.machine import SCRATCH
+
+Value = str | int | float | None
+Row = Mapping[str, Value]
+
+
+def options(description: str) -> argparse.ArgumentParser:
+    """Return the parser with the options that all benchmarks share."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--quick", action="store_true", help="smaller sizes, at most 50 s")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the result here")
+    return parser
+
+
+@contextmanager
+def run_folder() -> Iterator[Path]:
+    """A folder under var/bench for one run, deleted at its end.
+
+    SIGTERM ends the run like Ctrl-C, so that the programs under test are ended too.
+    """
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    SCRATCH.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix="run-", dir=SCRATCH))
+    folder.chmod(0o755)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def command() -> str:
+    """Return the command that is running, as a reader would type it."""
+    script = Path(sys.argv[0])
+    return shlex.join(["python", f"{script.parent.name}/{script.name}", *sys.argv[1:]])
+
+
+def print_table(columns: Mapping[str, str], rows: Sequence[Row]) -> None:
+    """Print rows as a Markdown table.
+
+    Args:
+        columns: headings by key.
+        rows: values by key; a missing one is a dash.
+    """
+    cells = [[_cell(row.get(key)) for key in columns] for row in rows]
+    widths = [
+        max(len(text) for text in (heading, *(line[index] for line in cells)))
+        for index, heading in enumerate(columns.values())
+    ]
+    print(_line(list(columns.values()), widths))
+    print("|" + "|".join("-" * (width + 2) for width in widths) + "|")
+    for line in cells:
+        print(_line(line, widths))
+
+
+def write(file: Path | None, document: Mapping[str, object]) -> None:
+    """Write the result as JSON if a file was asked for."""
+    if file is not None:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+
+
+def rounded(value: float) -> float:
+    """Return a number with three significant digits or more; more would be noise."""
+    return round(value, 1) if abs(value) >= 100 else float(f"{value:.3g}")
+
+
+def note(text: str) -> None:
+    """Say something that is no result."""
+    sys.stderr.write(text + "\n")
+
+
+def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
+    padded = (cell.ljust(width) for cell, width in zip(cells, widths, strict=True))
+    return "| " + " | ".join(padded) + " |"
+
+
+def _cell(value: Value) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, float):
+        return f"{value:,.0f}" if abs(value) >= 1_000 else f"{value:g}"
+    return f"{value:,}" if isinstance(value, int) else value

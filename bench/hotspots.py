@@ -1,0 +1,121 @@
+"""Where a worker's time goes under load: a flame graph and the functions that cost most.
+
+py-spy samples the worker from outside while 16 connections load it. Written to var/bench:
+`flame-SCENARIO.svg` for a browser, `stacks-SCENARIO.txt` (one stack a line with its samples) and
+`hotspots-SCENARIO.txt`, the table that is printed too.
+"""
+
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+
+from harness import results
+from harness.attested import SMALL_OPERATION, STREAM_OPERATION
+from harness.gateways import SCENARIO_BYTES, Gateway, Site, site, starter
+from harness.load import Load, Slice, measure, warm
+from harness.machine import SCRATCH, describe, versions
+
+CONNECTIONS = 16
+RATE_PER_S = 400
+COLUMNS = {"function": "function", "own": "own %", "total": "with callees %"}
+
+
+def main() -> None:
+    parser = results.options(__doc__ or "")
+    parser.add_argument("--scenario", choices=sorted(SCENARIO_BYTES), default="small")
+    parser.add_argument("--top", type=int, default=40, help="how many functions")
+    parser.add_argument("--native", action="store_true", help="look into C and Rust as well")
+    asked = parser.parse_args()
+    seconds = 5 if asked.quick else 20
+    with results.run_folder() as folder, ExitStack() as stack:
+        place = stack.enter_context(site(folder))
+        machine = describe(place.chosen)
+        gateway = stack.enter_context(starter("verismo", place))
+        assert gateway.attested is not None
+        gateway.attested.exchange(SMALL_OPERATION)
+        gateway.attested.exchange(STREAM_OPERATION, stream=True)
+        warm(gateway, asked.scenario, 200)
+        unwatched = _loaded(gateway, place, asked.scenario, seconds)
+        files = {
+            "raw": SCRATCH / f"stacks-{asked.scenario}.txt",
+            "flamegraph": SCRATCH / f"flame-{asked.scenario}.svg",
+        }
+        for kind, file in files.items():
+            watching = _watch(gateway.attested.worker_pid(), seconds, kind, file, asked.native)
+            _loaded(gateway, place, asked.scenario, seconds + 1)
+            _finish(watching)
+    rows = _top(files["raw"].read_text(encoding="utf-8").splitlines(), asked.top)
+    results.print_table(COLUMNS, rows)
+    print(f"\n{unwatched.cpu_us:.0f} us of CPU a request, {unwatched.requests_per_s:.0f}/s")
+    document = {
+        "rows": rows,
+        "scenario": asked.scenario,
+        "cpu_us": results.rounded(unwatched.cpu_us),
+        "requests_per_s": results.rounded(unwatched.requests_per_s),
+        "files": [str(file.name) for file in files.values()],
+        "machine": machine,
+        "versions": versions("wrk"),
+        "command": results.command(),
+    }
+    _write_table(SCRATCH / f"hotspots-{asked.scenario}.txt", rows)
+    results.write(asked.json, document)
+
+
+def _loaded(gateway: Gateway, place: Site, scenario: str, seconds: int) -> Slice:
+    load = Load(scenario, CONNECTIONS, seconds)
+    return measure(gateway, load, place.folder, place.chosen.load)
+
+
+def _watch(pid: int, seconds: int, kind: str, file: Path, native: bool) -> subprocess.Popen[bytes]:
+    """Start py-spy on a process, without stopping it more than a sample takes."""
+    program = Path(sys.executable).with_name("py-spy")
+    command = [str(program), "record", "--pid", str(pid), "--duration", str(seconds)]
+    command += ["--rate", str(RATE_PER_S), "--format", kind, "--output", str(file), "--function"]
+    if native:
+        command.append("--native")
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+def _finish(watching: subprocess.Popen[bytes]) -> None:
+    _, said = watching.communicate(timeout=120)
+    if watching.returncode:
+        raise RuntimeError(f"py-spy: {said.decode(errors='replace').strip()[-400:]}")
+
+
+def _top(stacks: Iterable[str], count: int) -> list[Mapping[str, results.Value]]:
+    """Return the functions by their own share of the samples, and their share with callees.
+
+    Args:
+        stacks: lines `outermost;...;innermost SAMPLES`.
+        count: how many.
+    """
+    own: Counter[str] = Counter()
+    total: Counter[str] = Counter()
+    for line in stacks:
+        stack, _, samples = line.rpartition(" ")
+        frames = stack.split(";")
+        own[frames[-1]] += int(samples)
+        total.update(dict.fromkeys(frames, int(samples)))
+    everything = own.total()
+    share = {name: (own[name] / everything, total[name] / everything) for name in total}
+    best = sorted(share, key=lambda name: share[name], reverse=True)[:count]
+    return [
+        {
+            "function": name,
+            "own": round(100 * share[name][0], 1),
+            "total": round(100 * share[name][1], 1),
+        }
+        for name in best
+    ]
+
+
+def _write_table(file: Path, rows: Iterable[Mapping[str, results.Value]]) -> None:
+    lines = [f"{row['own']:>6} {row['total']:>6}  {row['function']}" for row in rows]
+    file.write_text("\n".join(["   own  total", *lines]) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,148 @@
+"""How fast answers are verified: the public verification API, and the verifier offline.
+
+The API is asked 500 times a second whatever it answers (open loop), and each time counts from the
+moment when its request was due: an API that falls behind cannot hide it. Offline, one core verifies
+saved exchanges with the same code as `verismo verify`.
+"""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+import msgspec
+
+from harness import results
+from harness.attested import SMALL_OPERATION
+from harness.gateways import site, starter
+from harness.machine import describe, pin_self_to_load, versions
+from harness.openloop import OpenLoop, Paced
+from harness.percentiles import percentile
+from verismo.attest.exchange import Exchange, expectation, fold, octets, verify_exchange
+from verismo.attest.headers import read_proof_headers
+from verismo.attest.keys import read_jwks
+from verismo.attest.verify import Verifier
+from verismo.model import base64url
+
+VERIFY_PATH = "/v1/attest/verify"
+RATE_PER_S = 500
+VALID = b'"valid":true'
+COLUMNS = {
+    "name": "what",
+    "requests": "done",
+    "requests_per_s": "per second",
+    "p50_ms": "p50 ms",
+    "p95_ms": "p95 ms",
+    "p99_ms": "p99 ms",
+    "flag": "flag",
+}
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How much is measured.
+
+    Args:
+        seconds: of paced requests.
+        exchanges: distinct answers that are verified in turn.
+        offline_rounds: how often each is verified offline.
+    """
+
+    seconds: int
+    exchanges: int
+    offline_rounds: int
+
+
+FULL = Sizes(seconds=30, exchanges=200, offline_rounds=200)
+QUICK = Sizes(seconds=5, exchanges=40, offline_rounds=100)
+
+
+def main() -> None:
+    asked = results.options(__doc__ or "").parse_args()
+    sizes = QUICK if asked.quick else FULL
+    with results.run_folder() as folder, ExitStack() as stack:
+        place = stack.enter_context(site(folder))
+        machine = describe(place.chosen)
+        gateway = stack.enter_context(starter("verismo", place))
+        assert gateway.attested is not None
+        exchanges = [gateway.attested.exchange(SMALL_OPERATION) for _ in range(sizes.exchanges)]
+        pin_self_to_load()
+        loop = OpenLoop(gateway.port, VERIFY_PATH, RATE_PER_S, VALID)
+        bodies = [request_of(exchange) for exchange in exchanges]
+        asyncio.run(loop.run(bodies, 1))
+        paced = asyncio.run(loop.run(bodies, sizes.seconds))
+    without = [msgspec.structs.replace(exchange, graph=None) for exchange in exchanges]
+    rows = [
+        _paced_row(paced),
+        _offline_row("offline", without, sizes.offline_rounds),
+        _offline_row("offline-with-graph", exchanges, sizes.offline_rounds),
+    ]
+    results.print_table(COLUMNS, rows)
+    document = {
+        "rows": rows,
+        "rate_per_s": RATE_PER_S,
+        "machine": machine,
+        "versions": versions(),
+        "command": results.command(),
+    }
+    results.write(asked.json, document)
+
+
+def request_of(exchange: Exchange) -> bytes:
+    """Return the body that asks the API to verify an exchange, request and response included."""
+    headers = fold(exchange.response.headers)
+    proof = read_proof_headers(headers)
+    assert proof is not None
+    assert exchange.request is not None
+    return msgspec.json.encode(
+        {
+            "statement": base64url.encode(proof.statement),
+            "signature": proof.jws,
+            "salt": base64url.encode(proof.salt),
+            "request": {
+                "method": exchange.request.method,
+                "path": exchange.request.path,
+                "body": base64url.encode(octets(exchange.request)),
+            },
+            "response": {
+                "status": exchange.response.status,
+                "media": headers["content-type"],
+                "body": base64url.encode(octets(exchange.response)),
+            },
+        }
+    )
+
+
+def _paced_row(paced: Paced) -> dict[str, results.Value]:
+    row: dict[str, results.Value] = {
+        "name": "api",
+        "connections": paced.connections,
+        "requests": len(paced.times_ms),
+        "requests_per_s": None,
+    }
+    if paced.failed:
+        return row | {"flag": f"{paced.failed} failed"}
+    row["requests_per_s"] = results.rounded(len(paced.times_ms) / paced.seconds)
+    for percent in (50, 95, 99):
+        row[f"p{percent}_ms"] = results.rounded(percentile(paced.times_ms, percent))
+    return row
+
+
+def _offline_row(name: str, exchanges: Sequence[Exchange], rounds: int) -> dict[str, results.Value]:
+    """Verify every exchange several times over in this process, which has one core."""
+    verifier = Verifier(read_jwks(bytes(exchanges[0].jwks)))
+    expected = [expectation(exchange) for exchange in exchanges]
+    begun_s, failed = time.perf_counter(), 0
+    for _ in range(rounds):
+        for exchange, known in zip(exchanges, expected, strict=True):
+            failed += verify_exchange(verifier, exchange, known).verdict != "VERIFIED"
+    took_s, done = time.perf_counter() - begun_s, rounds * len(exchanges)
+    row: dict[str, results.Value] = {"name": name, "requests": done}
+    if failed:
+        return row | {"requests_per_s": None, "flag": f"{failed} did not verify"}
+    return row | {"requests_per_s": results.rounded(done / took_s)}
+
+
+if __name__ == "__main__":
+    main()
