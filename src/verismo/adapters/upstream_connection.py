@@ -23,6 +23,7 @@ from typing import NamedTuple, cast
 import httptools
 
 from verismo.adapters.upstream_exchange import Exchange
+from verismo.adapters.upstream_framing import judge
 from verismo.adapters.upstream_settings import UpstreamSettings
 from verismo.model.errors import UpstreamBroken, UpstreamError, UpstreamTimeout
 from verismo.ports.upstream import UpstreamCall
@@ -238,10 +239,19 @@ class Connection(asyncio.Protocol):
         if status < 200:
             self._skip_interim(status, exchange)
             return
-        self._doubt = self._doubt or self._framing_doubt(status, exchange.headers)
-        if self._doubt:
-            self.break_off(UpstreamBroken(self._doubt))
+        doubt, reusable, self._until_close = judge(
+            status,
+            self._parser.get_http_version(),
+            exchange.headers,
+            method=self._method,
+            secure=self._secure,
+        )
+        if self._header_count > self._settings.headers_max or self._head_is_long(exchange.headers):
+            doubt = "the answer's headers are over the limit"
+        if self._doubt or doubt:
+            self.break_off(UpstreamBroken(self._doubt or doubt))
             return
+        self._reusable = self._reusable and reusable
         self._state = _BODY
         self._deadline_s = self._deadlines.total_s
         try:
@@ -294,35 +304,6 @@ class Connection(asyncio.Protocol):
         exchange.headers.clear()
         if status < 100 or status == 101 or self._interim > INTERIM_ANSWERS_MAX:
             self.break_off(UpstreamBroken("the upstream sent an interim answer out of place"))
-
-    def _framing_doubt(self, status: int, headers: dict[bytes, bytes]) -> str:
-        # RFC 9112 6.3, stricter: llhttp lets lists of transfer codings and odd versions pass.
-        coding = headers.get(b"transfer-encoding")
-        length = headers.get(b"content-length")
-        version = self._parser.get_http_version()
-        if self._header_count > self._settings.headers_max or self._head_is_long(headers):
-            return "the answer's headers are over the limit"
-        if status > 599 or version not in ("1.1", "1.0"):
-            return "the upstream does not speak HTTP/1.1"
-        if coding is not None and (
-            length is not None or coding.lower() != b"chunked" or version != "1.1"
-        ):
-            return "the answer's transfer coding leaves its length in doubt"
-        if length is not None and not length.isdigit():
-            return "the answer's content-length is not a number"
-        if version != "1.1":
-            self._reusable = False
-        if self._method == "HEAD" or status in (204, 304):
-            # RFC 9112 6.3: no body follows, whatever the headers say; of a 204 that says it has
-            # one, and of HEAD, which llhttp does not know, we had rather not see more.
-            if self._method == "HEAD" or (status == 204 and (length or coding)):
-                self._reusable = False
-            return ""
-        self._until_close = coding is None and length is None
-        if self._until_close and self._secure:
-            # Without close_notify a cut answer looks like a whole one: RFC 9112 9.8.
-            return "the answer over TLS does not say where it ends"
-        return ""
 
     def _head_is_long(self, headers: dict[bytes, bytes]) -> bool:
         # A head that came in one segment with its body is counted only if it might be too long.
