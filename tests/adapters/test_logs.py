@@ -19,7 +19,7 @@ SECRET = "sk-live-4f9a-prompt-and-credential"
 def stream():
     """Logs set up into a text stream, and the logging of the process restored afterwards."""
     names = (None, "uvicorn", "uvicorn.error", "uvicorn.access", "httpx2", "asyncio", "httpx")
-    loggers = [logging.getLogger(name) for name in (*names, "httpcore", "httpcore2")]
+    loggers = [logging.getLogger(name) for name in (*names, "httpcore", "httpcore2", "alembic")]
     kept = [(x, x.handlers[:], x.level, x.propagate, x.disabled) for x in loggers]
     stream = io.StringIO()
     set_up_logs("info", "s0", stream)
@@ -137,7 +137,7 @@ class TestNoContent:
         logging.getLogger("somebody").error("x" * 10_000)
         assert len(lines(stream)[0]["message"]) == FOREIGN_CHARACTERS_MAX
 
-    @pytest.mark.parametrize("name", ["httpx2", "httpcore2", "uvicorn.error", "asyncio"])
+    @pytest.mark.parametrize("name", ["httpx2", "httpcore2", "uvicorn.error", "asyncio", "alembic"])
     def test_foreign_chatter_is_quiet_but_its_warnings_are_not(self, stream, name):
         logger = logging.getLogger(name)
         logger.addHandler(logging.StreamHandler(io.StringIO()))

@@ -23,7 +23,16 @@ FOREIGN_CHARACTERS_MAX = 300
 FRAMES_MAX = 20
 CAUSES_MAX = 8
 
-_QUIET = ("httpx2", "httpcore2", "httpx", "httpcore", "uvicorn", "uvicorn.error", "asyncio")
+_QUIET = (
+    "httpx2",
+    "httpcore2",
+    "httpx",
+    "httpcore",
+    "uvicorn",
+    "uvicorn.error",
+    "asyncio",
+    "alembic",
+)
 """Foreign loggers that say nothing of use below a warning; some name URLs there."""
 _SILENT = "uvicorn.access"
 """Logs paths and addresses; our own `request` line stands for it."""
