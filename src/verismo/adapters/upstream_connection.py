@@ -23,7 +23,7 @@ from typing import NamedTuple, cast
 import httptools
 
 from verismo.adapters.upstream_exchange import Exchange
-from verismo.adapters.upstream_framing import judge
+from verismo.adapters.upstream_framing import head_bytes, judge
 from verismo.adapters.upstream_settings import UpstreamSettings
 from verismo.model.errors import UpstreamBroken, UpstreamError, UpstreamTimeout
 from verismo.ports.upstream import UpstreamCall
@@ -246,7 +246,10 @@ class Connection(asyncio.Protocol):
             method=self._method,
             secure=self._secure,
         )
-        if self._header_count > self._settings.headers_max or self._head_is_long(exchange.headers):
+        limit_bytes = self._settings.head_bytes_max
+        if self._header_count > self._settings.headers_max or (
+            self._head_bytes > limit_bytes and head_bytes(exchange.headers) > limit_bytes
+        ):
             doubt = "the answer's headers are over the limit"
         if self._doubt or doubt:
             self.break_off(UpstreamBroken(self._doubt or doubt))
@@ -304,13 +307,6 @@ class Connection(asyncio.Protocol):
         exchange.headers.clear()
         if status < 100 or status == 101 or self._interim > INTERIM_ANSWERS_MAX:
             self.break_off(UpstreamBroken("the upstream sent an interim answer out of place"))
-
-    def _head_is_long(self, headers: dict[bytes, bytes]) -> bool:
-        # A head that came in one segment with its body is counted only if it might be too long.
-        limit_bytes = self._settings.head_bytes_max
-        return self._head_bytes > limit_bytes and limit_bytes < sum(
-            len(name) + len(value) for name, value in headers.items()
-        )
 
     def _check_frame(self, received_bytes: int) -> None:
         if self._state == _HEAD:

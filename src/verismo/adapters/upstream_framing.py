@@ -64,5 +64,10 @@ def judge(
     return _DELIMITED if version == "1.1" else _DELIMITED_ONCE
 
 
+def head_bytes(headers: dict[bytes, bytes]) -> int:
+    """Return what a head weighs without its frame; for one that came together with its body."""
+    return sum(len(name) + len(value) for name, value in headers.items())
+
+
 def _refusal(doubt: str) -> Framing:
     return Framing(doubt, reusable=False, until_close=False)
