@@ -15,17 +15,20 @@ class TraceContext(msgspec.Struct, frozen=True):
         trace_id: 32 hex digits, not all zero.
         parent_id: the caller's span, 16 hex digits; empty if the caller sent none.
         span_id: ours, 16 hex digits.
-        sampled: whether the caller (or, without one, we) record the trace.
+        sampled: whether we record the trace.
+        flags: what goes out: the caller's own, so that not recording here does not break its
+            trace; ours where there is no caller's.
     """
 
     trace_id: str
     parent_id: str
     span_id: str
     sampled: bool
+    flags: str
 
     def traceparent(self) -> str:
         """Return the header value for the calls that we make."""
-        return f"00-{self.trace_id}-{self.span_id}-{'01' if self.sampled else '00'}"
+        return f"00-{self.trace_id}-{self.span_id}-{self.flags}"
 
 
 def parent_sampled(header: str) -> bool | None:
@@ -45,8 +48,9 @@ def continue_trace(header: str, random: bytes, sampled: bool) -> TraceContext:
     parts = _split(header)
     span_id = random[16:24].hex()
     if parts is None:
-        return TraceContext(random[:16].hex(), "", span_id, sampled)
-    return TraceContext(parts[0], parts[1], span_id, sampled)
+        return TraceContext(random[:16].hex(), "", span_id, sampled, "01" if sampled else "00")
+    caller_records = int(parts[2], 16) & 1
+    return TraceContext(parts[0], parts[1], span_id, sampled, f"{caller_records:02x}")
 
 
 def _split(header: str) -> tuple[str, str, str] | None:
