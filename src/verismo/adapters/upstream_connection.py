@@ -84,11 +84,11 @@ class Connection(asyncio.Protocol):
         self._deadline_s = 0.0
         self._deadlines = Deadlines(0.0, 0.0)
         self._paused = False
-        self._reset("", reusable=True)
+        self._reset("")
 
-    def _reset(self, method: str, *, reusable: bool) -> None:
+    def _reset(self, method: str) -> None:
         self._method = method
-        self._reusable = reusable
+        self._reusable = True
         self._until_close = False
         self._doubt = ""
         self._interim = 0
@@ -124,7 +124,7 @@ class Connection(asyncio.Protocol):
         transport = self._transport
         if transport is None or self._state != _IDLE:
             raise RuntimeError("a call was given to a connection that is not idle")
-        self._reset(call.method, reusable=True)
+        self._reset(call.method)
         self._exchange = exchange
         self._state = _HEAD
         self._deadlines = deadlines
@@ -193,7 +193,6 @@ class Connection(asyncio.Protocol):
     def eof_received(self) -> None:
         """Take the peer's orderly close; it ends a body that has no other end."""
         if self._state == _BODY and self._until_close:
-            self._reusable = False
             self.on_message_complete()
             if self._state == _DONE:
                 self._end()
@@ -239,12 +238,9 @@ class Connection(asyncio.Protocol):
         if status < 200:
             self._skip_interim(status, exchange)
             return
+        version = self._parser.get_http_version()
         doubt, reusable, self._until_close = judge(
-            status,
-            self._parser.get_http_version(),
-            exchange.headers,
-            method=self._method,
-            secure=self._secure,
+            status, version, exchange.headers, method=self._method, secure=self._secure
         )
         limit_bytes = self._settings.head_bytes_max
         if self._header_count > self._settings.headers_max or (
@@ -290,8 +286,7 @@ class Connection(asyncio.Protocol):
         exchange = self._exchange
         if self._state != _BODY or exchange is None:
             return
-        if not self._parser.should_keep_alive():
-            self._reusable = False
+        self._reusable = self._reusable and self._parser.should_keep_alive()
         try:
             exchange.finish()
         except UpstreamError as error:
