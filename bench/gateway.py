@@ -8,7 +8,6 @@ ratios within one run mean anything: see docs/performance.md.
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from pathlib import Path
 from statistics import median
 
 from harness import results
@@ -28,6 +27,8 @@ COLUMNS = {
     "p99_ms": "p99 ms",
     "cpu_us": "CPU us/request",
     "rss_mb": "memory MB",
+    "gateway_share": "core busy",
+    "load_share": "load's core busy",
     "flag": "flag",
 }
 
@@ -55,7 +56,7 @@ FULL = Sizes(
     warm_requests=200,
     loads=tuple(
         (scenario, connections)
-        for scenario in ("small", "prompt87k", "stream50")
+        for scenario in ("small", "prompt87k", "stream50", "burst50")
         for connections in (1, 16, 64)
     ),
 )
@@ -63,7 +64,10 @@ QUICK = Sizes(
     rounds=1,
     slice_s=1,
     warm_requests=10,
-    loads=(("small", 1), ("small", 16), ("small", 64), ("prompt87k", 16), ("stream50", 16)),
+    loads=(
+        *(("small", 1), ("small", 16), ("small", 64)),
+        *(("prompt87k", 16), ("stream50", 16), ("burst50", 16)),
+    ),
 )
 
 
@@ -101,7 +105,7 @@ def main() -> None:
         machine = describe(place.chosen)
         gateways, missing = _start(stack, place, peers)
         _check(gateways, sizes.warm_requests)
-        series = _measure(gateways, sizes, folder, place.chosen.load)
+        series = _measure(gateways, sizes, place)
         memory_mb = {id(one): results.rounded(one.program.memory_mb()) for one in gateways}
     rows = [_row(one, memory_mb[id(one.gateway)]) for one in series]
     ratios = _ratios(series)
@@ -147,7 +151,7 @@ def _check(gateways: Sequence[Gateway], warm_requests: int) -> None:
             warm(gateway, scenario, warm_requests)
 
 
-def _measure(gateways: Sequence[Gateway], sizes: Sizes, folder: Path, core: int) -> list[Series]:
+def _measure(gateways: Sequence[Gateway], sizes: Sizes, place: Site) -> list[Series]:
     """Let the gateways take slices in turn; the slices of a round are neighbours."""
     series = []
     for scenario, connections in sizes.loads:
@@ -155,8 +159,9 @@ def _measure(gateways: Sequence[Gateway], sizes: Sizes, folder: Path, core: int)
         taken: list[list[Slice]] = [[] for _ in asked]
         for _ in range(sizes.rounds):
             for gateway, slices in zip(asked, taken, strict=True):
-                seconds = max(sizes.slice_s, gateway.slice_s_min)
-                slices.append(measure(gateway, Load(scenario, connections, seconds), folder, core))
+                shortest_s = gateway.slice_s_min if connections == 64 else 1
+                seconds = max(sizes.slice_s, shortest_s)
+                slices.append(measure(gateway, Load(scenario, connections, seconds), place))
         series += [
             Series(gateway, scenario, connections, tuple(slices))
             for gateway, slices in zip(asked, taken, strict=True)
@@ -171,7 +176,7 @@ def _row(series: Series, memory_mb: float) -> dict[str, results.Value]:
         "connections": series.connections,
         "scenario": series.scenario,
     }
-    measured = ("requests_per_s", "p50_ms", "p99_ms", "cpu_us")
+    measured = ("requests_per_s", "p50_ms", "p99_ms", "cpu_us", "gateway_share", "load_share")
     if series.flag:
         return row | dict.fromkeys(measured, None) | {"rss_mb": memory_mb, "flag": series.flag}
     for name in measured:

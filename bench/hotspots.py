@@ -1,8 +1,9 @@
 """Where a worker's time goes under load: a flame graph and the functions that cost most.
 
-py-spy samples the worker from outside while 16 connections load it. Written to var/bench:
-`flame-SCENARIO.svg` for a browser, `stacks-SCENARIO.txt` (one stack a line with its samples) and
-`hotspots-SCENARIO.txt`, the table that is printed too.
+py-spy samples the worker from outside while 16 connections load it; the table is of the event
+loop's thread, and what the other threads use (the journal's writer) is one number. Written to
+var/bench: `flame-SCENARIO.svg` for a browser, `stacks-SCENARIO.txt` (one stack a line with its
+samples) and `hotspots-SCENARIO.txt`, the table that is printed too.
 """
 
 import subprocess
@@ -17,6 +18,7 @@ from harness.attested import SMALL_OPERATION, STREAM_OPERATION
 from harness.gateways import SCENARIO_BYTES, Gateway, Site, site, starter
 from harness.load import Load, Slice, measure, warm
 from harness.machine import SCRATCH, describe, versions
+from harness.processes import loop_and_other_cpu_s
 
 CONNECTIONS = 16
 RATE_PER_S = 400
@@ -38,23 +40,34 @@ def main() -> None:
         gateway.attested.exchange(SMALL_OPERATION)
         gateway.attested.exchange(STREAM_OPERATION, stream=True)
         warm(gateway, asked.scenario, 200)
+        pid = gateway.attested.worker_pid()
+        before = loop_and_other_cpu_s(pid)
         unwatched = _loaded(gateway, place, asked.scenario, seconds)
+        after = loop_and_other_cpu_s(pid)
         files = {
             "raw": SCRATCH / f"stacks-{asked.scenario}.txt",
             "flamegraph": SCRATCH / f"flame-{asked.scenario}.svg",
         }
         for kind, file in files.items():
-            watching = _watch(gateway.attested.worker_pid(), seconds, kind, file, asked.native)
+            watching = _watch(pid, seconds, kind, file, asked.native)
             _loaded(gateway, place, asked.scenario, seconds + 1)
             _finish(watching)
     rows = _top(files["raw"].read_text(encoding="utf-8").splitlines(), asked.top)
     results.print_table(COLUMNS, rows)
-    print(f"\n{unwatched.cpu_us:.0f} us of CPU a request, {unwatched.requests_per_s:.0f}/s")
+    loop_us, other_us = (
+        (late - early) / unwatched.requests * 1e6 for early, late in zip(before, after, strict=True)
+    )
+    print(
+        f"\nCPU a request: {unwatched.cpu_us:.0f} us in all processes, {loop_us:.0f} us in the "
+        f"worker's event loop, {other_us:.0f} us in its other threads"
+    )
     document = {
         "rows": rows,
         "scenario": asked.scenario,
         "cpu_us": results.rounded(unwatched.cpu_us),
-        "requests_per_s": results.rounded(unwatched.requests_per_s),
+        "loop_cpu_us": results.rounded(loop_us),
+        "other_threads_cpu_us": results.rounded(other_us),
+        "failed": unwatched.failed,
         "files": [str(file.name) for file in files.values()],
         "machine": machine,
         "versions": versions("wrk"),
@@ -66,14 +79,23 @@ def main() -> None:
 
 def _loaded(gateway: Gateway, place: Site, scenario: str, seconds: int) -> Slice:
     load = Load(scenario, CONNECTIONS, seconds)
-    return measure(gateway, load, place.folder, place.chosen.load)
+    return measure(gateway, load, place)
 
 
 def _watch(pid: int, seconds: int, kind: str, file: Path, native: bool) -> subprocess.Popen[bytes]:
     """Start py-spy on a process, without stopping it more than a sample takes."""
     program = Path(sys.executable).with_name("py-spy")
     command = [str(program), "record", "--pid", str(pid), "--duration", str(seconds)]
-    command += ["--rate", str(RATE_PER_S), "--format", kind, "--output", str(file), "--function"]
+    command += [
+        "--rate",
+        str(RATE_PER_S),
+        "--format",
+        kind,
+        "--output",
+        str(file),
+        "--function",
+        "--threads",
+    ]
     if native:
         command.append("--native")
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
@@ -89,14 +111,16 @@ def _top(stacks: Iterable[str], count: int) -> list[Mapping[str, results.Value]]
     """Return the functions by their own share of the samples, and their share with callees.
 
     Args:
-        stacks: lines `outermost;...;innermost SAMPLES`.
+        stacks: lines `thread;outermost;...;innermost SAMPLES`.
         count: how many.
     """
     own: Counter[str] = Counter()
     total: Counter[str] = Counter()
     for line in stacks:
         stack, _, samples = line.rpartition(" ")
-        frames = stack.split(";")
+        thread, *frames = stack.split(";")
+        if not thread.endswith("MainThread"):
+            continue
         own[frames[-1]] += int(samples)
         total.update(dict.fromkeys(frames, int(samples)))
     everything = own.total()

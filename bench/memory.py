@@ -78,7 +78,7 @@ def _after(gateway: Gateway, place: Site, sent: int, wanted: int, slice_s: int) 
     """
     while sent < wanted:
         load = Load("small", CONNECTIONS, slice_s)
-        taken = measure(gateway, load, place.folder, place.chosen.load)
+        taken = measure(gateway, load, place)
         if taken.failed or not taken.requests:
             raise LoadFailed(f"{taken.failed} requests failed, {taken.requests} were answered")
         sent += taken.requests

@@ -1,7 +1,7 @@
 """Verismo as it is measured: a normal configuration, signing, provenance and durable journal on.
 
 `verismo init` writes the configuration; added are one tenant without rate limits and with a large
-budget, and one more deployment for streams. Nothing is switched off.
+budget, and deployments that stream. Nothing is switched off.
 """
 
 import subprocess
@@ -20,6 +20,7 @@ from verismo.cli.live import Call, call
 
 SMALL_OPERATION = "support.answer"
 STREAM_OPERATION = "bench.stream"
+BURST_OPERATION = "bench.burst"
 TENANT = "BENCH"
 _CONTROL_PORT = ("# port = 8081", "port = 0")
 _ADDED = """
@@ -34,16 +35,30 @@ budget_usd_per_day = 1000000
 kind = "openai"
 base_url = "http://127.0.0.1:{stream_port}/v1"
 
+[providers.burster]
+kind = "openai"
+base_url = "http://127.0.0.1:{stream_port}/burst/v1"
+
 [deployments.streamed]
 provider = "streamer"
 model = "{model}"
 region = "us"
+
+[deployments.burst]
+provider = "burster"
+model = "{model}"
+region = "us"
 """
-_OPERATION = """
-[operations."{operation}"]
+_OPERATIONS = f"""
+[operations."{STREAM_OPERATION}"]
 kind = "chat"
 purpose = "support"
 deployments = ["streamed"]
+
+[operations."{BURST_OPERATION}"]
+kind = "chat"
+purpose = "support"
+deployments = ["burst"]
 """
 
 
@@ -127,8 +142,7 @@ def _configure(home: Path, upstream_port: int, stream_port: int) -> Path:
         raise LookupError(f"{settings} shows no default control port")
     added = _ADDED.format(tenant=TENANT, model=MODEL, stream_port=stream_port)
     settings.write_text(text.replace(*_CONTROL_PORT) + added, encoding="utf-8")
-    operation = _OPERATION.format(operation=STREAM_OPERATION)
-    (home / "operations" / "bench.toml").write_text(operation, encoding="utf-8")
+    (home / "operations" / "bench.toml").write_text(_OPERATIONS, encoding="utf-8")
     return settings
 
 

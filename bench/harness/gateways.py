@@ -13,7 +13,13 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from harness.attested import SMALL_OPERATION, STREAM_OPERATION, Attested, attested
+from harness.attested import (
+    BURST_OPERATION,
+    SMALL_OPERATION,
+    STREAM_OPERATION,
+    Attested,
+    attested,
+)
 from harness.bodies import MODEL, PROMPT87K_BYTES, SMALL_BYTES, request_body
 from harness.environments import NotInstalled, program_of
 from harness.machine import Cores, cores
@@ -21,7 +27,15 @@ from harness.processes import Program, free_port, running
 from harness.upstreams import HEALTH_PATH, Mock, nginx_command, static_upstream, stream_upstream
 
 CHAT_PATH = "/v1/chat/completions"
-SCENARIO_BYTES = {"small": SMALL_BYTES, "prompt87k": PROMPT87K_BYTES, "stream50": SMALL_BYTES}
+STREAMED = ("stream50", "burst50")
+BURST_PATH = "/burst" + CHAT_PATH
+SCENARIO_BYTES = {
+    "small": SMALL_BYTES,
+    "prompt87k": PROMPT87K_BYTES,
+    "stream50": SMALL_BYTES,
+    "burst50": SMALL_BYTES,
+}
+"""Size of the request; `stream50` gets 50 events one by one, `burst50` gets them in one write."""
 _PROXY = """\
   upstream mock {{ server 127.0.0.1:{upstream}; keepalive 256; keepalive_requests 1000000000; }}
   server {{
@@ -56,14 +70,13 @@ class Gateway:
     attested: Attested | None = None
     slice_s_min: int = 1
 
-    @property
-    def url(self) -> str:
-        """What the load generator asks."""
-        return f"http://127.0.0.1:{self.port}{CHAT_PATH}"
+    def path(self, scenario: str) -> str:
+        """Return what is asked; Verismo finds the upstream of a burst by its operation."""
+        return BURST_PATH if scenario == "burst50" and not self.attested else CHAT_PATH
 
     def body(self, scenario: str) -> bytes:
         """Return the request of a scenario; of one size for all gateways."""
-        stream = scenario == "stream50"
+        stream = scenario in STREAMED
         return request_body(self.models[scenario], SCENARIO_BYTES[scenario], stream=stream)
 
 
@@ -91,7 +104,10 @@ class Site:
         return [
             Gateway("direct", self.mock.program, self.mock.port),
             Gateway(
-                "direct", self.streamer.program, self.streamer.port, models={"stream50": MODEL}
+                "direct",
+                self.streamer.program,
+                self.streamer.port,
+                models=dict.fromkeys(STREAMED, MODEL),
             ),
         ]
 
@@ -138,6 +154,7 @@ def _verismo(place: Site) -> Iterator[Gateway]:
                 "small": SMALL_OPERATION,
                 "prompt87k": SMALL_OPERATION,
                 "stream50": STREAM_OPERATION,
+                "burst50": BURST_OPERATION,
             },
             gateway,
         )
@@ -150,7 +167,7 @@ def _passthrough(place: Site) -> Iterator[Gateway]:
     command = [sys.executable, str(script), str(port), str(place.streamer.port)]
     with running("passthrough", command, place.chosen.gateway, place.folder) as program:
         program.wait_ready(port, HEALTH_PATH, {})
-        yield Gateway("passthrough", program, port, models={"stream50": MODEL})
+        yield Gateway("passthrough", program, port, models=dict.fromkeys(STREAMED, MODEL))
 
 
 @contextmanager

@@ -138,6 +138,16 @@ def running(
         program.stop()
 
 
+def loop_and_other_cpu_s(pid: int) -> tuple[float, float]:
+    """Return the CPU time of a process's first thread, and that of all its other threads."""
+    ticks = {
+        int(thread.name): sum(int(number) for number in fields[11:13])
+        for thread in Path(f"/proc/{pid}/task").iterdir()
+        if (fields := _stat(pid, int(thread.name))) is not None
+    }
+    return ticks[pid] / TICKS_PER_S, (sum(ticks.values()) - ticks[pid]) / TICKS_PER_S
+
+
 def free_port() -> int:
     """Return a port of the loopback interface that is free now."""
     with socket.socket() as probe:
@@ -154,10 +164,16 @@ def resident_mb(pid: int) -> float:
     raise NotStarted(f"process {pid} has ended")
 
 
-def _stat(pid: int) -> list[str] | None:
-    """Return the fields of /proc/PID/stat after the name, which may hold spaces."""
+def _stat(pid: int, thread: int | None = None) -> list[str] | None:
+    """Return the fields of /proc/PID/stat after the name, which may hold spaces.
+
+    Args:
+        pid: the process.
+        thread: one of its threads instead of all of them.
+    """
+    folder = Path(f"/proc/{pid}") if thread is None else Path(f"/proc/{pid}/task/{thread}")
     try:
-        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+        text = (folder / "stat").read_text(encoding="utf-8", errors="replace")
     except (FileNotFoundError, ProcessLookupError):
         return None
     fields = text[text.rindex(")") + 2 :].split()

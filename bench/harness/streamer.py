@@ -1,4 +1,8 @@
-"""Streams a prebuilt answer, all events in one write, to whoever asks: `streamer.py PORT`."""
+"""Streams a prebuilt answer to whoever asks, one write for each event: `streamer.py PORT`.
+
+A model gives its words one after another, so an event comes alone; there is no pause between them.
+Below /burst all of them come in one write.
+"""
 
 import asyncio
 import sys
@@ -13,25 +17,27 @@ _HEAD = (
 _HEALTH = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}"
 
 
-def chunked(events: list[bytes]) -> bytes:
-    """Return a chunked answer with one chunk for each event."""
-    chunks = (b"%x\r\n%b\r\n" % (len(event), event) for event in events)
-    return _HEAD + b"".join(chunks) + b"0\r\n\r\n"
+def chunked(events: list[bytes]) -> list[bytes]:
+    """Return the writes of a chunked answer: each event a chunk, the head before the first."""
+    chunks = [b"%x\r\n%b\r\n" % (len(event), event) for event in events]
+    return [_HEAD + chunks[0], *chunks[1:-1], chunks[-1] + b"0\r\n\r\n"]
 
 
 class Streamer(asyncio.Protocol):
     """Reads requests by their content-length and answers each with the same octets.
 
     Args:
-        answer: what to send.
+        writes: what to send.
     """
 
-    def __init__(self, answer: bytes) -> None:
-        self._answer = answer
+    def __init__(self, writes: list[bytes]) -> None:
+        self._writes = writes
+        self._burst = b"".join(writes)
         self._received = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport
+        self._loop = asyncio.get_running_loop()
 
     def data_received(self, data: bytes) -> None:
         self._received += data
@@ -42,13 +48,27 @@ class Streamer(asyncio.Protocol):
             if len(self._received) < end + 4 + length:
                 return
             self._received = self._received[end + 4 + length :]
-            self._transport.write(_HEALTH if head.startswith(b"get ") else self._answer)
+            self._answer(head)
+
+    def _answer(self, head: bytes) -> None:
+        if head.startswith(b"get "):
+            self._transport.write(_HEALTH)
+        elif head.startswith(b"post /burst/"):
+            self._transport.write(self._burst)
+        else:
+            self._write_from(0)
+
+    def _write_from(self, index: int) -> None:
+        # One turn of the loop for each write: uvloop joins the writes of one turn.
+        self._transport.write(self._writes[index])
+        if index + 1 < len(self._writes):
+            self._loop.call_soon(self._write_from, index + 1)
 
 
 async def _serve(port: int) -> None:
-    answer = chunked(reply_events())
+    writes = chunked(reply_events())
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(lambda: Streamer(answer), "127.0.0.1", port, backlog=4_096)
+    server = await loop.create_server(lambda: Streamer(writes), "127.0.0.1", port, backlog=4_096)
     await server.serve_forever()
 
 
