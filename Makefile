@@ -1,0 +1,54 @@
+# Verismo's commands; `make help` lists them. run and test make .venv by themselves.
+
+PYTHON ?= python3
+PORT ?= 8080
+# More arguments for pytest: make test ARGS="tests/attest -x"
+ARGS ?=
+# Test processes: one for each core.
+JOBS ?= auto
+
+BIN := .venv/bin
+export PYTHON
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help run test check bench lock cli-reference environment-run environment-dev
+
+help: ## list these targets
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1|\2/p' $(firstword $(MAKEFILE_LIST)) \
+		| awk -F'|' '{printf "%-22s %s\n", $$1, $$2}'
+
+run: environment-run ## start the demonstration gateway on PORT (8080) with a simulated provider
+	$(BIN)/verismo demo --port $(PORT) --data var/demo
+
+test: environment-dev ## run every test
+	@scripts/test-tools
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal $(ARGS)
+
+check: environment-dev ## lint, format, types, layers, tidiness
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest -q tests/tidy --ignore=tests/tidy/test_seeded_violations.py
+
+bench: environment-dev ## run every benchmark at full size; results in var/bench/
+	@mkdir -p var/bench
+	@set -e; for file in bench/*.py; do \
+		echo "== $$file"; \
+		$(BIN)/python "$$file" --json "var/bench/$$(basename "$$file" .py).json"; \
+	done
+
+lock: environment-dev ## write the hash-pinned locks again from pyproject.toml
+	requirements/compile.sh
+	echo uv | $(BIN)/uv pip compile -q --universal --generate-hashes --python-version 3.11 \
+		--no-emit-index-url --custom-compile-command "make lock" - -o requirements/uv.txt
+
+cli-reference: environment-run ## write docs/cli.md again from the commands' own help
+	$(BIN)/python scripts/cli_reference.py
+
+environment-run:
+	@scripts/environment run
+
+environment-dev:
+	@scripts/environment dev
