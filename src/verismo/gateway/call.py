@@ -21,7 +21,7 @@ from verismo.gateway.dialects.dialect import (
 )
 from verismo.gateway.dialects.graphql import GraphqlDialect
 from verismo.gateway.journey import Journey, cut
-from verismo.model.errors import NoDeployment, UpstreamBroken, UpstreamError
+from verismo.model.errors import NoDeployment, UpstreamBroken, UpstreamError, UpstreamTooLarge
 from verismo.model.ids import ProviderId
 from verismo.model.limits import Limits
 from verismo.model.operation import Deployment, Provider, ProviderKind
@@ -147,6 +147,11 @@ class Dispatcher:
             journey.deployment, journey.model, journey.usage = deployment, "", None
             try:
                 answer = await self._send(journey, ask, tried)
+            except UpstreamTooLarge as error:
+                # It answers, and the caller may have asked for that much: no reason to avoid it.
+                self._note_success(deployment, error.code)
+                _add_hop(journey, tried, {"error": error.code})
+                raise
             except UpstreamError as error:
                 self._note_failure(journey, deployment, error.code)
                 _add_hop(journey, tried, {"error": error.code})
@@ -243,12 +248,12 @@ class Dispatcher:
         journey.usage = inbound.usage
         return Whole(deployment=tried.deployment, inbound=inbound)
 
-    def _note_success(self, deployment: Deployment) -> None:
+    def _note_success(self, deployment: Deployment, code: str = "ok") -> None:
         breaker = self._breakers.of(deployment.id)
         if breaker.is_open:
             self._telemetry.breaker(deployment.id, False)
         breaker.succeeded()
-        self._telemetry.tried(deployment.id, "ok")
+        self._telemetry.tried(deployment.id, code)
 
     def _note_failure(self, journey: Journey, deployment: Deployment, code: str) -> None:
         breaker = self._breakers.of(deployment.id)
