@@ -158,6 +158,7 @@ class Worker:
         self._telemetry: Telemetry = parts.telemetry(config, self._slot)
         self._upstream: Upstream = _upstream(config)
         self._observer = Observer()
+        self.breakers = Breakers()
         self._sealer = Sealer(
             self._signer,
             self._slot,
@@ -183,7 +184,6 @@ class Worker:
         for deployment in config.plan.deployments.values():
             # The first look-up reads the whole price list; no request should wait for that.
             prices.cost(config.plan.providers[deployment.provider], deployment, Usage(1, 1))
-        breakers = Breakers()
         workers = config.listen.workers
         today = day_start_ms(time.time_ns() // 1_000_000)
         spent = self._reader.spent_since(today)
@@ -202,7 +202,7 @@ class Worker:
                 "http": HttpDialect(),
             },
             credentials=_credentials(config),
-            breakers=breakers,
+            breakers=self.breakers,
             limits=config.limits,
             telemetry=telemetry,
         )
@@ -213,7 +213,7 @@ class Worker:
             policy=self._policy,
             admission=Admission(RateLimiter(workers), budget, prices),
             cache=MemoryCache(),
-            breakers=breakers,
+            breakers=self.breakers,
             dispatcher=dispatcher,
             prices=prices,
             capture=Capture(self._vault),
