@@ -7,13 +7,19 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from tests.support.gateway import Gateway, running_gateway
+from tests.support.gateway import Gateway, Setup, running_gateway
+
+
+@pytest.fixture(scope="module")
+def setup() -> Setup:
+    """A module replaces this where its gateway departs from the samples."""
+    return Setup()
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def gateway(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Gateway]:
+async def gateway(tmp_path_factory: pytest.TempPathFactory, setup: Setup) -> AsyncIterator[Gateway]:
     folder: Path = tmp_path_factory.mktemp("gateway")
-    async with running_gateway(folder) as running:
+    async with running_gateway(folder, setup) as running:
         yield running
 
 

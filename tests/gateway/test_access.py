@@ -1,6 +1,5 @@
 """Who may do what: keys, tenants' separation, policy, enforcement, erasure, and what is kept."""
 
-import asyncio
 import json
 import os
 import re
@@ -10,6 +9,7 @@ from pathlib import Path
 import msgspec
 import pytest
 from tests.support.gateway import CHAT, Gateway, Setup, chat_body, running_gateway
+from tests.support.waiting import until
 
 from verismo.adapters.vault_file import FileVault
 from verismo.attest.commitment import commit
@@ -78,9 +78,11 @@ async def test_expired_key_is_refused_and_a_future_expiry_is_not(gateway: Gatewa
 async def eventually(gateway: Gateway, key: str, status: int) -> float:
     """Wait until a key is answered with a status; returns how long it took, seconds."""
     began = time.monotonic()
-    async with asyncio.timeout(5):
-        while (await gateway.send("GET", "/v1/models", key=key)).status != status:
-            await asyncio.sleep(0.02)
+
+    async def is_so() -> bool:
+        return (await gateway.send("GET", "/v1/models", key=key)).status == status
+
+    await until(is_so)
     return time.monotonic() - began
 
 
@@ -229,9 +231,8 @@ async def test_observe_runs_the_unregistered_signs_it_and_notes_names_but_no_con
     names = {"query": text, "variables": {"id": marker}, "operationName": "Seen"}
     assert (await gateway.send("POST", "/graphql", json.dumps(names).encode())).status == 200
     directory = open_directory(gateway.config.data)
-    async with asyncio.timeout(5):
-        while len(seen := directory.observations(TenantId("TENANT_001"))) < 2:
-            await asyncio.sleep(0.05)
+    await until(lambda: len(directory.observations(TenantId("TENANT_001"))) >= 2)
+    seen = directory.observations(TenantId("TENANT_001"))
     assert ("gpt-unheard-of", "") in {(one.name, one.document) for one in seen}
     assert ("Seen", text) in {(one.name, one.document) for one in seen}
     assert marker not in repr(seen)
@@ -245,9 +246,7 @@ async def test_lone_surrogate_as_a_name_does_not_end_the_observing(gateway: Gate
     await gateway.chat(model="after\ud800the-surrogate")
     await gateway.chat(model="the-one-after")
     directory = open_directory(gateway.config.data)
-    async with asyncio.timeout(5):
-        while "the-one-after" not in {one.name for one in directory.observations()}:
-            await asyncio.sleep(0.05)
+    await until(lambda: "the-one-after" in {one.name for one in directory.observations()})
 
 
 async def test_erased_tenant_has_no_readable_record_and_the_proof_stands(tmp_path_factory):

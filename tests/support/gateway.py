@@ -19,6 +19,7 @@ import httpx2
 import msgspec
 from tests.support.answers import Answer, answer_from, proof_problems
 from tests.support.telemetry import KeptTelemetry
+from tests.support.waiting import until
 
 from verismo.adapters.budget_fixed import FixedBudget
 from verismo.adapters.journal_file import Commit, commit_batch
@@ -142,16 +143,15 @@ class Gateway:
         """Return the nodes of an answer's graph as the journal has them."""
         return json.loads(self.record_of(answer).graph)["nodes"]
 
+    def tries(self, answer: Answer) -> list[dict]:
+        """Return the facts of each try at a deployment that an answer's graph shows."""
+        hops = self.hops(answer)
+        return [hop["attrs"] for hop in hops if hop["kind"] in ("model", "tool")]
+
     def add_key(self, tenant: str, **fields: object) -> tuple[KeyId, str]:
         """Store a new API key while the gateway runs; returns its id and text."""
         directory = open_directory(self.config.data)
         return _add_key(directory, tenant, **fields)
-
-    async def until(self, condition: Callable[[], bool], timeout_s: float = SETTLE_S_MAX) -> None:
-        """Wait, with a limit, until something that another task brings about is so."""
-        async with asyncio.timeout(timeout_s):
-            while not condition():  # noqa: ASYNC110 - what changes is beyond this loop's events
-                await asyncio.sleep(0.005)
 
     async def raw(self, data: bytes, *, eof: bool = False) -> bytes:
         """Send octets on a connection of their own and return all that comes until it closes."""
@@ -166,7 +166,7 @@ class Gateway:
 
     async def check(self) -> None:
         """Check what must hold for any run, once everything has settled."""
-        await self.until(lambda: self.telemetry.now_in_flight == 0)
+        await until(lambda: self.telemetry.now_in_flight == 0)
         records = self.records()
         check_sequence(records, self.public)
         for tenant in TENANTS:
