@@ -12,7 +12,7 @@ from typing import Final
 
 import msgspec
 
-from verismo.config.document import DOCUMENT_BYTES_MAX, NotOneOperation, outline
+from verismo.model.document import DOCUMENT_BYTES_MAX, NotOneOperation, outline
 from verismo.model.errors import OperatorError
 
 APOLLO_FORMAT: Final = "apollo-persisted-query-manifest"

@@ -6,11 +6,11 @@ from typing import Final
 
 import msgspec
 
-from verismo.config.document import DOCUMENT_BYTES_MAX, NotOneOperation, outline
 from verismo.config.locate import KeyPath
 from verismo.config.reading import read_table
 from verismo.config.source import Findings, Source, open_source
 from verismo.config.tables import OperationsTable, OperationTable
+from verismo.model.document import DOCUMENT_BYTES_MAX, NotOneOperation, outline
 from verismo.model.ids import DeploymentId, OperationId, TenantId
 from verismo.model.operation import Operation
 

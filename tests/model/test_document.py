@@ -5,7 +5,7 @@ from graphql import OperationDefinitionNode, parse
 from hypothesis import given
 from hypothesis import strategies as st
 
-from verismo.config.document import NotOneOperation, Outline, outline
+from verismo.model.document import NotOneOperation, Outline, outline
 
 GOOD = [
     "{ user { id } }",
