@@ -15,6 +15,7 @@ from pathlib import Path
 from socket import socket
 from typing import Any
 
+import httptools
 import msgspec
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
@@ -22,6 +23,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 SWEEP_S = 1.0
 """How often slow clients are looked for; so they are cut off up to this much late."""
 KEEP_ALIVE_S = 75
+
+_UPGRADE_HEADERS = frozenset({b"connection", b"upgrade", b"http2-settings"})
 
 AsgiApplication = Callable[[Any, Any, Any], Awaitable[None]]
 
@@ -79,6 +82,11 @@ class HttpServer:
     def is_draining(self) -> bool:
         """Whether it was told to end: it takes no new connections."""
         return self._server.should_exit
+
+    @property
+    def connections(self) -> int:
+        """How many connections are open."""
+        return len(self._server.server_state.connections)
 
     def stop(self) -> None:
         """Begin the graceful end, as SIGTERM does."""
@@ -149,9 +157,15 @@ class _LimitedProtocol(HttpToolsProtocol):
             self._running.cancel()
 
     def data_received(self, data: bytes) -> None:
+        self._unset_keepalive_if_required()
         if self._head_since is not None:
             self._head_bytes += len(data)
-        super().data_received(data)
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as offer:
+            self._decline(data[offer.args[0] :])
+        except httptools.HttpParserError:
+            self._refuse(b"400 Bad Request")
         if self._head_bytes > self.header_bytes_max:
             self._refuse(b"431 Request Header Fields Too Large")
 
@@ -161,18 +175,37 @@ class _LimitedProtocol(HttpToolsProtocol):
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
+        if self.parser.should_upgrade():
+            return  # `_decline` has it parsed once more
         self._head_since = None
         self._head_bytes = 0
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
+        if self.parser.should_upgrade():
+            return
         super().on_message_complete()
         if not self.pipeline:
             # A large body pauses reading; nobody would see the client leave if it stayed so.
             self.flow.resume_reading()
 
-    def send_400_response(self, msg: str) -> None:
-        self._refuse(b"400 Bad Request")
+    def _decline(self, rest: bytes) -> None:
+        """Parse a request again without the upgrade that it offers.
+
+        The parser takes what follows such a head for another protocol: the body would be lost, or,
+        arriving later, be parsed as the next request.
+
+        Source: RFC 9110, section 7.8: a server may ignore an Upgrade.
+        """
+        method = self.parser.get_method()
+        if method == b"CONNECT":
+            self._refuse(b"501 Not Implemented")
+            return
+        lines = [method + b" " + self.url + b" HTTP/1.1"]
+        lines += [n + b": " + v for n, v in self.headers if n not in _UPGRADE_HEADERS]
+        self.parser = httptools.HttpRequestParser(self)
+        self._head_bytes = 0
+        self.data_received(b"\r\n".join(lines) + b"\r\n\r\n" + rest)
 
     def _refuse(self, status: bytes) -> None:
         """Answer what is no request, and close."""
