@@ -5,6 +5,7 @@ take short slices in turn, round after round, and the median over the rounds is 
 ratios within one run mean anything: see docs/performance.md.
 """
 
+import sys
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -13,7 +14,7 @@ from statistics import median
 from harness import results
 from harness.attested import SMALL_OPERATION, STREAM_OPERATION
 from harness.environments import NotInstalled, locked_version
-from harness.gateways import PEERS, Gateway, Site, require_program, site, starter
+from harness.gateways import PEERS, SCENARIO_BYTES, Gateway, Site, require_program, site, starter
 from harness.load import Load, Slice, measure, warm
 from harness.machine import describe, versions
 from harness.processes import NotStarted
@@ -92,12 +93,15 @@ class Series:
 def main() -> None:
     parser = results.options(__doc__ or "")
     parser.add_argument("--peers", default=",".join(PEERS), help="of: " + ", ".join(PEERS))
+    parser.add_argument("--loads", help="instead of all, such as small@16,stream50@1")
     parser.add_argument("--rounds", type=int, help="how often each slice is taken")
     parser.add_argument("--no-install", action="store_true", help="leave out peers not installed")
     asked = parser.parse_args()
     sizes = QUICK if asked.quick else FULL
     if asked.rounds:
         sizes = replace(sizes, rounds=asked.rounds)
+    if asked.loads:
+        sizes = replace(sizes, loads=tuple(_load(text) for text in asked.loads.split(",")))
     require_program("wrk")
     peers = [name for name in asked.peers.split(",") if name]
     with results.run_folder() as folder, ExitStack() as stack:
@@ -123,6 +127,14 @@ def main() -> None:
         "command": results.command(),
     }
     results.write(asked.json, document)
+
+
+def _load(text: str) -> tuple[str, int]:
+    """Read `SCENARIO@CONNECTIONS`."""
+    scenario, _, connections = text.partition("@")
+    if scenario not in SCENARIO_BYTES or not connections.isdigit():
+        sys.exit(f"error: {text!r} is not SCENARIO@CONNECTIONS; of {', '.join(SCENARIO_BYTES)}")
+    return scenario, int(connections)
 
 
 def _start(

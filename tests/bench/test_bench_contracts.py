@@ -1,0 +1,117 @@
+"""Every benchmark runs with --quick, takes --json and writes the promised shape.
+
+No speed is asserted: these machines are shared. What is asserted is that everything was answered,
+that Verismo's answers verified, and that a number which could not be measured is not there.
+"""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+BENCH = ROOT / "bench"
+RUN_S_MAX = 170
+MEASURED = ("requests_per_s", "p50_ms", "p99_ms", "cpu_us")
+LOADS_QUICK = {
+    *(("small", connections) for connections in (1, 16, 64)),
+    *((scenario, 16) for scenario in ("prompt87k", "stream50", "burst50")),
+}
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(RUN_S_MAX + 10)]
+
+
+def result_of(name, folder, *more):
+    """Run a benchmark and return its JSON; it may install nothing."""
+    file = folder / "result.json"
+    command = [sys.executable, str(BENCH / f"{name}.py"), "--quick", "--json", str(file), *more]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=RUN_S_MAX)
+    assert done.returncode == 0, done.stderr[-2_000:]
+    document = json.loads(file.read_text(encoding="utf-8"))
+    assert document["command"].startswith(f"python bench/{name}.py --quick")
+    assert document["machine"]["gateway_core"] is not None
+    assert {"python", "verismo", "commit"} <= document["versions"].keys()
+    return document
+
+
+def assert_numbers_or_flag(row):
+    """A run with errors is never reported as a number."""
+    numbers = [row[name] for name in MEASURED]
+    if "flag" in row:
+        assert numbers == [None] * len(MEASURED), row
+    else:
+        assert all(number > 0 for number in [*numbers, row["rss_mb"]]), row
+        assert row["p50_ms"] <= row["p99_ms"], row
+
+
+@pytest.mark.parametrize("script", sorted(BENCH.glob("*.py")), ids=lambda path: path.stem)
+def test_every_benchmark_takes_the_options_that_scripts_rely_on(script):
+    command = [sys.executable, str(script), "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert "--quick" in done.stdout
+    assert "--json FILE" in done.stdout
+
+
+@pytest.mark.external("nginx", "wrk")
+def test_the_gateway_benchmark_measures_every_load_with_nothing_unanswered(tmp_path):
+    document = result_of("gateway", tmp_path, "--peers", "nginx")
+    rows = document["rows"]
+    for row in rows:
+        assert_numbers_or_flag(row)
+    for name in ("direct", "verismo"):
+        found = [(row["scenario"], row["connections"]) for row in rows if row["name"] == name]
+        assert len(found) == len(LOADS_QUICK)
+        assert set(found) == LOADS_QUICK
+    flagged = [row for row in rows if row["name"] == "verismo" and "flag" in row]
+    assert flagged == []
+    assert document["missing"] == {}
+    assert document["ratios"]["verismo/nginx"].keys() >= {"small@16", "small@64"}
+    assert document["ratios"]["verismo/passthrough"].keys() == {"stream50@16", "burst50@16"}
+    assert {"nginx", "wrk"} <= document["versions"].keys()
+
+
+@pytest.mark.external("nginx", "wrk")
+@pytest.mark.parametrize("peer", ["litellm", "smg"])
+def test_a_peer_is_measured_in_the_same_run_or_said_to_be_missing(peer, tmp_path):
+    more = ("--peers", peer, "--loads", "small@16", "--no-install")
+    document = result_of("gateway", tmp_path, *more)
+    rows = [row for row in document["rows"] if row["name"] == peer]
+    if peer in document["missing"]:
+        assert rows == []
+        pytest.skip(document["missing"][peer])
+    assert [(row["scenario"], row["connections"]) for row in rows] == [("small", 16)]
+    assert_numbers_or_flag(rows[0])
+    assert document["versions"][peer]
+
+
+@pytest.mark.external("nginx")
+def test_latency_is_given_beside_direct(tmp_path):
+    rows = {row["name"]: row for row in result_of("latency", tmp_path)["rows"]}
+    assert rows.keys() == {"direct", "nginx", "verismo"}
+    assert rows["direct"]["added_p50_ms"] == 0
+    assert rows["verismo"]["p50_ms"] > rows["direct"]["p50_ms"]
+    assert rows["verismo"]["p50_ms"] <= rows["verismo"]["p99_ms"]
+
+
+@pytest.mark.external("nginx")
+def test_every_paced_verification_is_answered_and_valid(tmp_path):
+    document = result_of("verify", tmp_path)
+    rows = {row["name"]: row for row in document["rows"]}
+    assert rows.keys() == {"api", "offline", "offline-with-graph"}
+    assert [row for row in rows.values() if "flag" in row] == []
+    assert rows["api"]["requests"] == 5 * document["rate_per_s"]
+    assert rows["api"]["p50_ms"] <= rows["api"]["p95_ms"] <= rows["api"]["p99_ms"]
+    assert rows["offline"]["requests_per_s"] > 0
+
+
+@pytest.mark.external("nginx", "wrk")
+def test_memory_is_read_twice_while_requests_go_on(tmp_path):
+    document = result_of("memory", tmp_path)
+    early, late = document["rows"]
+    assert 2_000 <= early["requests"] < late["requests"]
+    assert late["requests"] >= 10_000
+    assert early["ratio"] == 1
+    assert document["ratio"] == late["ratio"] > 0
