@@ -23,6 +23,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 SWEEP_S = 1.0
 """How often slow clients are looked for; so they are cut off up to this much late."""
 KEEP_ALIVE_S = 75
+CANCELLED_S_MAX = 2.0
+"""How long requests that the end of the drain cancels may take to end."""
 
 _UPGRADE_HEADERS = frozenset({b"connection", b"upgrade", b"http2-settings"})
 
@@ -105,11 +107,18 @@ class HttpServer:
                 loop.add_signal_handler(number, self.stop)
         try:
             await self._server.serve(sockets=[listener])
+            await self._wait_cancelled()
         finally:
             sweeper.cancel()
             if self._settings.obeys_signals:
                 for number in (signal.SIGTERM, signal.SIGINT):
                     loop.remove_signal_handler(number)
+
+    async def _wait_cancelled(self) -> None:
+        """Wait for the requests that uvicorn cancelled: it only asks them to end."""
+        tasks = self._server.server_state.tasks
+        if tasks:
+            await asyncio.wait(set(tasks), timeout=CANCELLED_S_MAX)
 
     async def _sweep(self) -> None:
         """Cut off connections whose request head takes too long, or that do not read."""
@@ -145,6 +154,7 @@ class _LimitedProtocol(HttpToolsProtocol):
         self._head_bytes = 0
         self._head_since: float | None = None
         self._stalled_since: float | None = None
+        self._unread_octets = 0
         self._running: asyncio.Task[None] | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -208,8 +218,14 @@ class _LimitedProtocol(HttpToolsProtocol):
         self.data_received(b"\r\n".join(lines) + b"\r\n\r\n" + rest)
 
     def _refuse(self, status: bytes) -> None:
-        """Answer what is no request, and close."""
-        if not self.transport.is_closing():
+        """Answer what is no request, and close.
+
+        While an answer is under way it is only closed: within that answer a refusal would be read
+        as part of it.
+        """
+        if self.transport.is_closing():
+            return
+        if self.cycle is None or self.cycle.response_complete:
             lines = (
                 b"HTTP/1.1 " + status,
                 b"content-length: 0",
@@ -217,7 +233,7 @@ class _LimitedProtocol(HttpToolsProtocol):
                 b"connection: close",
             )
             self.transport.write(b"\r\n".join(lines) + b"\r\n\r\n")
-            self.transport.close()
+        self.transport.close()
 
     def pause_writing(self) -> None:
         self._stalled_since = time.monotonic()
@@ -239,11 +255,16 @@ class _LimitedProtocol(HttpToolsProtocol):
             self.transport.close()
 
     def end_if_stalled(self, oldest: float, now: float) -> None:
-        """Break the connection off if its client has not read since a time.
+        """Break the connection off if its client has read nothing since a time.
 
-        Closing waits for what is still to be sent; that too gets no more than this time.
+        A paused connection takes nothing new, so what waits in it shrinks only as the client
+        reads. Closing waits for what is still to be sent; that too may stall no longer.
         """
-        if self._stalled_since is None and self.transport.is_closing():
+        unread_octets = self.transport.get_write_buffer_size()
+        has_read = unread_octets < self._unread_octets
+        self._unread_octets = unread_octets
+        is_waiting = self._stalled_since is not None or self.transport.is_closing()
+        if is_waiting and (has_read or self._stalled_since is None):
             self._stalled_since = now
         if self._stalled_since is not None and self._stalled_since < oldest:
             self.transport.abort()
