@@ -279,22 +279,23 @@ async def test_captured_content_decrypts_and_is_what_was_committed_to(tmp_path_f
         assert b"kept words" in content.request
         if streamed:
             events = [part for part in answer.body.split(b"\n\n") if part.startswith(b"data: ")]
-            assert content.response.split(b"\n\n")[:-1] == events[:-1], "all but [DONE]"
+            assert content.response.split(b"\n\n")[:-1] == events
         else:
             assert commit("res", content.salt, content.response) == statement.res.commit
         other = await gateway.chat(key="TENANT_001")
         assert gateway.record_of(other).captured == b""
 
 
-async def test_nothing_is_served_to_a_capturing_tenant_whose_key_is_gone(tmp_path_factory):
+async def test_a_capturing_tenant_that_was_erased_is_refused_before_anything_runs(tmp_path_factory):
     async with running_gateway(tmp_path_factory.mktemp("gone"), CAPTURING) as gateway:
         folder = key_files(gateway.config.data).tenants
         folder.mkdir(parents=True)
         (folder / "TENANT_002.erased").touch()
         answer = await gateway.chat(key="TENANT_002")
-        assert answer.status == 503
-        assert answer.json()["code"] == "attestation_unavailable"
-        assert not answer.is_signed
+        assert answer.status == 410
+        assert answer.json()["code"] == "erased"
+        assert answer.is_signed
+        assert gateway.upstream.requests == 0
         assert (await gateway.chat(key="TENANT_001")).status == 200
 
 

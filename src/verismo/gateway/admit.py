@@ -64,16 +64,27 @@ class Admission:
         journey.hop("budget", {"reserved_usd_micros": estimate}, began)
 
     def settle(self, journey: Journey) -> None:
-        """Replace the reservation by the cost and take the tokens from the rates; idempotent."""
+        """Replace the reservation by the cost and take the tokens from the rates; idempotent.
+
+        Where a provider worked but told no usage, because it never does or because the client
+        left before the end, the budget is charged what was reserved and the rates what was
+        estimated: else a client could read everything and leave just before the count.
+        """
         reservation, journey.reservation = journey.reservation, None
-        if reservation is not None:
-            self._budget.settle(reservation, journey.cost or UsdMicros(0))
-        if journey.usage is None:
+        if reservation is None:
             return
-        tokens = journey.usage.input_tokens + journey.usage.output_tokens
+        usage = journey.usage
+        if usage is None and journey.is_owed:
+            usage = _estimated(journey)
+            cost = reservation.amount
+        else:
+            cost = journey.cost or UsdMicros(0)
+        self._budget.settle(reservation, cost)
+        if usage is None:
+            return
         for meter in self._meters(journey):
-            if meter.tokens is not None and reservation is not None:
-                meter.tokens.take(tokens)
+            if meter.tokens is not None:
+                meter.tokens.take(usage.input_tokens + usage.output_tokens)
 
     def _meters(self, journey: Journey) -> list[Meter]:
         tenant, key = journey.caller.view.tenant, journey.caller.key
@@ -86,11 +97,16 @@ class Admission:
 
     def _estimate(self, journey: Journey, deployment: Deployment) -> int:
         provider = journey.snapshot.plan.providers[deployment.provider]
-        usage = Usage(
-            input_tokens=len(journey.request.body) // CHARS_PER_TOKEN + 1,
-            output_tokens=_output_limit(journey),
-        )
+        usage = _estimated(journey)
         return self._prices.cost(provider, deployment, usage) or 0
+
+
+def _estimated(journey: Journey) -> Usage:
+    """Return the tokens that a call may take, by the length of its body and its own limit."""
+    return Usage(
+        input_tokens=len(journey.request.body) // CHARS_PER_TOKEN + 1,
+        output_tokens=_output_limit(journey),
+    )
 
 
 def _output_limit(journey: Journey) -> int:

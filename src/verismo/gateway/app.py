@@ -23,17 +23,17 @@ from verismo.gateway.doors import (
 from verismo.gateway.pipeline import Pipeline
 from verismo.gateway.receive import (
     ClientGone,
+    Head,
     Network,
     Receive,
     Scope,
     Send,
-    client_address,
-    read_headers,
+    new_request_id,
+    read_head,
     receive_request,
-    request_id,
 )
-from verismo.gateway.records import PROV_PREFIX, Records
-from verismo.gateway.reply import unsigned_refusal
+from verismo.gateway.records import PROV_PREFIX, VERIFY_BYTES_MAX, Records
+from verismo.gateway.reply import Headers, unsigned_refusal
 from verismo.model.errors import (
     IntegrityError,
     MethodNotAllowed,
@@ -47,6 +47,12 @@ from verismo.ports.telemetry import Telemetry
 
 JWKS_PATH = "/.well-known/attest/jwks.json"
 VERIFY_PATH = "/v1/attest/verify"
+PATH_CHARS_MAX = 512
+"""The path stands in the statement, which travels in a header; no operation's id is as long."""
+PATH_CHARS_MAX = 512
+"""A path is signed, and a statement has at most 2 KB; no path of ours is longer."""
+READ_BYTES_MAX = 4_096
+"""Body of a request that needs none."""
 _MODELS_PATHS = ("/v1/models", "/models")
 _NS_PER_MS = 1_000_000
 _EXPOSED = ", ".join(EXPOSED).encode("ascii")
@@ -140,45 +146,61 @@ class Application:
             self._telemetry.in_flight(self._in_flight)
 
     async def _answer(self, scope: Scope, receive: Receive) -> Reply:
+        listener = self._listener
         door: Door = self._plain
-        identifier = "-"
+        head: Head | None = None
         try:
-            headers = read_headers(scope, self._listener.limits)
-            identifier = request_id(headers)
-            if self._in_flight > self._listener.limits.in_flight_max:
-                raise Overloaded("too many requests in flight", retry_after_s=1)
             now_ms = time.time_ns() // _NS_PER_MS
-            request = await receive_request(scope, receive, headers, self._listener.limits, now_ms)
-            request = self._placed(request, headers, identifier)
-            door = self._doors.get((request.method, request.path), self._plain)
-            return await self._route(request)
+            head = read_head(scope, listener.limits, listener.trusted_proxies, now_ms)
+            if len(head.path) > PATH_CHARS_MAX:
+                raise NotFound("no such path")
+            found = self._find_door(head.method, head.path)
+            if found is None:
+                return await self._read(head, receive)
+            door = found
+            self._refuse_overload()
+            visit = self._pipeline.identify(head.headers, now_ms)
+            limit = listener.limits.request_bytes_max
+            request = await receive_request(head, receive, listener.limits, limit)
+            if head.path in _MODELS_PATHS:
+                return await self._pipeline.list_models(request, visit, door)
+            return await self._pipeline.handle(request, visit, door)
         except VerismoError as error:
             # Refusals after identification come back as signed replies, not as exceptions.
             path = scope["raw_path"].decode("latin-1")
+            identifier = head.request_id if head is not None else new_request_id()
             return self._unsigned(error, door, identifier, path)
 
-    def _placed(self, request: Request, headers: dict[str, str], identifier: str) -> Request:
-        """Settle the request's id and who its client is behind trusted proxies."""
-        peer = client_address(request.peer, headers, self._listener.trusted_proxies)
-        if peer == request.peer and identifier == request.request_id:
-            return request
-        return msgspec.structs.replace(request, peer=peer, request_id=identifier)
-
-    async def _route(self, request: Request) -> Reply:
-        method, path = request.method, request.path
+    def _find_door(self, method: str, path: str) -> Door | None:
+        """Return the door of a path that runs an operation, or None for a read."""
         door = self._doors.get((method, path))
         if door is not None:
-            return await self._pipeline.handle(request, door)
+            return door
         if path.startswith(HTTP_PREFIX) and method == "POST":
-            return await self._pipeline.handle(request, self._plain)
-        if path in _MODELS_PATHS and method == "GET":
-            return await self._pipeline.list_models(request, self._models)
-        reply = Reply(status=204, headers=[]) if method == "OPTIONS" else self._read(request)
+            return self._plain
+        return self._models if path in _MODELS_PATHS and method == "GET" else None
+
+    def _refuse_overload(self) -> None:
+        """Only work is refused: health and keys are answered however busy the worker is."""
+        if self._in_flight > self._listener.limits.in_flight_max:
+            raise Overloaded("too many requests in flight", retry_after_s=1)
+
+    async def _read(self, head: Head, receive: Receive) -> Reply:
+        """Answer what runs no operation."""
+        limits = self._listener.limits
+        if head.path == VERIFY_PATH:
+            self._refuse_overload()
+            request = await receive_request(head, receive, limits, VERIFY_BYTES_MAX)
+        else:
+            request = await receive_request(head, receive, limits, READ_BYTES_MAX)
+        if request.method == "OPTIONS":
+            reply = Reply(status=204, headers=[])
+        else:
+            reply = self._look_up(request)
         reply.headers.append((b"x-request-id", request.request_id.encode("latin-1")))
         return reply
 
-    def _read(self, request: Request) -> Reply:
-        """Reads that run no operation."""
+    def _look_up(self, request: Request) -> Reply:
         method, path = request.method, request.path
         if path.startswith(PROV_PREFIX):
             _require(method, "GET")
@@ -224,9 +246,10 @@ class Application:
         headers = reply.headers
         origin = _origin(scope)
         if origin:
-            headers = headers + self._cors(origin)
+            headers = headers + self._cors(origin, headers)
         if reply.events is None:
-            headers.append((b"content-length", str(len(reply.body)).encode("ascii")))
+            if reply.status != 204:
+                headers.append((b"content-length", str(len(reply.body)).encode("ascii")))
             await send({"type": "http.response.start", "status": reply.status, "headers": headers})
             await send({"type": "http.response.body", "body": reply.body})
             return
@@ -251,7 +274,9 @@ class Application:
             await reply.events.aclose()
         await send({"type": "http.response.body", "body": b""})
 
-    def _cors(self, origin: bytes) -> list[tuple[bytes, bytes]]:
+    def _cors(self, origin: bytes, headers: Headers) -> Headers:
+        if any(name == b"access-control-allow-origin" for name, _ in headers):
+            return []  # the key set is open to every origin already
         allowed = self._listener.cors_origins
         if "*" not in allowed and origin.decode("latin-1") not in allowed:
             return [(b"vary", b"origin")]

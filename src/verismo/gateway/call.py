@@ -11,6 +11,7 @@ from collections.abc import Mapping
 import msgspec
 
 from verismo.attest.commitment import commit
+from verismo.attest.provenance import HopKind
 from verismo.gateway.ask import Ask
 from verismo.gateway.choose import Breakers
 from verismo.gateway.dialects.dialect import (
@@ -53,10 +54,17 @@ class Credentials:
 
 
 class Whole(msgspec.Struct, frozen=True):
-    """A provider's whole answer."""
+    """A provider's whole answer.
+
+    Args:
+        deployment: who answered.
+        inbound: the answer for the client.
+        retry_after: seconds that the provider asks to wait, as text; empty if it does not.
+    """
 
     deployment: Deployment
     inbound: Inbound
+    retry_after: str = ""
 
 
 class Flowing(msgspec.Struct, frozen=True):
@@ -137,40 +145,62 @@ class Dispatcher:
             MalformedRequest: the provider cannot be asked what the client asks.
         """
         failure: UpstreamError | None = None
-        last = len(ready)
+        refused: Whole | None = None
         for attempt, deployment in enumerate(ready, start=1):
             # Before the breaker is asked: a call that cannot be spelled must not be its probe.
             tried = self._prepare(journey, ask, document, deployment, attempt)
-            breaker = self._breakers.of(deployment.id)
-            if not breaker.admits(journey.now_ms()):
+            if not self._breakers.of(deployment.id).admits(journey.now_ms()):
                 continue
             journey.deployment, journey.model, journey.usage = deployment, "", None
             try:
-                answer = await self._send(journey, ask, tried)
-            except UpstreamTooLarge as error:
-                # It answers, and the caller may have asked for that much: no reason to avoid it.
-                self._note_success(deployment, error.code)
-                _add_hop(journey, tried, {"error": error.code})
-                raise
+                answer = await self._try(journey, ask, tried)
             except UpstreamError as error:
-                self._note_failure(journey, deployment, error.code)
-                _add_hop(journey, tried, {"error": error.code})
-                failure = error
                 if not error.retryable:
                     raise
+                failure = error
                 continue
-            except asyncio.CancelledError:
-                breaker.released()
-                _add_hop(journey, tried, {"error": "client_gone"})
-                raise
-            status = answer.inbound.status if isinstance(answer, Whole) else 200
-            if status not in RETRYABLE_STATUSES:
-                self._note_success(deployment)
+            if isinstance(answer, Flowing) or answer.inbound.status not in RETRYABLE_STATUSES:
                 return answer
-            self._note_failure(journey, deployment, f"status_{status}")
-            if attempt == last:
-                return answer
+            refused = answer
+        if refused is not None:
+            # Nobody answered; the last provider that said why says more than an error of ours.
+            journey.deployment = refused.deployment
+            journey.model, journey.usage = refused.inbound.model, refused.inbound.usage
+            return refused
         raise failure or NoDeployment("no deployment could be tried", retry_after_s=1)
+
+    async def _try(self, journey: Journey, ask: Ask, tried: _Try) -> Whole | Flowing:
+        """Make one try; its breaker, its hop and its counter know how it went."""
+        deployment = tried.deployment
+        is_judged = False
+        try:
+            answer = await self._send(journey, ask, tried)
+        except UpstreamTooLarge as error:
+            # It answers, and the caller may have asked for that much: no reason to avoid it.
+            is_judged = True
+            self._note_success(deployment, error.code)
+            _add_hop(journey, tried, {"error": error.code})
+            raise
+        except UpstreamError as error:
+            is_judged, journey.is_owed = True, False
+            self._note_failure(journey, deployment, error.code)
+            _add_hop(journey, tried, {"error": error.code})
+            raise
+        except asyncio.CancelledError:
+            _add_hop(journey, tried, {"error": "client_gone"})
+            raise
+        else:
+            is_judged = True
+            status = answer.inbound.status if isinstance(answer, Whole) else 200
+            journey.is_owed = status < 400
+            if status in RETRYABLE_STATUSES:
+                self._note_failure(journey, deployment, f"status_{status}")
+            else:
+                self._note_success(deployment)
+            return answer
+        finally:
+            if not is_judged:
+                self._breakers.of(deployment.id).released()
 
     def _prepare(
         self, journey: Journey, ask: Ask, document: str, deployment: Deployment, attempt: int
@@ -192,6 +222,7 @@ class Dispatcher:
 
     async def _send(self, journey: Journey, ask: Ask, tried: _Try) -> Whole | Flowing:
         began_ns = time.monotonic_ns()
+        journey.is_owed = True
         try:
             reply = await self._upstream.send(self._spell(journey, tried))
             if ask.stream and reply.status == 200 and _is_event_stream(reply):
@@ -244,9 +275,13 @@ class Dispatcher:
         _add_hop(journey, tried, {"status": reply.status}, received, inbound.model)
         if tried.dialect.transforms:
             add_transform(journey, tried.provider.kind)
-        journey.model = inbound.model or tried.deployment.model
-        journey.usage = inbound.usage
-        return Whole(deployment=tried.deployment, inbound=inbound)
+        journey.model, journey.usage = inbound.model, inbound.usage
+        retry_after = reply.header("retry-after")
+        return Whole(
+            deployment=tried.deployment,
+            inbound=inbound,
+            retry_after=retry_after if retry_after.isdecimal() and len(retry_after) < 7 else "",
+        )
 
     def _note_success(self, deployment: Deployment, code: str = "ok") -> None:
         breaker = self._breakers.of(deployment.id)
@@ -279,7 +314,7 @@ def add_stream_hop(
     attrs |= outcome
     if flowing.translator.model:
         attrs["answered_by"] = cut(flowing.translator.model)
-    journey.hop("model", attrs, flowing.began_ms, received)
+    journey.hop(_hop_kind(journey), attrs, flowing.began_ms, received)
     if flowing.transforms:
         add_transform(journey, provider.kind)
 
@@ -301,14 +336,12 @@ def _add_hop(
     attrs |= outcome
     if model:
         attrs["answered_by"] = cut(model)
-    kind = journey.ask.kind if journey.ask is not None else "chat"
-    hop = "model" if kind in ("chat", "embedding") else "tool"
-    journey.hop(
-        "model" if hop == "model" else "tool",
-        attrs,
-        tried.began_ms,
-        received or msgspec.UNSET,
-    )
+    journey.hop(_hop_kind(journey), attrs, tried.began_ms, received or msgspec.UNSET)
+
+
+def _hop_kind(journey: Journey) -> HopKind:
+    """A model for chats and embeddings; whatever else answers is a tool."""
+    return "model" if journey.kind in ("chat", "embedding") else "tool"
 
 
 def _attributes(

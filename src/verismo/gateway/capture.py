@@ -8,7 +8,7 @@ import msgspec
 
 from verismo.gateway.journey import Journey
 from verismo.gateway.seal import RETRY_AFTER_S
-from verismo.model.errors import IntegrityError, StateError
+from verismo.model.errors import Erased, IntegrityError, StateError
 from verismo.ports.vault import Vault
 
 CAPTURED_BYTES_MAX = 1_048_576
@@ -37,16 +37,28 @@ class Capture:
     def __init__(self, vault: Vault) -> None:
         self._vault = vault
 
+    def check(self, journey: Journey) -> None:
+        """Refuse a tenant whose content is to be kept but was erased, before anything runs.
+
+        Raises:
+            Erased: turn its capture off, or revoke its keys.
+        """
+        tenant = journey.caller.view.tenant
+        if tenant.capture and self._vault.is_erased(tenant.id):
+            raise Erased("this tenant was erased, so its content can no longer be kept")
+
     def of_body(self, journey: Journey, body: bytes) -> bytes:
         """Return the encrypted exchange, or nothing where capture is off or it is too long.
 
         Raises:
-            IntegrityError: the tenant's key cannot be used, or the tenant was erased.
+            IntegrityError: the tenant's key cannot be used.
         """
         tenant = journey.caller.view.tenant
         request = journey.request
         if not tenant.capture or len(request.body) + len(body) > CAPTURED_BYTES_MAX:
             return b""
+        if self._vault.is_erased(tenant.id):
+            return b""  # only `check`'s refusal gets here, or what was in flight at the erasure
         content = Captured(
             salt=journey.salt, query=request.query, request=request.body, response=body
         )

@@ -10,7 +10,6 @@ from verismo.gateway.snapshot import Snapshot, TenantView
 from verismo.model.apikey import is_in_force, key_matches, parse_api_key
 from verismo.model.errors import Unauthenticated
 from verismo.model.tenant import ApiKey
-from verismo.model.traffic import Request
 
 _NOBODY = "0" * 64
 _REFUSAL = "no API key that is in force came with this request"
@@ -30,25 +29,26 @@ class Caller(msgspec.Struct, frozen=True):
     purpose: str
 
 
-def identify(snapshot: Snapshot, request: Request) -> Caller:
+def identify(snapshot: Snapshot, headers: dict[str, str], now_ms: int) -> Caller:
     """Find the caller by its API key.
 
     Args:
         snapshot: keys and tenants in force.
-        request: carries `Authorization: Bearer vk_...` or, for clients that know only that,
+        headers: hold `authorization: Bearer vk_...` or, from clients that know only that,
             `x-api-key` or `api-key`.
+        now_ms: Unix ms.
 
     Raises:
         Unauthenticated: no key, or none that is in force.
     """
-    presented = _presented_key(request.headers)
+    presented = _presented_key(headers)
     parsed = parse_api_key(presented, "vk")
     if parsed is None:
         raise Unauthenticated(_REFUSAL)
     key = snapshot.keys.get(parsed.id)
     # The comparison runs for unknown keys too, so that time does not tell which ids exist.
     matches = key_matches(parsed, key.secret_sha256 if key else _NOBODY)
-    if key is None or not matches or not is_in_force(key, request.received_ms):
+    if key is None or not matches or not is_in_force(key, now_ms):
         raise Unauthenticated(_REFUSAL)
     view = snapshot.tenants.get(key.tenant)
     if view is None:

@@ -76,6 +76,7 @@ class Journey:
         self.waited_ns = 0
         self.first_byte_ns = 0
         self.is_sealed = False
+        self.is_owed = False
         self.doc: str | UnsetType = UNSET
         self.stated = self._state_request()
 

@@ -6,7 +6,6 @@ each identified request leaves exactly one terminal record. If 10 or 11 fails, n
 """
 
 import asyncio
-import re
 import time
 from collections.abc import Coroutine
 
@@ -19,7 +18,7 @@ from verismo.gateway.choose import Breakers, choose
 from verismo.gateway.commit import commit_record
 from verismo.gateway.decide import Decided, Denied, decide
 from verismo.gateway.doors import Door
-from verismo.gateway.identify import identify
+from verismo.gateway.identify import Caller, identify
 from verismo.gateway.journey import Journey
 from verismo.gateway.listing import list_models
 from verismo.gateway.lookup import look_up
@@ -35,7 +34,8 @@ from verismo.gateway.report import Reporter
 from verismo.gateway.resolve import Resolved, resolve
 from verismo.gateway.seal import Sealer, state_body
 from verismo.gateway.settle import settle
-from verismo.gateway.snapshot import SnapshotCell
+from verismo.gateway.snapshot import Snapshot, SnapshotCell
+from verismo.model.document import NotOneOperation, outline
 from verismo.model.errors import (
     IntegrityError,
     MalformedRequest,
@@ -54,8 +54,18 @@ CLIENT_GONE = 499
 """Not a status that is ever sent: it marks the record of a request whose client left."""
 
 _CACHEABLE_STATUS = 200
-_GRAPHQL_NOISE = re.compile(r'"""(?:[^\\]|\\.)*?"""|"(?:[^"\\\n]|\\.)*"|#[^\n\r]*', re.DOTALL)
-_GRAPHQL_WRITES = re.compile(r"\b(?:mutation|subscription)\b")
+
+
+class Visit(msgspec.Struct, frozen=True):
+    """Who asks, and the configuration in force when the request began.
+
+    Args:
+        snapshot: the whole request keeps it.
+        caller: found by the API key.
+    """
+
+    snapshot: Snapshot
+    caller: Caller
 
 
 class Desk(msgspec.Struct, frozen=True):
@@ -104,6 +114,7 @@ class Pipeline:
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
         self._aside: set[asyncio.Task[None]] = set()
+        self._is_stopping = False
         self._streams = StreamDesk(
             sealer=desk.sealer,
             journal=desk.journal,
@@ -112,61 +123,72 @@ class Pipeline:
             settled=lambda journey: settle(desk.admission, desk.prices, journey),
             captured=desk.capture.of_stream,
             finished=desk.reporter.finished,
+            departure=self._departure,
             spawn=self._spawn,
         )
 
-    async def handle(self, request: Request, door: Door) -> Reply:
-        """Answer one request.
+    def identify(self, headers: dict[str, str], now_ms: int) -> Visit:
+        """Step 2, before any body is taken from somebody who may be a stranger.
+
+        Raises:
+            Unauthenticated: to be answered unsigned and counted (decisions 15).
+        """
+        snapshot = self._desk.snapshot.current
+        return Visit(snapshot, identify(snapshot, headers, now_ms))
+
+    async def handle(self, request: Request, visit: Visit, door: Door) -> Reply:
+        """Answer one request for an operation.
 
         Args:
             request: received whole (step 1).
+            visit: who asks, and under which configuration (step 2).
             door: the client protocol it came through.
 
         Returns:
             A signed and durable answer or refusal.
 
         Raises:
-            Unauthenticated: before identification; to be answered unsigned and counted.
             IntegrityError: nothing may be served; to be answered by an unsigned 503.
         """
-        desk = self._desk
-        snapshot = desk.snapshot.current
-        caller = identify(snapshot, request)
-        journey = Journey(request, caller, snapshot, door.kind, desk.telemetry)
+        journey = Journey(request, visit.caller, visit.snapshot, door.kind, self._desk.telemetry)
         terms: Headers = []
+        return await self._conduct(journey, door, terms, self._answer(journey, door, terms))
+
+    async def list_models(self, request: Request, visit: Visit, door: Door) -> Reply:
+        """Answer `GET /v1/models`, signed like everything else; raises as `handle` does."""
+        journey = Journey(request, visit.caller, visit.snapshot, "models", self._desk.telemetry)
+        terms: Headers = []
+        return await self._conduct(journey, door, terms, self._list(journey, terms))
+
+    async def _conduct(
+        self, journey: Journey, door: Door, terms: Headers, work: Coroutine[None, None, Reply]
+    ) -> Reply:
+        """See to it that a journey ends in exactly one record, however its work ends."""
         try:
-            return await self._answer(journey, door, terms)
+            return await work
         except IntegrityError as error:
             self._withdraw(journey, 503, error.code)
             raise
         except VerismoError as error:
             return await self._refuse(journey, door, error, terms)
         except asyncio.CancelledError:
-            self._spawn(self._record_departure(journey))
+            self._spawn(self._record_end(journey, CLIENT_GONE, self._departure()))
+            raise
+        except BaseException:
+            # A mistake of ours. The application answers it; here it gets its record.
+            self._spawn(self._record_end(journey, VerismoError.status, VerismoError.code))
             raise
 
-    async def list_models(self, request: Request, door: Door) -> Reply:
-        """Answer `GET /v1/models`, signed like everything else; raises as `handle` does."""
+    async def _list(self, journey: Journey, terms: Headers) -> Reply:
         desk = self._desk
-        snapshot = desk.snapshot.current
-        caller = identify(snapshot, request)
-        journey = Journey(request, caller, snapshot, "models", desk.telemetry)
-        terms: Headers = []
-        try:
-            desk.admission.check_rate(journey, terms)
-            body = list_models(desk.policy, snapshot, caller)
-            return await self._finish(journey, (200, "application/json", body), {}, terms)
-        except IntegrityError as error:
-            self._withdraw(journey, 503, error.code)
-            raise
-        except VerismoError as error:
-            return await self._refuse(journey, door, error, terms)
-        except asyncio.CancelledError:
-            self._spawn(self._record_departure(journey))
-            raise
+        desk.admission.check_rate(journey, terms)
+        body = list_models(desk.policy, journey.snapshot, journey.caller)
+        return await self._finish(journey, (200, "application/json", body), {}, terms)
 
     async def _answer(self, journey: Journey, door: Door, terms: Headers) -> Reply:
         desk, request = self._desk, journey.request
+        desk.admission.check_rate(journey, terms)
+        desk.capture.check(journey)
         if journey.nonce_refused:
             raise MalformedRequest("Attest-Nonce must be 1 to 86 characters of base64url")
         ask = journey.ask = door.ask(request)
@@ -174,10 +196,9 @@ class Pipeline:
         resolved = resolve(journey.snapshot, view, ask, journey.caller.purpose)
         journey.resolved = resolved
         if ask.kind == "graphql":
-            journey.doc = ask.name
+            journey.doc = resolved.operation.id
             _refuse_write_by_get(request, resolved)
         decided = self._decide(journey, resolved)
-        desk.admission.check_rate(journey, terms)
         cache_key, cached = look_up(desk.cache, journey)
         if cached is not None:
             return await self._serve_cached(journey, cached, terms)
@@ -235,6 +256,8 @@ class Pipeline:
                 stored_ms=journey.request.received_ms,
             )
             desk.cache.put(cache_key, kept, journey.caller.view.tenant.cache_ttl_s)
+        if answer.retry_after:
+            terms.append((b"retry-after", answer.retry_after.encode("ascii")))
         return await self._finish(journey, (inbound.status, inbound.media, inbound.body), {}, terms)
 
     async def _serve_cached(self, journey: Journey, cached: CachedAnswer, terms: Headers) -> Reply:
@@ -247,6 +270,7 @@ class Pipeline:
         try:
             opening = await relay.open()
         except BaseException:
+            relay.note_hop(self._departure())
             await flowing.reply.aclose()
             raise
         headers = stream_reply_headers(journey) + terms
@@ -271,7 +295,7 @@ class Pipeline:
             self._withdraw(journey, 503, withheld.code)
             raise
         except asyncio.CancelledError:
-            self._withdraw(journey, CLIENT_GONE, "client_gone")
+            self._withdraw(journey, CLIENT_GONE, self._departure())
             raise
 
     async def _finish(
@@ -295,21 +319,22 @@ class Pipeline:
         reply.headers.extend(terms)
         return reply
 
-    async def _record_departure(self, journey: Journey) -> None:
-        """Leave the terminal record of a request whose client left before its answer."""
+    async def _record_end(self, journey: Journey, status: int, end: str) -> None:
+        """Leave the terminal record of a request that ended without an answer, and say why."""
         settle(self._desk.admission, self._desk.prices, journey)
-        if journey.is_sealed:
-            # Sealed, and its commit was already under way: that record is the terminal one.
-            self._desk.reporter.finished(journey, CLIENT_GONE, "client_gone")
-            return
-        attrs: dict[str, str | int | bool] = {"end": "client_gone"}
         try:
-            sealed = self._desk.sealer.seal(
-                journey, state_body(journey, CLIENT_GONE, "", b""), attrs
-            )
+            if journey.is_sealed:
+                return  # its commit was already under way: that record is the terminal one
+            attrs: dict[str, str | int | bool] = {"end": end}
+            stated = state_body(journey, status, "", b"")
+            sealed = self._desk.sealer.seal(journey, stated, attrs)
             await commit_record(self._desk.journal, sealed, self._desk.telemetry)
         finally:
-            self._desk.reporter.finished(journey, CLIENT_GONE, "client_gone")
+            self._desk.reporter.finished(journey, status, end)
+
+    def _departure(self) -> str:
+        """Say why a request is being cancelled."""
+        return "gateway_stopped" if self._is_stopping else "client_gone"
 
     def _withdraw(self, journey: Journey, status: int, code: str) -> None:
         """Give back what a journey holds when no record of it could be made."""
@@ -327,6 +352,10 @@ class Pipeline:
         if not task.cancelled() and task.exception() is not None:
             # The failure was counted where it arose; nobody is left to be told.
             self._desk.reporter.lost(type(task.exception()).__name__)
+
+    def stop(self) -> None:
+        """Note that the gateway is ending: who is cancelled from now on did not leave."""
+        self._is_stopping = True
 
     async def drain(self) -> None:
         """Wait for the terminal records that are still being written."""
@@ -348,9 +377,9 @@ def _refuse_write_by_get(request: Request, resolved: Resolved) -> None:
     if request.method != "GET":
         return
     operation = resolved.operation
-    writes = operation.document_type in ("mutation", "subscription") or (
-        not operation.document_type
-        and _GRAPHQL_WRITES.search(_GRAPHQL_NOISE.sub(" ", operation.document)) is not None
-    )
-    if writes:
+    try:
+        kind = operation.document_type or outline(operation.document).kind
+    except NotOneOperation as error:
+        raise MalformedRequest(f"the document {error}; send it by POST") from error
+    if kind != "query":
         raise MethodNotAllowed("a mutation or subscription needs POST")

@@ -14,20 +14,22 @@ class Bucket:
     """A bucket that refills evenly. It may go into debt: token counts are known only afterwards.
 
     Args:
-        per_minute: refill and burst, over 0.
+        per_minute: refill, over 0.
         now_ms: Unix ms; it starts full.
+        burst: what it holds at most; a minute's refill if not given.
     """
 
-    def __init__(self, per_minute: float, now_ms: int) -> None:
+    def __init__(self, per_minute: float, now_ms: int, burst: float | None = None) -> None:
         self.per_minute = per_minute
-        self._level = per_minute
+        self._burst = per_minute if burst is None else burst
+        self._level = self._burst
         self._at_ms = now_ms
 
     def level(self, now_ms: int) -> float:
         """Return what is in it; a clock that steps back refills nothing."""
         elapsed = max(0, now_ms - self._at_ms)
         self._at_ms = max(self._at_ms, now_ms)
-        self._level = min(self.per_minute, self._level + elapsed * self.per_minute / _MINUTE_MS)
+        self._level = min(self._burst, self._level + elapsed * self.per_minute / _MINUTE_MS)
         return self._level
 
     def take(self, amount: float) -> None:

@@ -10,6 +10,8 @@ import re
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from typing import Any
 
+import msgspec
+
 from verismo.model.errors import (
     BodyTooLarge,
     HeadersTooLarge,
@@ -35,13 +37,62 @@ class ClientGone(Exception):
     """The client left before its request was whole; nobody is left to be answered."""
 
 
-def read_headers(scope: Scope, limits: Limits) -> dict[str, str]:
-    """Return the request's headers by lower-case name.
+class Head(msgspec.Struct, frozen=True):
+    """The head of a request: enough to find the way and the caller, before any body is taken.
+
+    Args:
+        method: upper case.
+        path: as it was sent, percent-encoding kept, without the query.
+        query: the raw query string, without the question mark.
+        headers: by lower-case name; of repeated headers the last.
+        request_id: the caller's if it is a plain one, else a new one.
+        peer: the client's address, behind trusted proxies the one they name.
+        received_ms: Unix ms; the one wall clock reading of this request.
+    """
+
+    method: str
+    path: str
+    query: bytes
+    headers: dict[str, str]
+    request_id: str
+    peer: str
+    received_ms: int
+
+
+def read_head(scope: Scope, limits: Limits, trusted: Sequence[Network], now_ms: int) -> Head:
+    """Read a request's head.
+
+    Args:
+        scope: the ASGI scope.
+        limits: size of the headers.
+        trusted: networks of the proxies whose `x-forwarded-for` is believed.
+        now_ms: Unix ms.
 
     Raises:
-        HeadersTooLarge: all of them together are over the limit.
+        HeadersTooLarge: all headers together are over the limit.
         MalformedRequest: a header that decides who asks or what for stands twice.
     """
+    headers = _headers(scope, limits)
+    client = scope.get("client")
+    peer = client[0] if client else ""
+    given = headers.get("x-request-id", "")
+    return Head(
+        method=scope["method"],
+        path=scope["raw_path"].decode("latin-1"),
+        query=scope["query_string"],
+        headers=headers,
+        request_id=given if _REQUEST_ID(given) else new_request_id(),
+        peer=client_address(peer, headers, trusted) if trusted else peer,
+        received_ms=now_ms,
+    )
+
+
+def new_request_id() -> str:
+    """Return a fresh `x-request-id`."""
+    return os.urandom(12).hex()
+
+
+def _headers(scope: Scope, limits: Limits) -> dict[str, str]:
     headers: dict[str, str] = {}
     octets = 0
     for raw_name, raw_value in scope["headers"]:
@@ -55,73 +106,52 @@ def read_headers(scope: Scope, limits: Limits) -> dict[str, str]:
     return headers
 
 
-def request_id(headers: dict[str, str]) -> str:
-    """Return the caller's `x-request-id` if it is a plain one, else a new one."""
-    given = headers.get("x-request-id", "")
-    return given if _REQUEST_ID(given) else os.urandom(12).hex()
-
-
 async def receive_request(
-    scope: Scope, receive: Receive, headers: dict[str, str], limits: Limits, now_ms: int
+    head: Head, receive: Receive, limits: Limits, body_bytes_max: int
 ) -> Request:
-    """Receive a request whole.
+    """Receive the body and return the request whole.
 
     Args:
-        scope: the ASGI scope.
+        head: from `read_head`.
         receive: gives the body's pieces.
-        headers: from `read_headers`.
-        limits: body size and time.
-        now_ms: the one wall clock reading of this request, Unix ms.
+        limits: how long the body may take.
+        body_bytes_max: how long it may be.
 
     Raises:
         BodyTooLarge: over the limit, by its own word or in fact.
         RequestTimeout: it did not arrive in time.
         ClientGone: the connection ended first.
     """
-    limit = limits.request_bytes_max
-    declared = headers.get("content-length", "0")
-    if declared.isdigit() and int(declared) > limit:
-        raise BodyTooLarge(f"the body has {declared} bytes; the limit is {limit}")
-    message = await _first_piece(receive, limits)
-    body = _piece(message)
-    if message.get("more_body", False):
-        body = await _rest(receive, body, limits)
-    if len(body) > limit:
-        raise BodyTooLarge(f"the body has {len(body)} bytes; the limit is {limit}")
-    client = scope.get("client")
+    declared = head.headers.get("content-length", "0")
+    if declared.isdigit() and int(declared) > body_bytes_max:
+        raise BodyTooLarge(f"the body has {declared} bytes; the limit is {body_bytes_max}")
+    body = await _receive_body(receive, limits, body_bytes_max)
     return Request(
-        method=scope["method"],
-        path=scope["raw_path"].decode("latin-1"),
-        query=scope["query_string"],
-        headers=headers,
+        method=head.method,
+        path=head.path,
+        query=head.query,
+        headers=head.headers,
         body=body,
-        received_ms=now_ms,
-        request_id=request_id(headers),
-        peer=client[0] if client else "",
+        received_ms=head.received_ms,
+        request_id=head.request_id,
+        peer=head.peer,
     )
 
 
-async def _first_piece(receive: Receive, limits: Limits) -> Message:
-    try:
-        async with asyncio.timeout(limits.request_ms_max / 1_000):
-            return await receive()
-    except TimeoutError as error:
-        raise RequestTimeout("the request body did not arrive in time") from error
-
-
-async def _rest(receive: Receive, first: bytes, limits: Limits) -> bytes:
-    pieces, octets = [first], len(first)
+async def _receive_body(receive: Receive, limits: Limits, body_bytes_max: int) -> bytes:
+    pieces: list[bytes] = []
+    octets = 0
     try:
         async with asyncio.timeout(limits.request_ms_max / 1_000):
             while True:
                 message = await receive()
                 piece = _piece(message)
-                pieces.append(piece)
                 octets += len(piece)
-                if octets > limits.request_bytes_max:
-                    raise BodyTooLarge(f"the limit is {limits.request_bytes_max} bytes")
+                if octets > body_bytes_max:
+                    raise BodyTooLarge(f"the limit is {body_bytes_max} bytes")
                 if not message.get("more_body", False):
-                    return b"".join(pieces)
+                    return piece if not pieces else b"".join((*pieces, piece))
+                pieces.append(piece)
     except TimeoutError as error:
         raise RequestTimeout("the request body did not arrive in time") from error
 

@@ -1,5 +1,7 @@
 """What can be read back: provenance by id, the key set, and the public verification API."""
 
+import logging
+
 import msgspec
 
 from verismo.attest.headers import ProofHeaders
@@ -17,15 +19,27 @@ from verismo.gateway.identify import identify
 from verismo.gateway.ratelimit import Bucket
 from verismo.gateway.snapshot import SnapshotCell
 from verismo.model import base64url
-from verismo.model.errors import Erased, MalformedRequest, NotFound, RateLimited
+from verismo.model.errors import (
+    Erased,
+    MalformedRequest,
+    NotFound,
+    Overloaded,
+    RateLimited,
+    StateError,
+)
 from verismo.model.ids import ProvId, is_prov_id
 from verismo.model.traffic import Reply, Request
-from verismo.ports.journal import JournalReader
+from verismo.ports.journal import JournalReader, Record
 from verismo.ports.vault import Vault
 
 PROV_PREFIX = "/v1/prov/"
 PROV_MEDIA = "application/vnd.verismo.prov+json"
+VERIFY_BYTES_MAX = 1_048_576
+"""Body of a public verification request: anybody may send one. Larger answers verify offline."""
+RETRY_S = 5
 _JWKS_MAX_AGE_S = 300
+
+log = logging.getLogger("verismo.gateway")
 
 
 class SignedGraph(msgspec.Struct, frozen=True):
@@ -111,7 +125,7 @@ class Records:
         self._vault = vault
         self._verifier = Verifier({key.kid: key for key in keys})
         self._jwks = msgspec.json.encode(Jwks(tuple(to_jwk(key) for key in keys)))
-        self._rate = Bucket(verify_per_s_max * 60, 0)
+        self._rate = Bucket(verify_per_s_max * 60, 0, burst=verify_per_s_max)
 
     def jwks(self) -> Reply:
         """Answer the public key set."""
@@ -133,9 +147,9 @@ class Records:
             NotFound: no such record, or another tenant's; the answer is the same for both.
             Erased: the tenant's data key was deleted.
         """
-        caller = identify(self._snapshot.current, request)
+        caller = identify(self._snapshot.current, request.headers, request.received_ms)
         prov_id = request.path[len(PROV_PREFIX) :]
-        record = self._reader.find(ProvId(prov_id)) if is_prov_id(prov_id) else None
+        record = self._find(ProvId(prov_id)) if is_prov_id(prov_id) else None
         own = caller.view.tenant.id
         if record is None or record.kind != "answer":
             raise NotFound("no record of that prov_id")
@@ -150,6 +164,14 @@ class Records:
             graph=msgspec.Raw(record.graph),
         )
         return _json(signed, PROV_MEDIA)
+
+    def _find(self, prov_id: ProvId) -> Record | None:
+        try:
+            return self._reader.find(prov_id)
+        except StateError as error:
+            # What is wrong with the store is the operator's business, not the client's.
+            log.warning("records not readable", extra={"fields": {"error": error.detail}})
+            raise Overloaded("records cannot be read now", retry_after_s=RETRY_S) from error
 
     def verify(self, request: Request) -> Reply:
         """Answer `POST /v1/attest/verify` with the numbered checks.

@@ -10,7 +10,8 @@ is written.
 import asyncio
 import json
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
+from contextlib import aclosing
 
 import msgspec
 
@@ -24,6 +25,7 @@ from verismo.attest.stream import (
     signed_comment,
 )
 from verismo.gateway.call import Flowing, add_stream_hop
+from verismo.gateway.capture import CAPTURED_BYTES_MAX
 from verismo.gateway.commit import commit_opening, commit_record
 from verismo.gateway.journey import Journey
 from verismo.gateway.seal import Sealed, Sealer
@@ -33,6 +35,11 @@ from verismo.ports.journal import Journal, OpenStream
 from verismo.ports.telemetry import Telemetry
 
 MEDIA = "text/event-stream"
+COMPLETE = "complete"
+LOOK_S = 5.0
+"""How often a stream without chunks makes sure that its reader still reads."""
+READ_AHEAD_CHUNKS = 4
+"""Chunks read before the client takes them; the connection itself holds back what is more."""
 
 Spawn = Callable[[Coroutine[None, None, None]], None]
 """Runs a coroutine to its end even if the request that began it is cancelled."""
@@ -46,7 +53,7 @@ class StreamEnd(msgspec.Struct, frozen=True):
     @property
     def complete(self) -> bool:
         """Whether the provider said everything it had to say."""
-        return self.code == "complete"
+        return self.code == COMPLETE
 
 
 class Relay:
@@ -71,6 +78,7 @@ class Relay:
         self._received = open_commitment("received", journey.salt)
         self._has_marker = journey.kind == "chat"
         self._kept: list[bytes] | None = [] if journey.caller.view.tenant.capture else None
+        self._kept_octets = 0
         self._last_head_ns = time.monotonic_ns()
         self._last_head_events = 0
         self._is_ended = False
@@ -102,65 +110,122 @@ class Relay:
         """Yield everything the client gets, from head 0 to the end marker.
 
         Raises:
-            IntegrityError: the end could not be sealed or stored; the connection is to be cut.
+            IntegrityError: a head or the end could not be sealed or stored; the connection is to
+                be cut.
         """
+        cause = VerismoError.code
         try:
             yield opening
-            end = StreamEnd("complete")
+            end = StreamEnd(COMPLETE)
             try:
-                async for chunk in self._chunks():
-                    if block := self._take(self._flowing.translator.feed(chunk)):
-                        yield block
-                if block := self._take(self._flowing.translator.finish()):
-                    yield block
+                async with aclosing(self._arrivals()) as arrivals:
+                    async for events in arrivals:
+                        for block in self._signed_blocks(events):
+                            yield block
                 if not self._flowing.translator.ended:
                     raise UpstreamBroken("the provider's stream ended before its end marker")
             except UpstreamError as error:
                 end = StreamEnd(error.code)
-                yield self._take([_error_event(error)])
+                for block in self._signed_blocks([_error_event(error)]):
+                    yield block
             yield await self._end(end)
+        except (asyncio.CancelledError, GeneratorExit):
+            cause = self._desk.departure()
+            raise
+        except VerismoError as error:
+            cause = error.code
+            raise
         finally:
-            # A client that left closes this generator at a yield, or its task is cancelled at an
-            # await; no more may be awaited here then, so the terminal record is written aside.
+            # Whoever closes or cancels this generator must not be kept waiting, so the terminal
+            # record of a stream that did not come to its end is written aside.
             if not self._is_ended:
-                self._desk.spawn(self._abandon())
+                self._desk.spawn(self._abandon(cause))
 
-    async def _chunks(self) -> AsyncIterator[bytes]:
-        """The provider's bytes, hashed, with a limit on its silence."""
+    async def _arrivals(self) -> AsyncGenerator[list[bytes], None]:
+        """Yield events as they come; an empty list where a head is due and none come.
+
+        One task reads ahead by a few chunks, so that waiting for the provider can be left to sign
+        a head without breaking the read off.
+        """
+        chunks: asyncio.Queue[bytes | UpstreamError | None] = asyncio.Queue(READ_AHEAD_CHUNKS)
+        reader = asyncio.create_task(self._read_into(chunks))
+        try:
+            while True:
+                began_ns = time.monotonic_ns()
+                try:
+                    async with asyncio.timeout(self._wait_s()):
+                        chunk = await chunks.get()
+                except TimeoutError:
+                    chunk = b""
+                    if reader.done() and chunks.empty():
+                        reader.result()  # a mistake of ours ended it without a word
+                self._journey.waited_ns += time.monotonic_ns() - began_ns
+                if isinstance(chunk, UpstreamError):
+                    raise chunk
+                if chunk is None:
+                    yield self._flowing.translator.finish()
+                    return
+                yield self._flowing.translator.feed(chunk) if chunk else []
+        finally:
+            reader.cancel()
+            await asyncio.wait({reader})
+
+    async def _read_into(self, chunks: "asyncio.Queue[bytes | UpstreamError | None]") -> None:
+        """Read the provider's bytes, hash them, and say how they ended."""
         idle_s = self._desk.limits.stream_idle_ms_max / 1_000
         loop, reply = asyncio.get_running_loop(), self._flowing.reply
-        chunks = reply.chunks()
         try:
             async with asyncio.timeout(idle_s) as silence:
-                async for chunk in chunks:
-                    # A client that reads slowly holds us at the yield; that is not its silence.
+                async for chunk in reply.chunks():
+                    # A client that reads slowly holds us at the queue; that is not its silence.
                     silence.reschedule(None)
                     self._received.update(chunk)
-                    yield chunk
+                    await chunks.put(chunk)
                     silence.reschedule(loop.time() + idle_s)
-        except TimeoutError as error:
-            raise UpstreamTimeout("the provider fell silent within its stream") from error
+        except TimeoutError:
+            await chunks.put(UpstreamTimeout("the provider fell silent within its stream"))
+        except UpstreamError as error:
+            await chunks.put(error)
+        else:
+            await chunks.put(None)
         finally:
             await reply.aclose()
 
-    def _take(self, events: list[bytes]) -> bytes:
-        """Chain events and return them with a signed head after them where one is due."""
-        if not events:
-            return b""
+    def _wait_s(self) -> float:
+        """Return how long to wait for a chunk: until a head is due, if events wait for one."""
+        if self._chain.events == self._last_head_events:
+            return LOOK_S
+        return max(0.0, HEAD_EVERY_MS / 1e3 - (time.monotonic_ns() - self._last_head_ns) / 1e9)
+
+    def _signed_blocks(self, events: list[bytes]) -> Iterator[bytes]:
+        """Chain events and yield them with a head after each 32, and after 500 ms.
+
+        The 500 ms run from the first event without a head, so that a quiet stream costs nothing.
+        """
         journey, chain = self._journey, self._chain
-        if not journey.first_byte_ns:
+        if events and not journey.first_byte_ns:
             journey.first_byte_ns = time.monotonic_ns()
-        for event in events:
-            chain.add(event)
-        if self._kept is not None:
+        if self._kept is not None and self._kept_octets <= CAPTURED_BYTES_MAX:
             self._kept.extend(events)
-        due = chain.events - self._last_head_events >= HEAD_EVERY_EVENTS
-        now_ns = time.monotonic_ns()
-        if due or now_ns - self._last_head_ns >= HEAD_EVERY_MS * 1_000_000:
-            payload, signature = self._desk.sealer.head(journey, chain.events, chain.head)
-            self._last_head_events, self._last_head_ns = chain.events, now_ns
-            return b"".join(events) + signed_comment(payload, signature)
-        return b"".join(events)
+            self._kept_octets += sum(map(len, events))
+        pending: list[bytes] = []
+        for event in events:
+            if chain.events == self._last_head_events:
+                self._last_head_ns = time.monotonic_ns()
+            chain.add(event)
+            pending.append(event)
+            if chain.events - self._last_head_events >= HEAD_EVERY_EVENTS:
+                pending.append(self._head())
+        if self._wait_s() == 0:
+            pending.append(self._head())
+        if pending:
+            yield b"".join(pending)
+
+    def _head(self) -> bytes:
+        journey, chain = self._journey, self._chain
+        payload, signature = self._desk.sealer.head(journey, chain.events, chain.head)
+        self._last_head_events = chain.events
+        return signed_comment(payload, signature)
 
     async def _end(self, end: StreamEnd) -> bytes:
         """Settle, seal and commit; return the final statement and the end marker."""
@@ -168,37 +233,51 @@ class Relay:
         marker = DONE_EVENT if self._has_marker and end.complete else b""
         if marker:
             self._chain.add(marker)  # the marker is known before it is sent, so it is covered
+            if self._kept is not None:
+                self._kept.append(marker)
         try:
             sealed = self._seal(end)
             await commit_record(self._desk.journal, sealed, self._desk.telemetry)
         except VerismoError as error:
             self._desk.finished(self._journey, 503, error.code)
             raise
+        except asyncio.CancelledError:
+            # The record is sealed and its commit under way: it is the terminal one.
+            self._desk.finished(self._journey, 499, self._desk.departure())
+            raise
         self._desk.finished(self._journey, 200, "" if end.complete else end.code)
         return signed_comment(sealed.statement, sealed.jws) + marker
 
-    async def _abandon(self) -> None:
-        """Write the terminal record of a stream whose client left."""
+    async def _abandon(self, cause: str) -> None:
+        """Write the terminal record of a stream that ended before its end, and say why."""
         self._is_ended = True
-        await self._flowing.reply.aclose()
         try:
-            sealed = self._seal(StreamEnd("client_gone"))
+            sealed = self._seal(StreamEnd(cause))
             await commit_record(self._desk.journal, sealed, self._desk.telemetry)
         finally:
-            self._desk.finished(self._journey, 499, "client_gone")
+            self._desk.finished(self._journey, 499, cause)
+            await self._flowing.reply.aclose()
 
     def _seal(self, end: StreamEnd) -> Sealed:
-        journey, translator = self._journey, self._flowing.translator
-        journey.model = translator.model or self._flowing.deployment.model
-        journey.usage = translator.usage
-        outcome: dict[str, str | int | bool] = {"status": 200, "streamed": True}
-        if not end.complete:
-            outcome["error"] = end.code
-        add_stream_hop(journey, self._flowing, self._received.hexdigest(), outcome)
-        self._desk.settled(journey)
-        captured = self._desk.captured(journey, self._kept)
+        self.note_hop(end.code)
+        self._desk.settled(self._journey)
+        captured = self._desk.captured(self._journey, self._kept)
         attrs: dict[str, str | int | bool] = {"end": end.code}
-        return self._desk.sealer.seal(journey, self._stated(end.complete), attrs, captured)
+        stated = self._stated(end.complete)
+        return self._desk.sealer.seal(self._journey, stated, attrs, captured)
+
+    def note_hop(self, end: str) -> None:
+        """Add the provider's hop to the graph, with what came of it so far.
+
+        Args:
+            end: `complete`, or the stable code of what ended it.
+        """
+        journey, translator = self._journey, self._flowing.translator
+        journey.model, journey.usage = translator.model, translator.usage
+        outcome: dict[str, str | int | bool] = {"status": 200, "streamed": True}
+        if end != COMPLETE:
+            outcome["error"] = end
+        add_stream_hop(journey, self._flowing, self._received.hexdigest(), outcome)
 
     def _stated(self, fin: bool) -> StatedResponse:
         chain = self._chain
@@ -224,6 +303,7 @@ class StreamDesk(msgspec.Struct, frozen=True):
         settled: settles cost and budget of a journey; called once, before sealing.
         captured: returns the encrypted content to keep, or nothing.
         finished: told the status and error code after the terminal record.
+        departure: says why a stream is being closed: `client_gone` or `gateway_stopped`.
         spawn: runs a coroutine to its end even if the request is cancelled.
     """
 
@@ -234,6 +314,7 @@ class StreamDesk(msgspec.Struct, frozen=True):
     settled: Callable[[Journey], None]
     captured: Callable[[Journey, list[bytes] | None], bytes]
     finished: Callable[[Journey, int, str], None]
+    departure: Callable[[], str]
     spawn: Spawn
 
 
