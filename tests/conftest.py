@@ -7,12 +7,16 @@ quiet machine, since a busy one makes every test slow.
 
 import os
 import shutil
+import sys
+from pathlib import Path
 
 import pytest
 
 QUICK_S_MAX = 0.25
 REASON = "not installed: "
 _FROM_OUTSIDE = ("VERISMO_", "OTEL_", "OPENAI_", "ANTHROPIC_")
+ORACLE = Path(sys.prefix) / "oracle"
+"""Where scripts/test-tools puts OPA; behind everything else, so that it hides nothing."""
 STRICT_TIME = pytest.StashKey[bool]()
 _PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
 
@@ -24,6 +28,8 @@ def pytest_configure(config: pytest.Config) -> None:
         # xdist starts its workers after this hook: they are to find the switch again.
         if name != "VERISMO_STRICT_TIME" and _is_from_outside(name):
             del os.environ[name]
+    if ORACLE.is_dir():
+        sys.path.append(str(ORACLE))
 
 
 def _is_from_outside(name: str) -> bool:
@@ -60,7 +66,13 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]):
     if item.config.stash[STRICT_TIME] and report.when == "call" and report.passed and too_slow:
         report.outcome = "failed"
         report.longrepr = f"took {call.duration:.2f} s: mark it slow, or make it quicker"
+    # xdist sends reports as UTF-8, and what a test logged on purpose may not be that.
+    report.sections = [(title, _encodable(text)) for title, text in report.sections]
     return report
+
+
+def _encodable(text: str) -> str:
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

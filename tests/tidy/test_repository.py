@@ -15,7 +15,7 @@ REGISTRY = re.compile(
 )
 INDEX_OPTION = re.compile(r"^\s*(?:-i|-f|--(?:extra-)?index-url|--find-links|--trusted-host)\b")
 PIN = re.compile(r"([a-z0-9]+(?:[._-][a-z0-9]+)*)==(\S+)")
-LOCKS = ("core", "run", "dev", "uv")
+LOCKS = ("core", "run", "dev", "uv", "oracle")
 TEXT = [path for path in tracked() if path.suffix not in {".png", ".ico", ".db", ".gz"}]
 
 
