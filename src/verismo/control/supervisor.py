@@ -3,12 +3,15 @@
 A process that dies is started again, after a pause that doubles while it keeps dying. One that
 cannot start at all because of its configuration (exit code 2) ends the whole: starting it again
 would not help. SIGTERM and SIGINT are passed on, and the processes get their time to drain.
+
+Each process has a tether to the supervisor, a pair of sockets: it says over it that it is ready,
+and it ends by itself, as after SIGTERM, when the other end closes because the supervisor died.
 """
 
 import asyncio
 import logging
-import os
 import signal
+import socket
 from collections.abc import Sequence
 
 import msgspec
@@ -29,8 +32,7 @@ class Child(msgspec.Struct, frozen=True):
 
     Args:
         name: for the log: `s0`, `control`.
-        command: program and arguments; the number of the descriptor on which the process tells
-            that it is ready is appended.
+        command: program and arguments; the number of the tether's descriptor is appended.
     """
 
     name: str
@@ -81,6 +83,8 @@ class Supervisor:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.end)
         keepers = [asyncio.create_task(self._keep(child)) for child in self._children]
+        for keeper in keepers:
+            keeper.add_done_callback(self._note_kept)
         try:
             await self._ending.wait()
             await asyncio.wait(keepers, timeout=self._drain_s + KILL_AFTER_DRAIN_S)
@@ -94,54 +98,99 @@ class Supervisor:
                 loop.remove_signal_handler(number)
         return self._exit_code
 
+    def _note_kept(self, keeper: asyncio.Task[None]) -> None:
+        """End the whole if a keeper failed: its child would not be started again."""
+        if not keeper.cancelled() and keeper.exception() is not None:
+            log.error("a keeper failed", exc_info=keeper.exception())
+            self.end(1)
+
     async def _keep(self, child: Child) -> None:
         """Start a child, and again when it dies, until the whole ends."""
         loop = asyncio.get_running_loop()
         pause_s = PAUSE_S
         while not self._ending.is_set():
             started = loop.time()
-            code = await self._run_once(child)
+            fields: dict[str, str | int | float] = {"process": child.name}
+            code: int | None = None
+            try:
+                fields["exit_code"] = code = await self._run_once(child)
+            except OSError as error:
+                # No memory, no process or no descriptor left: as passing as a child's death.
+                fields["error"] = str(error)
             if self._ending.is_set():
                 return
-            fields = {"process": child.name, "exit_code": code, "pause_s": pause_s}
-            log.error("process ended", extra={"fields": fields})
             if code == EXIT_USAGE and not self._ready[child.name].is_set():
+                log.error("process cannot start", extra={"fields": fields})
                 self.end(EXIT_USAGE)
                 return
-            pause_s = PAUSE_S if loop.time() - started > STEADY_S else min(2 * pause_s, PAUSE_S_MAX)
+            if loop.time() - started > STEADY_S:
+                pause_s = PAUSE_S
+            fields["pause_s"] = pause_s
+            log.error("process ended", extra={"fields": fields})
             try:
                 await asyncio.wait_for(self._ending.wait(), pause_s)
             except TimeoutError:
-                continue
+                pause_s = min(2 * pause_s, PAUSE_S_MAX)
 
     async def _run_once(self, child: Child) -> int:
-        readable, writable = os.pipe()
-        os.set_blocking(readable, False)
-        try:
-            process = await asyncio.create_subprocess_exec(
-                *child.command, str(writable), pass_fds=(writable,), start_new_session=True
-            )
-        finally:
-            os.close(writable)
-        self._running[child.name] = process
-        if self._ending.is_set():
-            process.terminate()
-        loop = asyncio.get_running_loop()
-        loop.add_reader(readable, self._note_ready, child.name, readable)
-        try:
-            return await process.wait()
-        finally:
-            loop.remove_reader(readable)
-            os.close(readable)
+        """Run a child to its end; returns its exit code.
 
-    def _note_ready(self, name: str, descriptor: int) -> None:
-        said = os.read(descriptor, 1)
-        asyncio.get_running_loop().remove_reader(descriptor)
+        Raises:
+            OSError: it could not be started.
+        """
+        ours, theirs = socket.socketpair()
+        with ours:
+            with theirs:
+                process = await asyncio.create_subprocess_exec(
+                    *child.command,
+                    str(theirs.fileno()),
+                    pass_fds=(theirs.fileno(),),
+                    start_new_session=True,
+                )
+            self._running[child.name] = process
+            if self._ending.is_set():
+                process.terminate()
+            ours.setblocking(False)
+            loop = asyncio.get_running_loop()
+            loop.add_reader(ours, self._note_ready, child.name, ours)
+            try:
+                return await process.wait()
+            finally:
+                loop.remove_reader(ours)
+
+    def _note_ready(self, name: str, tether: socket.socket) -> None:
+        asyncio.get_running_loop().remove_reader(tether)
+        try:
+            said = tether.recv(1)
+        except OSError as error:
+            log.warning("tether broke", extra={"fields": {"process": name, "error": str(error)}})
+            return
         if said == READY_BYTE:
             self._ready[name].set()
 
 
 def tell_ready(descriptor: int) -> None:
-    """Tell the supervisor, from within a child, that it is ready."""
-    os.write(descriptor, READY_BYTE)
-    os.close(descriptor)
+    """Tell the supervisor, from within a child's event loop, that the child is ready.
+
+    From then on the child gets a SIGTERM of its own if the supervisor dies, so that nothing goes
+    on unsupervised; a supervisor that died earlier is noticed now.
+
+    Args:
+        descriptor: of the tether.
+    """
+    loop = asyncio.get_running_loop()
+    tether = socket.socket(fileno=descriptor)
+
+    def end() -> None:
+        loop.remove_reader(tether)
+        tether.close()
+        log.error("the supervisor is gone: ending")
+        signal.raise_signal(signal.SIGTERM)
+
+    try:
+        tether.sendall(READY_BYTE)
+    except BrokenPipeError:
+        # The reader below finds the same and ends this process, once it can drain.
+        log.warning("nobody waits for this process to be ready")
+    tether.setblocking(False)
+    loop.add_reader(tether, end)
