@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 from tests.ports.journal_conformance import answer, check_sequence, prov_id, stream, void
 
@@ -356,6 +357,25 @@ async def test_journal_that_lost_acknowledged_records_is_not_written_on(tmp_path
         with pytest.raises(JournalFailed, match="ends with 1, not 2"):
             await journal.append(answer(seq_n))
     await journal.close()
+
+
+@pytest.mark.parametrize(
+    "impossible",
+    [
+        pytest.param({"cost_usd_micros": 2**63}, id="integer over 64 bits"),
+        pytest.param({"tenant": "\ud800"}, id="text that is no Unicode"),
+    ],
+)
+async def test_row_that_cannot_be_stored_fails_its_batch_and_nothing_after_it(
+    tmp_path: Path, impossible: dict
+):
+    journal = open_journal(tmp_path)
+    await journal.append(answer(1))
+    with pytest.raises(JournalFailed):
+        await journal.append(msgspec.structs.replace(answer(2), **impossible))
+    await asyncio.wait_for(journal.append(answer(3)), 10)
+    await journal.close()
+    assert shape_of(tmp_path) == [("answer", 1), ("void", 2), ("answer", 3)]
 
 
 async def test_writer_that_dies_fails_every_caller_and_releases_the_slot(

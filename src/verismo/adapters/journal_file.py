@@ -37,7 +37,7 @@ class Batch(msgspec.Struct, frozen=True):
 
 Commit = Callable[[sqlite3.Connection, Batch], None]
 """Stores a batch durably in one transaction, on the writer's thread. Raises sqlite3.Error or
-OSError if it is not known to be durable."""
+OSError if it is not known to be durable, OverflowError or ValueError for a row that cannot be."""
 
 
 def commit_batch(connection: sqlite3.Connection, batch: Batch) -> None:
@@ -56,7 +56,7 @@ class Outcome(msgspec.Struct, frozen=True):
     """What the writer answers: the last durable number, or why it does not know it."""
 
     last_seq: int
-    failure: sqlite3.Error | OSError | MemoryError | None = None
+    failure: sqlite3.Error | OSError | MemoryError | OverflowError | ValueError | None = None
 
 
 class JournalFile:
@@ -100,7 +100,9 @@ class JournalFile:
             if self._connection is None:
                 raise sqlite3.ProgrammingError("the journal file is closed")
             self._commit(self._connection, batch)
-        except (sqlite3.Error, OSError, MemoryError) as error:
+        except (sqlite3.Error, OSError, MemoryError, OverflowError, ValueError) as error:
+            # The last two are a row that SQLite cannot hold: an integer over 64 bits, a text that
+            # is no Unicode. Whose it is nobody knows here, so its whole batch fails.
             return Outcome(0, error)
         return Outcome(batch.last_seq)
 
