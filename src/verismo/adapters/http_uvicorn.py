@@ -225,7 +225,7 @@ class _LimitedProtocol(HttpToolsProtocol):
         """
         if self.transport.is_closing():
             return
-        if self.cycle is None or self.cycle.response_complete:
+        if self._running is None or self.cycle.response_complete:
             lines = (
                 b"HTTP/1.1 " + status,
                 b"content-length: 0",
