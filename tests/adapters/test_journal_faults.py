@@ -390,6 +390,7 @@ async def test_writer_that_dies_fails_every_caller_and_releases_the_slot(
     journal = open_journal(tmp_path, mistake)
     results = await asyncio.wait_for(append_all(journal, range(1, 300)), 10)
     assert [type(result) for result in results] == [JournalFailed] * 299
+    assert not journal.is_open()
     with pytest.raises(JournalFailed):
         await journal.append(answer(300))
     await asyncio.wait_for(journal.close(), 10)

@@ -268,6 +268,14 @@ class JournalConformance:
         assert {r.seq_n for r in records if r.kind == "answer"} >= {*range(2, 51, 2), 51}
         await journal.close()
 
+    async def test_journal_is_open_until_it_is_closed(self, storage: Storage):
+        journal = storage.open()
+        assert journal.is_open()
+        await journal.append(answer(1))
+        assert journal.is_open()
+        await journal.close()
+        assert not journal.is_open()
+
     async def test_scan_is_bounded_and_resumes(self, storage: Storage):
         journal, reader = storage.open(), storage.reader()
         await asyncio.gather(*[journal.append(answer(n)) for n in range(1, 31)])

@@ -147,6 +147,10 @@ class SqliteJournal:
         """Return the streams that were open when the journal was last left, oldest first."""
         return self._lost
 
+    def is_open(self) -> bool:
+        """Say whether appends may still succeed: not once it is closed or its writer has ended."""
+        return not self._is_closing
+
     async def close(self) -> None:
         """Store what waits, then release the file and its ownership; twice is allowed."""
         self._is_closing = True

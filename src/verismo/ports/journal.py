@@ -102,6 +102,10 @@ class Journal(Protocol):
         """Return the streams that were open when the journal was last left, oldest first."""
         ...
 
+    def is_open(self) -> bool:
+        """Say whether appends may still succeed: not once it is closed or its writer has ended."""
+        ...
+
     async def close(self) -> None:
         """Wait for the batch in flight, then release the file and its ownership."""
         ...
