@@ -44,11 +44,11 @@ class Held:
 
 @asynccontextmanager
 async def connected(
-    app: Callable, settings: ServerSettings = SETTINGS
+    app: Callable, cut_off: Callable[[], None] = lambda: None
 ) -> AsyncIterator[tuple[HttpServer, asyncio.Task, asyncio.StreamReader, asyncio.StreamWriter]]:
     """Serve an application and connect to it once."""
     listener = socket.create_server(("127.0.0.1", 0))
-    server = HttpServer(app, settings)
+    server = HttpServer(app, SETTINGS, cut_off)
     serving = asyncio.create_task(server.serve(listener))
     reader, writer = await asyncio.open_connection(*listener.getsockname())
     try:
@@ -62,12 +62,29 @@ async def connected(
 @pytest.mark.slow
 async def test_requests_that_the_drain_cancels_have_ended_when_serve_returns():
     app = Held(cleanup_turns=5)
-    async with connected(app) as (server, serving, _, writer):
+    told: list[int] = []
+    async with connected(app, lambda: told.append(app.ended)) as (server, serving, _, writer):
         writer.write(GET)
         await app.begun.wait()
         server.stop()
+        assert not told
         await asyncio.wait_for(serving, 10)
         assert app.ended == 1
+        assert told == [0], "it is told once, before anything is cancelled"
+
+
+@pytest.mark.slow
+async def test_drain_that_ends_in_time_cuts_nothing_off():
+    app = Held()
+    told: list[int] = []
+    async with connected(app, lambda: told.append(app.ended)) as (server, serving, reader, writer):
+        writer.write(GET)
+        await app.begun.wait()
+        server.stop()
+        app.let_go.set()
+        assert (await asyncio.wait_for(reader.read(), 5)).endswith(b"4\r\nlast\r\n0\r\n\r\n")
+        await asyncio.wait_for(serving, 10)
+    assert not told
 
 
 @pytest.mark.slow

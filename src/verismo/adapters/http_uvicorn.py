@@ -58,9 +58,16 @@ class HttpServer:
     Args:
         app: the ASGI application.
         settings: limits and TLS.
+        cut_off: told when the drain's time is over, before the requests still in flight are
+            cancelled.
     """
 
-    def __init__(self, app: AsgiApplication, settings: ServerSettings) -> None:
+    def __init__(
+        self,
+        app: AsgiApplication,
+        settings: ServerSettings,
+        cut_off: Callable[[], None] = lambda: None,
+    ) -> None:
         self._settings = settings
         config = uvicorn.Config(
             app,
@@ -79,6 +86,7 @@ class HttpServer:
             ssl_keyfile=settings.tls_key,
         )
         self._server = _Server(config)
+        self._server.cut_off = cut_off
 
     @property
     def is_draining(self) -> bool:
@@ -132,16 +140,27 @@ class HttpServer:
 
 
 class _Server(uvicorn.Server):
-    """uvicorn's server without its signal handling.
+    """uvicorn's server without its signal handling, and telling when it cuts requests off.
 
     uvicorn raises a caught signal again once it has drained, which would end the process before
     the journal is closed.
     """
 
+    cut_off: Callable[[], None]
+
     @contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
         """Leave signals to `HttpServer.serve`."""
         yield
+
+    async def shutdown(self, sockets: list[socket] | None = None) -> None:
+        """Drain; uvicorn begins to count the time a moment later than this timer does."""
+        drain_s_max = self.config.timeout_graceful_shutdown or 0
+        timer = asyncio.get_running_loop().call_later(drain_s_max, self.cut_off)
+        try:
+            await super().shutdown(sockets)
+        finally:
+            timer.cancel()
 
 
 class _LimitedProtocol(HttpToolsProtocol):
