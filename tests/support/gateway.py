@@ -27,9 +27,8 @@ from verismo.adapters.journal_reader import SqliteJournalReader
 from verismo.adapters.journal_sqlite import SqliteJournal
 from verismo.adapters.signer_file import FileSigner
 from verismo.attest.keys import PublicKey, read_jwks
-from verismo.config.install import install, prepare
 from verismo.config.load import load_config
-from verismo.config.scaffold import recipe_for
+from verismo.config.scaffold import recipe_for, scaffold
 from verismo.config.schema import Config
 from verismo.gateway.app import JWKS_PATH
 from verismo.model.apikey import RANDOM_BYTES, key_sha256, new_api_key
@@ -45,6 +44,9 @@ from verismo.wiring.worker import Parts, Worker, prepare_data
 CHAT = "support.answer"
 TENANTS = ("TENANT_001", "TENANT_002", "TENANT_003")
 SETTLE_S_MAX = 5.0
+
+# What is imported by now stays for good; the collections below need not look at it each time.
+gc.freeze()
 
 
 class Setup(msgspec.Struct, frozen=True):
@@ -223,16 +225,15 @@ async def serving(gateway: Gateway, setup: Setup) -> AsyncIterator[None]:
 def configure(folder: Path, upstream_url: str, setup: Setup) -> Config:
     """Write the configuration folder, or set the upstream's port in the one that is there."""
     path = folder / "verismo.toml"
-    installation = prepare(folder, recipe_for("simulator"))
-    install(installation)
+    samples = {name: data.decode() for name, data in scaffold(recipe_for("simulator")).items()}
+    for name, content in {**samples, **setup.files}.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(content)
     text = path.read_text().replace("http://127.0.0.1:9090", upstream_url)
     for old, new in setup.edits.items():
         assert old in text, f"{old!r} is not in verismo.toml"
         text = text.replace(old, new)
     path.write_text(text + setup.more)
-    for name, content in setup.files.items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_text(content)
     return load_config(path, setup.environ)
 
 
