@@ -56,6 +56,15 @@ def _is_top(context: click.Context) -> bool:
     return context.parent is not None and context.parent.parent is None
 
 
-if __name__ == "__main__":
-    PAGE.write_text(reference(), encoding="utf-8")
+def main() -> int:
+    """Write the page; with `--check` only compare, exit code 1 if it is out of date."""
+    page = reference()
+    if "--check" in sys.argv[1:]:
+        return int(PAGE.read_text(encoding="utf-8") != page)
+    PAGE.write_text(page, encoding="utf-8")
     sys.stdout.write(f"wrote {PAGE.relative_to(ROOT)}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,8 +1,12 @@
 """docs/cli.md is what the commands say today, and every option of theirs has a help text."""
 
+import subprocess
+import sys
+
 import click
 import pytest
-from scripts.cli_reference import PAGE, commands, reference
+from scripts.cli_reference import commands
+from tests.tidy.source import ROOT
 
 from verismo.cli.main import cli
 
@@ -12,7 +16,10 @@ PATHS = [context.command_path for context, _ in EVERY]
 
 @pytest.mark.slow
 def test_the_page_is_what_the_commands_say():
-    assert PAGE.read_text(encoding="utf-8") == reference(), "run: make cli-reference"
+    # In a process of its own: click keeps a command's help option as its first caller had it.
+    script = ROOT / "scripts" / "cli_reference.py"
+    ran = subprocess.run([sys.executable, script, "--check"], check=False)
+    assert ran.returncode == 0, "run: make cli-reference"
 
 
 @pytest.mark.parametrize(("context", "command"), EVERY, ids=PATHS)
