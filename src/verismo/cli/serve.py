@@ -19,8 +19,6 @@ from verismo.wiring.control import run_control
 from verismo.wiring.logs import set_up_logs
 from verismo.wiring.worker import prepare_data, run_worker
 
-BACKLOG = 2_048
-
 
 @click.command()
 @config_option
@@ -113,7 +111,6 @@ def worker_process(
     settings = at_data(with_listener(load_config(config), *bound), data)
     set_up_logs(settings.log.level, f"s{index}")
     listener = _bound(settings.listen)
-    listener.listen(BACKLOG)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(run_worker(settings, index, listener, lambda: tell_ready(ready)))
 

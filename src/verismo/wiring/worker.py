@@ -5,8 +5,10 @@ server, and the small background loops that keep its snapshot current.
 import asyncio
 import ipaddress
 import logging
+import threading
 import time
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from contextlib import AsyncExitStack
 from pathlib import Path
 from socket import socket
 
@@ -17,7 +19,7 @@ from verismo.adapters.cache_memory import MemoryCache
 from verismo.adapters.http_uvicorn import HttpServer, ServerSettings
 from verismo.adapters.journal_reader import SqliteJournalReader
 from verismo.adapters.journal_slot import next_slot_name
-from verismo.adapters.journal_sqlite import SignVoid, SqliteJournal
+from verismo.adapters.journal_sqlite import SqliteJournal
 from verismo.adapters.prices_genai import GenaiPrices
 from verismo.adapters.signer_file import FileSigner, make_secret, read_secret
 from verismo.adapters.upstream_keepalive import KeepAliveUpstream
@@ -35,7 +37,7 @@ from verismo.gateway.dialects.graphql import GraphqlDialect
 from verismo.gateway.dialects.http import HttpDialect
 from verismo.gateway.dialects.openai import OpenAiDialect
 from verismo.gateway.observe import Observer
-from verismo.gateway.pipeline import Desk, Pipeline, recover
+from verismo.gateway.pipeline import Desk, Pipeline
 from verismo.gateway.ratelimit import RateLimiter
 from verismo.gateway.records import Records
 from verismo.gateway.report import Reporter
@@ -45,19 +47,28 @@ from verismo.model.errors import StateError
 from verismo.model.ids import ProviderId, TenantId
 from verismo.model.traffic import Usage
 from verismo.model.units import UsdMicros
-from verismo.ports.directory import Directory
-from verismo.ports.journal import Journal, Record
+from verismo.ports.directory import Directory, Observation
+from verismo.ports.journal import JournalFailed, Record
 from verismo.ports.policy import PolicyEngine
 from verismo.ports.telemetry import Telemetry
 from verismo.ports.upstream import Upstream
 from verismo.wiring.policy import open_policy
+from verismo.wiring.recovery import Heir, OpenJournal, recover
+from verismo.wiring.rounds import Rounds
 from verismo.wiring.state import open_state
-from verismo.wiring.telemetry import close_telemetry, open_telemetry, serve_telemetry
+from verismo.wiring.telemetry import (
+    close_telemetry,
+    open_telemetry,
+    run_folder,
+    serve_telemetry,
+    socket_path,
+)
 
 WATCH_S = 0.5
 """How often keys and policy are looked at for changes (decisions 12)."""
 REPORT_S = 1.0
 """How often observed operations are written down."""
+BACKLOG = 2_048
 
 log = logging.getLogger("verismo.worker")
 
@@ -111,7 +122,7 @@ class Parts(msgspec.Struct, frozen=True):
     """
 
     signer: Callable[[Path, Role], FileSigner] = FileSigner
-    journal: Callable[[Path, str, SignVoid], Journal] = SqliteJournal
+    journal: OpenJournal = SqliteJournal
     budget: Callable[
         [Callable[[TenantId], UsdMicros], int, Mapping[TenantId, int], int], FixedBudget
     ] = FixedBudget
@@ -126,7 +137,7 @@ def run_worker(
     Args:
         config: the validated configuration.
         index: the worker's number, from 0; gives its slot.
-        listener: the bound public socket.
+        listener: the bound public socket; it listens once the worker is about to answer.
         ready: called once, when requests are about to be answered.
     """
     return Worker(config, index).run(listener, ready)
@@ -143,6 +154,7 @@ class Worker:
 
     def __init__(self, config: Config, index: int, parts: Parts | None = None) -> None:
         self._config = config
+        self._index = index
         self._parts = parts = parts or Parts()
         files = key_files(config.data)
         self._state = open_state(config.data)
@@ -158,6 +170,8 @@ class Worker:
         self._telemetry: Telemetry = parts.telemetry(config, self._slot)
         self._upstream: Upstream = _upstream(config)
         self._observer = Observer()
+        self._unwritten: Sequence[Observation] = ()
+        self._writing = threading.Lock()
         self.breakers = Breakers()
         self._sealer = Sealer(
             self._signer,
@@ -168,7 +182,8 @@ class Worker:
         )
         self._pipeline = Pipeline(self._desk())
         self.application = self._compose_application()
-        self.server = HttpServer(self.application, self._server_settings())
+        settings = self._server_settings()
+        self.server = HttpServer(self.application, settings, self._pipeline.stop)
 
     def _void(self, first: int, last: int) -> Record:
         return self._sealer.void(first, last)
@@ -243,7 +258,8 @@ class Worker:
         return Application(self._pipeline, records, self._telemetry, listener, self._unready)
 
     def _unready(self) -> list[str]:
-        return ["draining"] if self.server.is_draining else []
+        reasons = ["draining"] if self.server.is_draining else []
+        return reasons if self._journal.is_open() else [*reasons, "the journal is closed"]
 
     def _server_settings(self) -> ServerSettings:
         limits, listen = self._config.limits, self._config.listen
@@ -257,54 +273,92 @@ class Worker:
         )
 
     async def run(self, listener: socket, ready: Callable[[], None]) -> None:
-        """Recover, serve, drain, and leave everything closed."""
-        for append in recover(self._sealer, self._journal):
-            await append
-        exposition = await serve_telemetry(self._config.data, self._slot, self._telemetry)
-        loops = [asyncio.create_task(self._watch()), asyncio.create_task(self._report())]
-        try:
+        """Recover, serve, drain, and leave everything closed.
+
+        Raises:
+            JournalFailed: the journal's writer died; start the process again.
+        """
+        async with AsyncExitStack() as closing:
+            # The last is closed first, and each is closed even if closing another fails.
+            closing.callback(close_telemetry, self._telemetry)
+            closing.callback(self._state.close)
+            closing.callback(self._reader.close)
+            closing.push_async_callback(self._upstream.aclose)
+            closing.push_async_callback(self._journal.close)
+            closing.push_async_callback(self._report_rest)
+            closing.push_async_callback(self._pipeline.drain)
+            await self._recover()
+            await self._serve_metrics(closing)
+            rounds = Rounds(self.server.stop)
+            closing.callback(rounds.end)
+            rounds.begin("watch", WATCH_S, self._refresh)
+            rounds.begin("report", REPORT_S, self._report)
+            listener.listen(BACKLOG)
             ready()
             await self.server.serve(listener)
-            await self._pipeline.drain()
-        finally:
-            for loop in loops:
-                loop.cancel()
-            if exposition is not None:
-                exposition.close()
-            self._directory.observe(self._observer.take())
-            await self._journal.close()
-            await self._upstream.aclose()
-            self._state.close()
-            close_telemetry(self._telemetry)
+            rounds.check()
 
-    async def _watch(self) -> None:
-        """Swap the snapshot when keys change, and the policy when its bundle does."""
-        told = ""
-        while True:
-            await asyncio.sleep(WATCH_S)
-            try:
-                self._refresh()
-                told = ""
-            except StateError as error:
-                # The state in force stays and the next round tries again; the log says it once.
-                if error.detail != told:
-                    fields = {"error": error.detail, "next": error.advice}
-                    log.warning("kept the last good state", extra={"fields": fields})
-                told = error.detail
+    async def _recover(self) -> None:
+        failures = await recover(self._sealer, self._journal)
+        if self._index == 0:
+            config = self._config
+            workers = range(config.listen.workers)
+            heir = Heir(
+                data=config.data,
+                issuer=config.plan.issuer,
+                signer=self._signer,
+                telemetry=self._telemetry,
+                open_journal=self._parts.journal,
+            )
+            failures += await heir.recover(
+                {self._slot, *(next_slot_name(config.data, index) for index in workers)}
+            )
+        for error in failures:
+            fields = {"error": error.detail, "next": error.advice}
+            log.error("could not recover", extra={"fields": fields})
 
-    def _refresh(self) -> None:
-        if self._directory.version() != self._snapshot.current.version:
-            self._snapshot.swap(self._compile())
+    async def _serve_metrics(self, closing: AsyncExitStack) -> None:
+        exposition = await serve_telemetry(self._config.data, self._slot, self._telemetry)
+        if exposition is not None:
+            path = socket_path(run_folder(self._config.data), self._slot)
+            closing.callback(path.unlink, missing_ok=True)
+            closing.callback(exposition.close)
+
+    async def _refresh(self) -> None:
+        """Swap the keys when they change, and the policy when its bundle does.
+
+        Raises:
+            JournalFailed: the journal's writer died; only a new process can open it again.
+        """
+        if not self._journal.is_open():
+            raise JournalFailed("the writer of the journal has ended")
+        current, version = self._snapshot.current, self._directory.version()
+        if version != current.version:
+            # The plan stays for the life of the process, so nothing else is compiled anew.
+            keys = {key.id: key for key in self._directory.api_keys()}
+            self._snapshot.swap(msgspec.structs.replace(current, keys=keys, version=version))
         if self._policy.reload():
             log.info("policy reloaded", extra={"fields": {"bundle": self._policy.bundle}})
 
     async def _report(self) -> None:
-        """Write down what observe mode let through."""
-        while True:
-            await asyncio.sleep(REPORT_S)
-            taken = self._observer.take()
-            if taken:
-                await asyncio.to_thread(self._directory.observe, taken)
+        """Write down what observe mode let through.
+
+        A batch that cannot be written is kept for the next round; what collects behind it is
+        within the observer's own bound.
+        """
+        self._unwritten = self._unwritten or self._observer.take()
+        await asyncio.to_thread(self._write_observed)
+
+    async def _report_rest(self) -> None:
+        """Write the batch that was under way or kept, and then what collected behind it."""
+        await self._report()
+        await self._report()
+
+    def _write_observed(self) -> None:
+        with self._writing:
+            if self._unwritten:
+                self._directory.observe(self._unwritten)
+                self._unwritten = ()
 
 
 def _upstream(config: Config) -> Upstream:
