@@ -6,7 +6,6 @@ each identified request leaves exactly one terminal record. If 10 or 11 fails, n
 """
 
 import asyncio
-import time
 from collections.abc import Coroutine
 
 import msgspec
@@ -361,15 +360,6 @@ class Pipeline:
         """Wait for the terminal records that are still being written."""
         while self._aside:
             await asyncio.wait(self._aside)
-
-
-def recover(sealer: Sealer, journal: Journal) -> list[Coroutine[None, None, None]]:
-    """Return the appends that close the streams which were open when the process died.
-
-    The same sealing as in the normal path; run them before the first request.
-    """
-    now_ms = time.time_ns() // 1_000_000
-    return [journal.append(sealer.seal_lost(stream, now_ms)) for stream in journal.lost_streams()]
 
 
 def _refuse_write_by_get(request: Request, resolved: Resolved) -> None:
