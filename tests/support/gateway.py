@@ -135,6 +135,10 @@ class Gateway:
         """Return everything that the journal of a slot holds."""
         return list(self.reader.scan(slot, 0, 10_000))
 
+    def count(self) -> int:
+        """Return the highest number of the journal: how much has been answered so far."""
+        return self.journals[-1].last_seq()
+
     def record_of(self, answer: Answer) -> JournalRecord:
         """Return the one record of an answer."""
         found = [one for one in self.records() if one.prov_id == answer.prov_id]
