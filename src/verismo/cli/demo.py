@@ -7,6 +7,7 @@ signatures. The upstream's answers are made up, and every one of them says so.
 import asyncio
 import os
 import re
+import signal
 import socket
 import sys
 import time
@@ -194,8 +195,8 @@ def _told_to_end() -> Iterator[asyncio.Event]:
     """An event that SIGTERM sets; Ctrl-C reaches only the supervisor, which passes it on."""
     ended = asyncio.Event()
     loop = asyncio.get_running_loop()
-    loop.add_signal_handler(15, ended.set)
+    loop.add_signal_handler(signal.SIGTERM, ended.set)
     try:
         yield ended
     finally:
-        loop.remove_signal_handler(15)
+        loop.remove_signal_handler(signal.SIGTERM)

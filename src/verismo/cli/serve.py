@@ -1,6 +1,7 @@
 """`verismo serve`: the supervisor, and the two kinds of process that it starts."""
 
 import asyncio
+import errno
 import socket
 import sys
 from collections.abc import Awaitable, Callable
@@ -14,7 +15,7 @@ from verismo.cli.options import config_option
 from verismo.config.load import load_config
 from verismo.config.schema import Config, Listen
 from verismo.control.supervisor import Child, Supervisor, tell_ready
-from verismo.model.errors import StateError
+from verismo.model.errors import OperatorError, StateError
 from verismo.wiring.control import run_control
 from verismo.wiring.logs import set_up_logs
 from verismo.wiring.worker import prepare_data, run_worker
@@ -43,7 +44,8 @@ def serve_until_told(config: Config, ready: Ready, beside: tuple[Child, ...] = (
 
     Args:
         config: the validated configuration.
-        ready: called once, when every process is ready, with the port that is really bound.
+        ready: called once, when every process is ready, with the port that is really bound; if
+            it raises, the whole ends with exit code 1.
         beside: further processes to run.
 
     Returns:
@@ -56,7 +58,7 @@ def serve_until_told(config: Config, ready: Ready, beside: tuple[Child, ...] = (
     for made in prepare_data(config.data):
         click.echo(f"made {made} (back it up: what it signs is verified for years)", err=True)
     # The port is held without listening, so that it stays ours while workers are started again.
-    with _bound(config.listen) as held:
+    with _held(config.listen) as held:
         bound = with_listener(config, None, held.getsockname()[1], None)
         return asyncio.run(_run(bound, ready, beside))
 
@@ -88,14 +90,27 @@ async def _run(config: Config, ready: Ready, beside: tuple[Child, ...]) -> int:
     supervisor = supervise(config, beside)
     announcing = asyncio.create_task(_announce(config, supervisor, ready))
     try:
-        return await supervisor.run()
+        code = await supervisor.run()
     finally:
         announcing.cancel()
+    await asyncio.wait({announcing})
+    if not announcing.cancelled():
+        announcing.result()
+    return code
 
 
 async def _announce(config: Config, supervisor: Supervisor, ready: Ready) -> None:
-    if await supervisor.wait_ready():
+    if not await supervisor.wait_ready():
+        return
+    is_done = False
+    try:
         await ready(config, supervisor)
+        is_done = True
+    except OperatorError as error:
+        click.echo(f"error: {error.detail}\nnext:  {error.advice}", err=True)
+    finally:
+        if not is_done:
+            supervisor.end(1)
 
 
 @click.command(hidden=True)
@@ -110,7 +125,8 @@ def worker_process(
     """Run one worker; started by the supervisor."""
     settings = at_data(with_listener(load_config(config), *bound), data)
     set_up_logs(settings.log.level, f"s{index}")
-    listener = _bound(settings.listen)
+    # Each worker binds a socket of its own; the kernel shares the connections out among them.
+    listener = _bound(settings.listen, socket.SO_REUSEADDR, socket.SO_REUSEPORT)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(run_worker(settings, index, listener, lambda: tell_ready(ready)))
 
@@ -127,21 +143,59 @@ def control_process(config: Path, data: Path, bound: tuple[str, int, int], ready
     asyncio.run(run_control(settings, lambda: tell_ready(ready)))
 
 
-def _bound(listen: Listen) -> socket.socket:
-    """Return a socket bound to the public address; every worker binds its own (SO_REUSEPORT)."""
+def _held(listen: Listen) -> socket.socket:
+    """Return a socket that holds the public address for this program and its workers.
+
+    Ports that are shared (SO_REUSEPORT) are shared with any program of this user, so that a second
+    instance would take half of the first one's requests. One attempt that shares nothing finds
+    every other program; without SO_REUSEADDR the held port then is found by others too.
+
+    Raises:
+        StateError: the port is taken.
+    """
+    probe = _bound(listen, socket.SO_REUSEADDR)
+    probe.close()
+    try:
+        return _bind(listen, socket.SO_REUSEPORT)
+    except OSError as error:
+        if error.errno != errno.EADDRINUSE:
+            raise _unbindable(listen, error) from error
+    # Only connections that another program has closed are left there.
+    return _bound(listen, socket.SO_REUSEADDR, socket.SO_REUSEPORT)
+
+
+def _bound(listen: Listen, *options: int) -> socket.socket:
+    """Return a socket bound to the public address.
+
+    Raises:
+        StateError: the port is taken.
+    """
+    try:
+        return _bind(listen, *options)
+    except OSError as error:
+        raise _unbindable(listen, error) from error
+
+
+def _bind(listen: Listen, *options: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in listen.host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        for option in options:
+            listener.setsockopt(socket.SOL_SOCKET, option, 1)
         listener.bind((listen.host, listen.port))
-    except OSError as error:
+    except OSError:
         listener.close()
-        raise StateError(
-            f"cannot bind {listen.host}:{listen.port}: {error.strerror}",
-            next_step="Choose another port with --port, or end the program that has it.",
-        ) from error
+        raise
     return listener
+
+
+def _unbindable(listen: Listen, error: OSError) -> StateError:
+    is_taken = error.errno == errno.EADDRINUSE
+    reason = "the port is taken" if is_taken else error.strerror
+    return StateError(
+        f"cannot bind {listen.host}:{listen.port}: {reason}",
+        next_step="Choose another port with --port, or end the program that has it.",
+    )
 
 
 def with_listener(
