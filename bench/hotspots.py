@@ -2,8 +2,8 @@
 
 py-spy samples the worker from outside while 16 connections load it; the table is of the event
 loop's thread, and what the other threads use (the journal's writer) is one number. Written to
-var/bench: `flame-SCENARIO.svg` for a browser, `stacks-SCENARIO.txt` (one stack a line with its
-samples) and `hotspots-SCENARIO.txt`, the table that is printed too.
+var/bench: `flame-SCENARIO.svg` for a browser and `stacks-SCENARIO.txt`, one stack a line with its
+samples.
 """
 
 import subprocess
@@ -19,6 +19,7 @@ from harness.gateways import SCENARIO_BYTES, Gateway, Site, site, starter
 from harness.load import Load, Slice, measure, warm
 from harness.machine import SCRATCH, describe, versions
 from harness.processes import loop_and_other_cpu_s
+from harness.table import Value
 
 CONNECTIONS = 16
 RATE_PER_S = 400
@@ -53,28 +54,24 @@ def main() -> None:
             _loaded(gateway, place, asked.scenario, seconds + 1)
             _finish(watching)
     rows = _top(files["raw"].read_text(encoding="utf-8").splitlines(), asked.top)
-    results.print_table(COLUMNS, rows)
     loop_us, other_us = (
         (late - early) / unwatched.requests * 1e6 for early, late in zip(before, after, strict=True)
     )
-    print(
-        f"\nCPU a request: {unwatched.cpu_us:.0f} us in all processes, {loop_us:.0f} us in the "
-        f"worker's event loop, {other_us:.0f} us in its other threads"
-    )
-    document = {
-        "rows": rows,
+    facts = {
         "scenario": asked.scenario,
         "cpu_us": results.rounded(unwatched.cpu_us),
         "loop_cpu_us": results.rounded(loop_us),
         "other_threads_cpu_us": results.rounded(other_us),
         "failed": unwatched.failed,
-        "files": [str(file.name) for file in files.values()],
+        "files": [file.name for file in files.values()],
         "machine": machine,
         "versions": versions("wrk"),
-        "command": results.command(),
     }
-    _write_table(SCRATCH / f"hotspots-{asked.scenario}.txt", rows)
-    results.write(asked.json, document)
+    results.publish(asked, COLUMNS, rows, facts)
+    print(
+        f"\nCPU a request: {unwatched.cpu_us:.0f} us in all processes, {loop_us:.0f} us in the "
+        f"worker's event loop, {other_us:.0f} us in its other threads"
+    )
 
 
 def _loaded(gateway: Gateway, place: Site, scenario: str, seconds: int) -> Slice:
@@ -107,7 +104,7 @@ def _finish(watching: subprocess.Popen[bytes]) -> None:
         raise RuntimeError(f"py-spy: {said.decode(errors='replace').strip()[-400:]}")
 
 
-def _top(stacks: Iterable[str], count: int) -> list[Mapping[str, results.Value]]:
+def _top(stacks: Iterable[str], count: int) -> list[Mapping[str, Value]]:
     """Return the functions by their own share of the samples, and their share with callees.
 
     Args:
@@ -134,11 +131,6 @@ def _top(stacks: Iterable[str], count: int) -> list[Mapping[str, results.Value]]
         }
         for name in best
     ]
-
-
-def _write_table(file: Path, rows: Iterable[Mapping[str, results.Value]]) -> None:
-    lines = [f"{row['own']:>6} {row['total']:>6}  {row['function']}" for row in rows]
-    file.write_text("\n".join(["   own  total", *lines]) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

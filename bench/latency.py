@@ -15,6 +15,7 @@ from harness.gateways import CHAT_PATH, Gateway, site, starter
 from harness.load import LoadFailed, warm
 from harness.machine import describe, pin_self_to_load, versions
 from harness.percentiles import percentile
+from harness.table import Value
 
 COLUMNS = {
     "name": "gateway",
@@ -63,14 +64,8 @@ def main() -> None:
             for gateway in gateways:
                 times_ms[gateway.name] += _block(gateway, sizes.block_requests)
     rows = [_row(name, times_ms[name], times_ms["direct"]) for name in times_ms]
-    results.print_table(COLUMNS, rows)
-    document = {
-        "rows": rows,
-        "machine": machine,
-        "versions": versions("nginx"),
-        "command": results.command(),
-    }
-    results.write(asked.json, document)
+    facts = {"machine": machine, "versions": versions("nginx")}
+    results.publish(asked, COLUMNS, rows, facts)
 
 
 def _block(gateway: Gateway, requests: int) -> list[float]:
@@ -89,8 +84,8 @@ def _block(gateway: Gateway, requests: int) -> list[float]:
     return times_ms
 
 
-def _row(name: str, times_ms: list[float], direct_ms: list[float]) -> dict[str, results.Value]:
-    row: dict[str, results.Value] = {
+def _row(name: str, times_ms: list[float], direct_ms: list[float]) -> dict[str, Value]:
+    row: dict[str, Value] = {
         "name": name,
         "connections": 1,
         "scenario": "small",

@@ -13,6 +13,7 @@ from harness.gateways import Gateway, Site, site, starter
 from harness.load import Load, LoadFailed, measure, warm
 from harness.machine import describe, versions
 from harness.processes import resident_mb
+from harness.table import Value
 
 CONNECTIONS = 16
 COLUMNS = {
@@ -59,15 +60,12 @@ def main() -> None:
         assert gateway.attested is not None
         gateway.attested.exchange(SMALL_OPERATION)
     rows = [_row(reading, early) for reading in (early, late)]
-    results.print_table(COLUMNS, rows)
-    document = {
-        "rows": rows,
+    facts = {
         "ratio": rows[1]["ratio"],
         "machine": machine,
         "versions": versions("nginx", "wrk"),
-        "command": results.command(),
     }
-    results.write(asked.json, document)
+    results.publish(asked, COLUMNS, rows, facts)
 
 
 def _after(gateway: Gateway, place: Site, sent: int, wanted: int, slice_s: int) -> Reading:
@@ -87,7 +85,7 @@ def _after(gateway: Gateway, place: Site, sent: int, wanted: int, slice_s: int) 
     return Reading(sent, gateway.program.memory_mb(), worker_mb)
 
 
-def _row(reading: Reading, early: Reading) -> dict[str, results.Value]:
+def _row(reading: Reading, early: Reading) -> dict[str, Value]:
     return {
         "name": "verismo",
         "connections": CONNECTIONS,

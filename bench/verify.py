@@ -19,6 +19,7 @@ from harness.gateways import site, starter
 from harness.machine import describe, pin_self_to_load, versions
 from harness.openloop import OpenLoop, Paced
 from harness.percentiles import percentile
+from harness.table import Value
 from verismo.attest.exchange import Exchange, expectation, fold, octets, verify_exchange
 from verismo.attest.headers import read_proof_headers
 from verismo.attest.keys import read_jwks
@@ -78,15 +79,8 @@ def main() -> None:
         _offline_row("offline", without, sizes.offline_rounds),
         _offline_row("offline-with-graph", exchanges, sizes.offline_rounds),
     ]
-    results.print_table(COLUMNS, rows)
-    document = {
-        "rows": rows,
-        "rate_per_s": RATE_PER_S,
-        "machine": machine,
-        "versions": versions(),
-        "command": results.command(),
-    }
-    results.write(asked.json, document)
+    facts = {"rate_per_s": RATE_PER_S, "machine": machine, "versions": versions()}
+    results.publish(asked, COLUMNS, rows, facts)
 
 
 def request_of(exchange: Exchange) -> bytes:
@@ -114,8 +108,8 @@ def request_of(exchange: Exchange) -> bytes:
     )
 
 
-def _paced_row(paced: Paced) -> dict[str, results.Value]:
-    row: dict[str, results.Value] = {
+def _paced_row(paced: Paced) -> dict[str, Value]:
+    row: dict[str, Value] = {
         "name": "api",
         "connections": paced.connections,
         "requests": len(paced.times_ms),
@@ -129,7 +123,7 @@ def _paced_row(paced: Paced) -> dict[str, results.Value]:
     return row
 
 
-def _offline_row(name: str, exchanges: Sequence[Exchange], rounds: int) -> dict[str, results.Value]:
+def _offline_row(name: str, exchanges: Sequence[Exchange], rounds: int) -> dict[str, Value]:
     """Verify every exchange several times over in this process, which has one core."""
     verifier = Verifier(read_jwks(bytes(exchanges[0].jwks)))
     expected = [expectation(exchange) for exchange in exchanges]
@@ -138,7 +132,7 @@ def _offline_row(name: str, exchanges: Sequence[Exchange], rounds: int) -> dict[
         for exchange, known in zip(exchanges, expected, strict=True):
             failed += verify_exchange(verifier, exchange, known).verdict != "VERIFIED"
     took_s, done = time.perf_counter() - begun_s, rounds * len(exchanges)
-    row: dict[str, results.Value] = {"name": name, "requests": done}
+    row: dict[str, Value] = {"name": name, "requests": done}
     if failed:
         return row | {"requests_per_s": None, "flag": f"{failed} did not verify"}
     return row | {"requests_per_s": results.rounded(done / took_s)}

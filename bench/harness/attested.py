@@ -4,9 +4,10 @@
 budget, and deployments that stream. Nothing is switched off.
 """
 
+import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -109,7 +110,9 @@ class Attested:
 
 
 @contextmanager
-def attested(folder: Path, core: int, upstream_port: int, stream_port: int) -> Iterator[Attested]:
+def attested(
+    folder: Path, core: int, upstream_port: int, stream_port: int, source: Path | None = None
+) -> Iterator[Attested]:
     """Configure and run `verismo serve` with one worker.
 
     Args:
@@ -117,14 +120,16 @@ def attested(folder: Path, core: int, upstream_port: int, stream_port: int) -> I
         core: the only core for all of its processes.
         upstream_port: of the mock for whole answers.
         stream_port: of the mock for streams.
+        source: folder of another version's package; None runs the installed one.
     """
     home, port = folder / "verismo", free_port()
-    settings = _configure(home, upstream_port, stream_port)
+    environment = {} if source is None else {"PYTHONPATH": str(source)}
+    settings = _configure(home, upstream_port, stream_port, environment)
     options = ["--config", str(settings)]
-    create = ["apikey", "create", *options, "--tenant", TENANT, "--quiet"]
-    key = _verismo(*create).strip()
+    create = ("apikey", "create", *options, "--tenant", TENANT, "--quiet")
+    key = _verismo(create, environment).strip()
     command = [*_COMMAND, "serve", *options, "--port", str(port), "--workers", "1"]
-    with running("verismo", command, core, folder) as program:
+    with running("verismo", command, core, folder, environment) as program:
         program.wait_ready(port, "/readyz", {})
         yield Attested(program, port, key)
 
@@ -132,10 +137,11 @@ def attested(folder: Path, core: int, upstream_port: int, stream_port: int) -> I
 _COMMAND = (sys.executable, "-m", "verismo")
 
 
-def _configure(home: Path, upstream_port: int, stream_port: int) -> Path:
-    _verismo(
-        "init", str(home), "--provider", f"http://127.0.0.1:{upstream_port}/v1", "--model", MODEL
-    )
+def _configure(
+    home: Path, upstream_port: int, stream_port: int, environment: Mapping[str, str]
+) -> Path:
+    url = f"http://127.0.0.1:{upstream_port}/v1"
+    _verismo(("init", str(home), "--provider", url, "--model", MODEL), environment)
     settings = home / "verismo.toml"
     text = settings.read_text(encoding="utf-8")
     if _CONTROL_PORT[0] not in text:
@@ -146,8 +152,15 @@ def _configure(home: Path, upstream_port: int, stream_port: int) -> Path:
     return settings
 
 
-def _verismo(*arguments: str) -> str:
-    done = subprocess.run([*_COMMAND, *arguments], capture_output=True, text=True, check=False)
+def _verismo(arguments: Sequence[str], environment: Mapping[str, str]) -> str:
+    """Run one command of Verismo's; credentials of the caller are not passed on."""
+    done = subprocess.run(
+        [*_COMMAND, *arguments],
+        env={"PATH": os.environ["PATH"], **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     if done.returncode:
         raise RuntimeError(f"verismo {' '.join(arguments)}: {done.stderr.strip()}")
     return done.stdout

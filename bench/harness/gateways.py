@@ -141,12 +141,20 @@ def _nginx(place: Site) -> Iterator[Gateway]:
 
 
 @contextmanager
-def _verismo(place: Site) -> Iterator[Gateway]:
-    with attested(
-        place.folder, place.chosen.gateway, place.mock.port, place.streamer.port
-    ) as gateway:
+def verismo_of(place: Site, name: str = "verismo", source: Path | None = None) -> Iterator[Gateway]:
+    """Start a Verismo.
+
+    Args:
+        place: where.
+        name: in the results; its files lie in a folder of this name.
+        source: folder of another version's package; None runs the installed one.
+    """
+    folder = place.folder / f"attested-{name}"
+    folder.mkdir()
+    core, ports = place.chosen.gateway, (place.mock.port, place.streamer.port)
+    with attested(folder, core, *ports, source) as gateway:
         yield Gateway(
-            "verismo",
+            name,
             gateway.program,
             gateway.port,
             gateway.key,
@@ -206,7 +214,7 @@ def _smg(place: Site) -> Iterator[Gateway]:
 
 _STARTERS = {
     "nginx": _nginx,
-    "verismo": _verismo,
+    "verismo": verismo_of,
     "passthrough": _passthrough,
     "litellm": _litellm,
     "smg": _smg,

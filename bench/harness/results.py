@@ -12,9 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from harness.machine import SCRATCH
-
-Value = str | int | float | None
-Row = Mapping[str, Value]
+from harness.table import Row, table
 
 
 def options(description: str) -> argparse.ArgumentParser:
@@ -47,29 +45,26 @@ def command() -> str:
     return shlex.join(["python", f"{script.parent.name}/{script.name}", *sys.argv[1:]])
 
 
-def print_table(columns: Mapping[str, str], rows: Sequence[Row]) -> None:
-    """Print rows as a Markdown table.
+def publish(
+    asked: argparse.Namespace,
+    columns: Mapping[str, str],
+    rows: Sequence[Row],
+    facts: Mapping[str, object],
+) -> None:
+    """Print the table, and write everything as JSON if a file was asked for.
 
     Args:
+        asked: the options.
         columns: headings by key.
-        rows: values by key; a missing one is a dash.
+        rows: values by key.
+        facts: what else is to be known: machine, versions, and what the benchmark adds.
     """
-    cells = [[_cell(row.get(key)) for key in columns] for row in rows]
-    widths = [
-        max(len(text) for text in (heading, *(line[index] for line in cells)))
-        for index, heading in enumerate(columns.values())
-    ]
-    print(_line(list(columns.values()), widths))
-    print("|" + "|".join("-" * (width + 2) for width in widths) + "|")
-    for line in cells:
-        print(_line(line, widths))
-
-
-def write(file: Path | None, document: Mapping[str, object]) -> None:
-    """Write the result as JSON if a file was asked for."""
-    if file is not None:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    for line in table(columns, rows):
+        print(line)
+    if asked.json is not None:
+        document = {"rows": rows, **facts, "columns": columns, "command": command()}
+        asked.json.parent.mkdir(parents=True, exist_ok=True)
+        asked.json.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
 
 
 def rounded(value: float) -> float:
@@ -80,16 +75,3 @@ def rounded(value: float) -> float:
 def note(text: str) -> None:
     """Say something that is no result."""
     sys.stderr.write(text + "\n")
-
-
-def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
-    padded = (cell.ljust(width) for cell, width in zip(cells, widths, strict=True))
-    return "| " + " | ".join(padded) + " |"
-
-
-def _cell(value: Value) -> str:
-    if value is None:
-        return "-"
-    if isinstance(value, float):
-        return f"{value:,.0f}" if abs(value) >= 1_000 else f"{value:g}"
-    return f"{value:,}" if isinstance(value, int) else value

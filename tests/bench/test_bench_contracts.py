@@ -115,3 +115,22 @@ def test_memory_is_read_twice_while_requests_go_on(tmp_path):
     assert late["requests"] >= 10_000
     assert early["ratio"] == 1
     assert document["ratio"] == late["ratio"] > 0
+
+
+@pytest.mark.external("nginx", "wrk")
+def test_a_version_is_compared_with_itself(tmp_path):
+    document = result_of("revisions", tmp_path, ".", ".", "--rounds", "1")
+    base, same = document["rows"]
+    assert base["of_base"] == 1
+    assert same["of_base"] > 0
+    assert base["loop_cpu_us"] > base["other_threads_cpu_us"] > 0
+
+
+@pytest.mark.external("nginx", "wrk")
+def test_the_hotspots_are_functions_with_their_shares(tmp_path):
+    document = result_of("hotspots", tmp_path, "--top", "5")
+    assert len(document["rows"]) == 5
+    for row in document["rows"]:
+        assert 0 <= row["own"] <= row["total"] <= 100
+    assert document["loop_cpu_us"] > 0
+    assert document["failed"] == 0
