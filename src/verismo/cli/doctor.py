@@ -41,6 +41,7 @@ CLOCK_S_AHEAD_MAX: Final = 60.0
 PACKAGES: Final = (
     "alembic",
     "genai_prices",
+    "graphql",
     "regorus",
     "httptools",
     "opentelemetry.exporter.otlp.proto.http",

@@ -63,5 +63,5 @@ def _say_next(folder: Path, recipe: Recipe) -> None:
     else:
         click.echo(f"  edit verismo.toml             # the model is {recipe.model!r}")
     click.echo("  verismo doctor                # what is missing on this machine")
-    click.echo("  verismo apikey create TENANT_001")
+    click.echo("  verismo apikey create --tenant TENANT_001")
     click.echo("  verismo serve")
