@@ -8,7 +8,7 @@ def test_a_new_folder_is_written_checked_and_explained(verismo, tmp_path):
     assert outcome.code == 0
     assert f"wrote  {tmp_path / 'new' / 'verismo.toml'}" in outcome.out
     assert "Checked: 3 tenants, 6 operations" in outcome.out
-    assert "verismo apikey create TENANT_001" in outcome.out
+    assert "verismo apikey create --tenant TENANT_001" in outcome.out
     assert verismo("config", "check", "-c", tmp_path / "new" / "verismo.toml").code == 0
 
 
