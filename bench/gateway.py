@@ -7,6 +7,7 @@ ratios within one run mean anything: see docs/performance.md.
 
 import sys
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from statistics import median
@@ -137,11 +138,22 @@ def _load(text: str) -> tuple[str, int]:
 def _start(
     stack: ExitStack, place: Site, peers: Sequence[str]
 ) -> tuple[list[Gateway], dict[str, str]]:
-    """Start everything; gives the gateways, and why a peer is not among them."""
+    """Start everything at once; gives the gateways, and why a peer is not among them."""
+    starters = {name: starter(name, place) for name in (*peers, "verismo", "passthrough")}
+    starting: dict[str, Future[Gateway]] = {}
+    try:
+        with ThreadPoolExecutor(len(starters)) as pool:
+            for name, one in starters.items():
+                starting[name] = pool.submit(one.__enter__)
+    finally:
+        # Whatever has come up by now is ended with the stack, also if this was broken off.
+        for name, one in starting.items():
+            if one.exception() is None:
+                stack.push(starters[name].__exit__)
     gateways, missing = place.direct, {}
-    for name in (*peers, "verismo", "passthrough"):
+    for name, one in starting.items():
         try:
-            gateways.append(stack.enter_context(starter(name, place)))
+            gateways.append(one.result())
         except (NotInstalled, NotStarted) as error:
             if name not in PEERS:
                 raise
