@@ -39,6 +39,17 @@ def test_cost_is_the_lists_own_to_the_nearest_micro(model: str, usage: Usage):
     assert abs(cost - Decimal(listed.total_price) * 1_000_000) <= 1
 
 
+def test_tiers_are_the_lists_own():
+    provider = Provider(ProviderId("a"), "anthropic", "https://api.anthropic.com")
+    prices, model = GenaiPrices(), "claude-sonnet-4-5"
+    for inputs in (1_000, 300_000):
+        listed = calc_price(
+            ListedUsage(input_tokens=inputs, output_tokens=500), model, provider_id="anthropic"
+        )
+        cost = prices.cost(provider, deployment(model), Usage(inputs, 500))
+        assert cost == round(Decimal(listed.total_price) * 1_000_000)
+
+
 def test_provider_behind_an_own_address_has_the_prices_of_its_kind():
     own = Provider(ProviderId("own"), "openai", "http://127.0.0.1:9000/v1")
     usage = Usage(1_000, 1_000)

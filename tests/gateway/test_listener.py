@@ -231,13 +231,10 @@ async def test_verification_request_of_another_shape_is_a_400(gateway: Gateway, 
 async def test_verification_api_is_limited(tmp_path_factory):
     setup = Setup(edits={"# verify_per_s_max = 1000": "verify_per_s_max = 1"})
     async with running_gateway(tmp_path_factory.mktemp("limited"), setup) as gateway:
-        statuses = set()
-        for _ in range(70):
-            answer = await gateway.send("POST", "/v1/attest/verify", b"{}", key=None)
-            statuses.add(answer.status)
-            if answer.status == 429:
-                assert int(answer.headers["retry-after"]) >= 1
-        assert statuses == {400, 429}
+        calls = [await gateway.send("POST", "/v1/attest/verify", b"{}", key=None) for _ in range(3)]
+        assert calls[0].status == 400
+        assert calls[-1].status == 429
+        assert int(calls[-1].headers["retry-after"]) >= 1
 
 
 async def test_trace_of_the_caller_reaches_the_graph(gateway: Gateway):

@@ -233,11 +233,11 @@ def configure(folder: Path, upstream_url: str, setup: Setup) -> Config:
     for name, content in {**samples, **setup.files}.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(content)
-    text = path.read_text().replace("http://127.0.0.1:9090", upstream_url)
+    text = path.read_text()
     for old, new in setup.edits.items():
         assert old in text, f"{old!r} is not in verismo.toml"
         text = text.replace(old, new)
-    path.write_text(text + setup.more)
+    path.write_text((text + setup.more).replace("http://127.0.0.1:9090", upstream_url))
     return load_config(path, setup.environ)
 
 

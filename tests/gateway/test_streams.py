@@ -1,0 +1,190 @@
+"""Streams as they happen: heads that come in time, slow readers, another protocol behind them."""
+
+import asyncio
+import itertools
+import json
+import sqlite3
+import time
+
+import httpx2
+import pytest
+from tests.support.answers import answer_from
+from tests.support.connection import CHAT_PATH, Connection, post
+from tests.support.gateway import Gateway, Setup, chat_body, running_gateway
+from tests.support.waiting import until
+
+from verismo.adapters.journal_file import Batch, commit_batch
+from verismo.attest.headers import read_proof_headers
+from verismo.attest.report import Expectation, SeenRequest, SeenResponse
+from verismo.attest.stream import HEAD_EVERY_EVENTS
+from verismo.attest.verify import StreamVerifier, Verifier
+
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.slow]
+
+CLAUDE = """
+[providers.claude]
+kind = "anthropic"
+api_key_env = "CLAUDE_KEY"
+base_url = "http://127.0.0.1:9090/v1"
+
+[deployments.claude-us]
+provider = "claude"
+model = "claude-haiku-4-5"
+region = "us"
+"""
+
+
+@pytest.fixture(scope="module")
+def setup() -> Setup:
+    return Setup(edits={"# stream_idle_ms_max = 60000": "stream_idle_ms_max = 400"})
+
+
+def stream_of(gateway: Gateway, body: bytes):
+    headers = {
+        "authorization": f"Bearer {gateway.keys['TENANT_001']}",
+        "content-type": "application/json",
+    }
+    return gateway.client.stream("POST", gateway.url + CHAT_PATH, content=body, headers=headers)
+
+
+def verifier_of(gateway: Gateway, body: bytes, response: httpx2.Response) -> StreamVerifier:
+    return Verifier(gateway.public).stream(
+        read_proof_headers(dict(response.headers.items())),
+        SeenRequest("POST", CHAT_PATH, b"", body),
+        SeenResponse(response.status_code, response.headers["content-type"]),
+        Expectation(),
+    )
+
+
+async def test_long_stream_is_trusted_piece_by_piece(gateway: Gateway):
+    body = chat_body("[simulate: tokens=200]", stream=True)
+    trusted: list[int] = []
+    async with stream_of(gateway, body) as response:
+        verifier = verifier_of(gateway, body, response)
+        async for piece in response.aiter_bytes():
+            for start in range(0, len(piece), 100):
+                verifier.feed(piece[start : start + 100])
+                trusted.append(verifier.trusted_events)
+    assert verifier.finish().verdict == "VERIFIED"
+    steps = sorted(set(trusted))
+    assert len(steps) > 3
+    assert all(later - one <= HEAD_EVERY_EVENTS + 2 for one, later in itertools.pairwise(steps))
+
+
+async def test_head_comes_within_half_a_second_although_the_provider_pauses(tmp_path):
+    """What was said before a pause is not to stay untrusted for as long as the pause lasts."""
+    async with running_gateway(tmp_path) as gateway:
+        body = chat_body("[simulate: interval=1, stall=3]", stream=True)
+        began = time.monotonic()
+        async with stream_of(gateway, body) as response:
+            verifier = verifier_of(gateway, body, response)
+            async for piece in response.aiter_bytes():
+                verifier.feed(piece)
+                if verifier.trusted_events >= 3:
+                    break
+        assert verifier.trusted_events == 3
+        assert time.monotonic() - began < 2
+
+
+async def test_reader_that_pauses_is_not_taken_for_a_silent_provider(gateway: Gateway):
+    before = len(gateway.telemetry.finished)
+    async with Connection(gateway) as client:
+        body = chat_body("[simulate: tokens=20000]", stream=True)
+        client.writer.write(post(gateway, body, "connection: close"))
+        await client.reader.read(1_000)
+        with pytest.raises(TimeoutError):
+            await until(lambda: len(gateway.telemetry.finished) > before, 0.7)
+        seen = await asyncio.wait_for(client.reader.read(), 20)
+    assert b"data: [DONE]\n\n" in seen
+    assert b"upstream_timeout" not in seen
+
+
+async def test_other_protocol_is_translated_and_the_graph_says_so(tmp_path):
+    setup = Setup(
+        edits={"# Tenants: your": CLAUDE + "# Tenants: your"},
+        files={
+            "operations/claude.toml": '[operations.claude]\nkind = "chat"\npurpose = "support"\n'
+            'deployments = ["claude-us"]\n'
+        },
+        environ={"CLAUDE_KEY": "sk-claude"},
+    )
+    setup.edits['models = ["gpt-*", "text-embedding-*"]\nenforcement = "observe"'] = (
+        'models = ["claude-*"]\nenforcement = "observe"'
+    )
+    async with running_gateway(tmp_path, setup) as gateway:
+        for streamed in (False, True):
+            answer = await gateway.chat("Hello", model="claude", stream=streamed)
+            assert answer.status == 200, answer.body
+            report = await gateway.proven(answer)
+            assert report.statement.model.provider == "claude"
+            assert report.statement.cost_usd_micros > 0
+            kinds = [hop["kind"] for hop in gateway.hops(answer)]
+            assert kinds[-3:] == ["model", "transform", "response"]
+            assert gateway.upstream.kept[-1].path == "/v1/messages"
+        assert b"chat.completion.chunk" in answer.body
+
+
+class HeldCommit:
+    """A commit that waits until it is let go."""
+
+    def __init__(self) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.gate = asyncio.Event()
+        self.waiting = 0
+
+    def __call__(self, connection: sqlite3.Connection, batch: Batch) -> None:
+        self.waiting += 1
+        asyncio.run_coroutine_threadsafe(self.gate.wait(), self.loop).result(10)
+        commit_batch(connection, batch)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("POST", CHAT_PATH, chat_body()),
+        ("POST", CHAT_PATH, b"{}"),
+        ("GET", "/v1/models", b""),
+        ("POST", CHAT_PATH, chat_body(stream=True)),
+    ],
+    ids=["answer", "refusal", "list", "opening"],
+)
+async def test_client_that_leaves_during_the_commit_leaves_one_record(tmp_path, method, path, body):
+    held = HeldCommit()
+    async with running_gateway(tmp_path, Setup(commit=held)) as gateway:
+        asked = asyncio.create_task(gateway.send(method, path, body))
+        await until(lambda: held.waiting == 1)
+        asked.cancel()
+        await until(lambda: gateway.worker.server.connections == 1)
+        held.gate.set()
+        await until(lambda: len(gateway.records()) == 1)
+        await until(lambda: len(gateway.telemetry.finished) == 1)
+        assert gateway.telemetry.finished[0].status == 499
+        await until(lambda: gateway.upstream.in_flight == 0)
+        await gateway.proven(await gateway.chat())
+        assert len(gateway.records()) == 2
+
+
+async def test_client_that_leaves_while_the_end_is_committed_leaves_one_whole_record(tmp_path):
+    held = HeldCommit()
+    async with running_gateway(tmp_path, Setup(commit=held)) as gateway:
+        body = chat_body("[simulate: interval=30, tokens=10]", stream=True)
+        held.gate.set()
+        async with stream_of(gateway, body) as response:
+            pieces = response.aiter_bytes()
+            await anext(pieces)
+            held.gate.clear()
+            await until(lambda: held.waiting == 2)
+            await response.aclose()
+        held.gate.set()
+        await until(lambda: len(gateway.records()) == 1)
+        statement = json.loads(gateway.records()[0].statement)
+        assert statement["res"]["fin"] is True, "the provider had said everything"
+        await until(lambda: len(gateway.telemetry.finished) == 1)
+
+
+async def test_saved_stream_verifies_as_a_whole_too(gateway: Gateway):
+    body = chat_body(stream=True)
+    async with stream_of(gateway, body) as response:
+        await response.aread()
+    answer = answer_from(response.request, response, body)
+    await gateway.proven(answer)
