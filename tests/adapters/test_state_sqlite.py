@@ -5,6 +5,8 @@ import os
 import shutil
 import sqlite3
 import stat
+import subprocess
+import sys
 import threading
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
@@ -211,6 +213,23 @@ def test_fresh_file_has_the_newest_schema(path):
     assert not path.exists()
     StateDatabase(path).close()
     assert schema_status(path) == state_sqlite.SchemaStatus(NEWEST, NEWEST, "current")
+
+
+def test_newest_revision_is_that_of_the_migrations():
+    assert state_sqlite.NEWEST == NEWEST
+
+
+@pytest.mark.slow
+def test_opening_what_is_there_does_not_load_alembic(path):
+    StateDatabase(path).close()
+    code = (
+        "import sys; from pathlib import Path;"
+        "import verismo.cli.serve; from verismo.wiring.state import open_state;"
+        "open_state(Path(sys.argv[1])).close();"
+        "print('alembic' in sys.modules)"
+    )
+    command = (sys.executable, "-c", code, str(path.parent))
+    assert subprocess.check_output(command, text=True, timeout=60) == "False\n"
 
 
 def test_file_left_empty_by_a_crash_is_created_again(path):

@@ -3,6 +3,9 @@
 Any number of processes have it open. Writers queue on SQLite's write lock for at most 5 s.
 The schema is Alembic's; a fresh file is created at the newest revision, an older one is left alone
 until the operator says `verismo db upgrade`, a newer one is refused.
+
+Alembic is loaded only where a schema is made, changed or refused: it takes longer to load than all
+of this takes to run, and every start would wait for it.
 """
 
 import contextlib
@@ -13,22 +16,24 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 import sqlalchemy as sa
-from alembic.operations import Operations
-from alembic.runtime.migration import MigrationContext, RevisionStep
-from alembic.script import ScriptDirectory
 from sqlalchemy import event, exc
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from verismo.model.errors import StateError
 
+if TYPE_CHECKING:
+    from alembic.runtime.migration import RevisionStep
+
 FILE_NAME = "state.db"
 BUSY_MS_MAX = 5_000
 """The port's contract: a writer waits for another up to 5 s."""
 MIGRATIONS = Path(__file__).with_name("migrations")
+NEWEST = "0001"
+"""The last revision in `MIGRATIONS`; a test compares."""
 
 SchemaVerdict = Literal["absent", "older", "current", "newer"]
 
@@ -139,7 +144,7 @@ def schema_status(path: Path, migrations: Path = MIGRATIONS) -> SchemaStatus:
         StateError: the file cannot be read or is not a state database.
     """
     if not path.exists():
-        return SchemaStatus("", _newest(ScriptDirectory(migrations)), "absent")
+        return SchemaStatus("", _newest(migrations), "absent")
     engine = _engine(path)
     try:
         with _translated(path), engine.connect() as connection:
@@ -158,7 +163,7 @@ def upgrade_schema(path: Path, migrations: Path = MIGRATIONS) -> SchemaStatus:
         StateError: the file is newer than this Verismo, is not a state database, or is busy.
     """
     if _create(path, migrations):
-        return SchemaStatus("", _newest(ScriptDirectory(migrations)), "absent")
+        return SchemaStatus("", _newest(migrations), "absent")
     return _upgrade_in_place(path, migrations)
 
 
@@ -237,8 +242,7 @@ def _set_pragmas(connection: sqlite3.Connection, _: ConnectionPoolEntry) -> None
 
 
 def _status(connection: sa.Connection, migrations: Path) -> SchemaStatus:
-    scripts = ScriptDirectory(migrations)
-    newest = _newest(scripts)
+    newest = _newest(migrations)
     tables = set(sa.inspect(connection).get_table_names())
     if not tables:
         return SchemaStatus("", newest, "absent")
@@ -247,21 +251,36 @@ def _status(connection: sa.Connection, migrations: Path) -> SchemaStatus:
             f"the database holds other tables ({', '.join(sorted(tables)[:3])})",
             next_step="Point `data` in verismo.toml at a folder of its own.",
         )
-    found = MigrationContext.configure(connection).get_current_revision() or ""
+    row = connection.exec_driver_sql("SELECT version_num FROM alembic_version").first()
+    found = "" if row is None else str(row[0])
     if found == newest:
         return SchemaStatus(found, newest, "current")
-    known = {"", *(script.revision for script in scripts.walk_revisions())}
-    return SchemaStatus(found, newest, "older" if found in known else "newer")
+    return SchemaStatus(found, newest, "older" if _is_known(found, migrations) else "newer")
 
 
-def _newest(scripts: ScriptDirectory) -> str:
-    return str(scripts.get_current_head())
+def _newest(migrations: Path) -> str:
+    if migrations == MIGRATIONS:
+        return NEWEST
+    from alembic.script import ScriptDirectory  # noqa: PLC0415 - see the module's docstring
+
+    return str(ScriptDirectory(migrations).get_current_head())
+
+
+def _is_known(revision: str, migrations: Path) -> bool:
+    from alembic.script import ScriptDirectory  # noqa: PLC0415 - see the module's docstring
+
+    known = {script.revision for script in ScriptDirectory(migrations).walk_revisions()}
+    return revision in {"", *known}
 
 
 def _migrate(connection: sa.Connection, migrations: Path) -> None:
+    from alembic.operations import Operations  # noqa: PLC0415 - see the module's docstring
+    from alembic.runtime.migration import MigrationContext  # noqa: PLC0415
+    from alembic.script import ScriptDirectory  # noqa: PLC0415
+
     scripts = ScriptDirectory(migrations)
 
-    def steps(revision: str, _: MigrationContext) -> list[RevisionStep]:
+    def steps(revision: str, _: MigrationContext) -> "list[RevisionStep]":
         # What `alembic upgrade head` calls; there is no public name for it.
         return scripts._upgrade_revs("head", revision)
 
