@@ -63,11 +63,11 @@ async def test_killed_worker_loses_nothing_acknowledged_and_forks_nothing(tmp_pa
         running = asyncio.create_task(load.run())
         for _ in range(2):
             answered = len(load.whole)
-            await until(lambda done=answered: len(load.whole) >= done + 40, 20)
+            await until(lambda done=answered: len(load.whole) >= done + 16, 20)
             pid = serving.kill_worker()
             await until(lambda dead=pid: is_restarted(serving, dead), 20)
         answered = len(load.whole)
-        await until(lambda: len(load.whole) >= answered + 40, 20)
+        await until(lambda: len(load.whole) >= answered + 16, 20)
         load.ends = True
         await asyncio.wait_for(running, 20)
         assert await serving.terminate() == 0

@@ -67,6 +67,7 @@ async def test_wrong_secret_under_a_known_id_is_refused(gateway: Gateway):
     assert (await gateway.chat(key=other)).status == 401
 
 
+@pytest.mark.slow
 async def test_expired_key_is_refused_and_a_future_expiry_is_not(gateway: Gateway):
     now_ms = time.time_ns() // 1_000_000
     _, late = gateway.add_key("TENANT_001", expires_ms=now_ms - 1)
@@ -94,6 +95,7 @@ async def test_revoked_key_is_refused_within_a_second(gateway: Gateway):
     assert await eventually(gateway, text, 401) <= 1.0
 
 
+@pytest.mark.slow
 async def test_key_of_a_tenant_that_is_not_configured_is_refused(gateway: Gateway):
     _, text = gateway.add_key("TENANT_999")
     _, marker = gateway.add_key("TENANT_001")
@@ -101,6 +103,7 @@ async def test_key_of_a_tenant_that_is_not_configured_is_refused(gateway: Gatewa
     assert (await gateway.chat(key=text)).status == 401
 
 
+@pytest.mark.slow
 async def test_purpose_of_a_key_goes_before_the_tenants(gateway: Gateway):
     _, text = gateway.add_key("TENANT_001", purpose="marketing")
     await eventually(gateway, text, 200)
@@ -177,6 +180,7 @@ async def test_handle_of_a_tenant_is_stable_and_names_nobody(gateway: Gateway):
     assert "TENANT" not in first.aud
 
 
+@pytest.mark.slow
 async def test_model_outside_a_tenants_list_is_refused(tmp_path_factory):
     setup = Setup(
         more='\n[deployments.big-us]\nprovider = "simulator"\nmodel = "o1-pro"\nregion = "us"\n',
@@ -192,6 +196,7 @@ async def test_model_outside_a_tenants_list_is_refused(tmp_path_factory):
         await gateway.proven(answer)
 
 
+@pytest.mark.slow
 async def test_id_only_tenant_runs_ids_but_no_alias_and_no_text(tmp_path_factory, user_document):
     setup = Setup(edits={'enforcement = "safelist"': 'enforcement = "id-only"'})
     async with running_gateway(tmp_path_factory.mktemp("id-only"), setup) as gateway:
@@ -249,6 +254,7 @@ async def test_lone_surrogate_as_a_name_does_not_end_the_observing(gateway: Gate
     await until(lambda: "the-one-after" in {one.name for one in directory.observations()})
 
 
+@pytest.mark.slow
 async def test_erased_tenant_has_no_readable_record_and_the_proof_stands(tmp_path_factory):
     async with running_gateway(tmp_path_factory.mktemp("erase")) as gateway:
         answer = await gateway.chat(key="TENANT_002")
@@ -263,6 +269,7 @@ async def test_erased_tenant_has_no_readable_record_and_the_proof_stands(tmp_pat
         assert answer.report(gateway.public).verdict == "VERIFIED"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("streamed", [False, True])
 async def test_captured_content_decrypts_and_is_what_was_committed_to(tmp_path_factory, streamed):
     async with running_gateway(tmp_path_factory.mktemp("capture"), CAPTURING) as gateway:
@@ -286,6 +293,7 @@ async def test_captured_content_decrypts_and_is_what_was_committed_to(tmp_path_f
         assert gateway.record_of(other).captured == b""
 
 
+@pytest.mark.slow
 async def test_a_capturing_tenant_that_was_erased_is_refused_before_anything_runs(tmp_path_factory):
     async with running_gateway(tmp_path_factory.mktemp("gone"), CAPTURING) as gateway:
         folder = key_files(gateway.config.data).tenants
@@ -299,6 +307,7 @@ async def test_a_capturing_tenant_that_was_erased_is_refused_before_anything_run
         assert (await gateway.chat(key="TENANT_001")).status == 200
 
 
+@pytest.mark.slow
 async def test_without_capture_no_content_is_stored_and_nowhere_a_credential(
     tmp_path_factory, caplog, capfd
 ):

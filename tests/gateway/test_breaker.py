@@ -1,5 +1,6 @@
 """The circuit breaker as a state machine, with a clock that the test owns."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -72,6 +73,7 @@ def test_cool_down_begins_anew_after_it_closed():
     assert breaker.opens_in_ms(0) == COOL_DOWN_MS
 
 
+@pytest.mark.slow
 @given(st.lists(st.sampled_from(["fail", "succeed", "release", "wait"]), max_size=60))
 def test_it_always_lets_somebody_through_in_the_end(events: list[str]):
     breaker, now_ms = Breaker(), 0

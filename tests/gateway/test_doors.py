@@ -148,6 +148,7 @@ async def test_openai_embeddings_are_the_same_as_base64_and_as_floats(sdk: Sdk):
         assert one.embedding == pytest.approx(other.embedding, rel=1e-6)
 
 
+@pytest.mark.slow
 async def test_openai_model_list_names_what_may_be_called(sdk: Sdk, gateway: Gateway):
     names = {model.id async for model in sdk.client.models.list()}
     assert {CHAT, "gpt-4o", "support.embedding", "analytics.summary"} <= names
@@ -164,6 +165,7 @@ async def test_model_list_leaves_out_what_the_policy_would_refuse(gateway: Gatew
     await gateway.proven(listed, key="TENANT_002")
 
 
+@pytest.mark.slow
 async def test_openai_client_raises_its_own_errors(gateway: Gateway):
     sdk = Sdk(gateway, "TENANT_002")
     create = sdk.client.chat.completions.create

@@ -155,6 +155,7 @@ async def test_nothing_of_the_control_api_is_reachable_here(gateway: Gateway, pa
     assert (await gateway.send("GET", path)).status == 404
 
 
+@pytest.mark.slow
 async def test_overload_is_an_unsigned_503_that_says_when_to_come_again(gateway: Gateway):
     asked = [
         asyncio.create_task(gateway.chat("[simulate: slow=300]", user=str(n))) for n in range(3)
@@ -228,6 +229,7 @@ async def test_verification_request_of_another_shape_is_a_400(gateway: Gateway, 
     assert (answer.status, answer.json()["code"]) == (400, "malformed_request")
 
 
+@pytest.mark.slow
 async def test_verification_api_is_limited(tmp_path_factory):
     setup = Setup(edits={"# verify_per_s_max = 1000": "verify_per_s_max = 1"})
     async with running_gateway(tmp_path_factory.mktemp("limited"), setup) as gateway:

@@ -10,12 +10,12 @@ from verismo.model.limits import Limits
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-QUICK = "\ntimeouts = { connect_ms = 500, first_byte_ms = 300, total_ms = 1500 }"
+QUICK = "\ntimeouts = { connect_ms = 500, first_byte_ms = 150, total_ms = 1500 }"
 IMPATIENT = Setup(
     edits={
         'kind = "openai"\nb': f'kind = "openai"{QUICK}\nb',
         "# response_bytes_max = 33554432": "response_bytes_max = 100000",
-        "# stream_idle_ms_max = 60000": "stream_idle_ms_max = 300",
+        "# stream_idle_ms_max = 60000": "stream_idle_ms_max = 150",
     }
 )
 
@@ -37,6 +37,7 @@ def closed_breaker(gateway: Gateway) -> None:
     gateway.worker.breakers.of("chat-us").succeeded()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("order", "status", "code"),
     [
@@ -78,6 +79,7 @@ async def test_refused_credential_never_shows_the_providers_words(gateway: Gatew
     assert b"Simulated" not in answer.body
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("order", "code"),
     [
@@ -107,6 +109,7 @@ async def test_prompt_that_orders_nothing_streams_to_its_end(gateway: Gateway):
     assert report.events == report.statement.res.events
 
 
+@pytest.mark.slow
 async def test_answers_that_are_too_large_do_not_open_the_breaker(gateway: Gateway):
     """Else one caller's greed would keep every other tenant from the deployment."""
     for _ in range(FAILURES_MAX + 1):
