@@ -123,8 +123,8 @@ async def receive_request(
         ClientGone: the connection ended first.
     """
     declared = head.headers.get("content-length", "0")
-    if declared.isdigit() and int(declared) > body_bytes_max:
-        raise BodyTooLarge(f"the body has {declared} bytes; the limit is {body_bytes_max}")
+    if declared.isascii() and declared.isdigit() and int(declared[:20]) > body_bytes_max:
+        raise BodyTooLarge(f"the body has {declared[:20]} bytes; the limit is {body_bytes_max}")
     body = await _receive_body(receive, limits, body_bytes_max)
     return Request(
         method=head.method,
