@@ -308,6 +308,22 @@ async def test_a_capturing_tenant_that_was_erased_is_refused_before_anything_run
 
 
 @pytest.mark.slow
+async def test_answer_that_cannot_be_kept_for_a_capturing_tenant_is_withheld(tmp_path_factory):
+    """Serving it all the same would break what the tenant was promised."""
+    async with running_gateway(tmp_path_factory.mktemp("unkept"), CAPTURING) as gateway:
+        assert (await gateway.chat(key="TENANT_002")).status == 200
+        key_file = key_files(gateway.config.data).tenants / "TENANT_002.key"
+        key_file.chmod(0o644)
+        withheld = await gateway.chat(key="TENANT_002")
+        assert (withheld.status, withheld.json()["code"]) == (503, "attestation_unavailable")
+        assert not withheld.is_signed
+        assert int(withheld.headers["retry-after"]) >= 1
+        assert (await gateway.chat(key="TENANT_001")).status == 200
+        key_file.chmod(0o600)
+        await gateway.proven(await gateway.chat(key="TENANT_002"), key="TENANT_002")
+
+
+@pytest.mark.slow
 async def test_without_capture_no_content_is_stored_and_nowhere_a_credential(
     tmp_path_factory, caplog, capfd
 ):
