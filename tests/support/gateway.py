@@ -233,7 +233,8 @@ def configure(folder: Path, upstream_url: str, setup: Setup) -> Config:
     for name, content in {**samples, **setup.files}.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(content)
-    text = path.read_text()
+    # A free control port: several of these may run at once.
+    text = path.read_text().replace("# port = 8081", "port = 0")
     for old, new in setup.edits.items():
         assert old in text, f"{old!r} is not in verismo.toml"
         text = text.replace(old, new)

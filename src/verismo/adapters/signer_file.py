@@ -7,14 +7,15 @@ import os
 import stat
 from pathlib import Path
 
+from nacl.bindings import crypto_sign, crypto_sign_seed_keypair
 from nacl.exceptions import CryptoError
-from nacl.signing import SigningKey
 
 from verismo.attest.keys import PublicKey, Role, import_key
 from verismo.model.errors import StateError
 from verismo.ports.signer import SigningFailed
 
 SEED_BYTES = 32
+SIGNATURE_BYTES = 64
 
 
 class FileSigner:
@@ -36,8 +37,8 @@ class FileSigner:
                 next_step="Restore the key from a backup. Do not make a new one in its place: "
                 "answers signed by the old one could no longer be told from forged ones.",
             )
-        self._key = SigningKey(seed)
-        self.public: PublicKey = import_key(bytes(self._key.verify_key), role)
+        public, self._secret = crypto_sign_seed_keypair(seed)
+        self.public: PublicKey = import_key(public, role)
 
     @property
     def kid(self) -> str:
@@ -52,7 +53,7 @@ class FileSigner:
     def sign(self, message: bytes) -> bytes:
         """Return the 64-byte signature; see `ports.signer.Signer`."""
         try:
-            return self._key.sign(message).signature
+            return crypto_sign(message, self._secret)[:SIGNATURE_BYTES]
         except CryptoError as error:
             raise SigningFailed("libsodium refused to sign") from error
 

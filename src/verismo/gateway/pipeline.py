@@ -269,8 +269,8 @@ class Pipeline:
         try:
             opening = await relay.open()
         except BaseException:
+            await relay.aclose()
             relay.note_hop(self._departure())
-            await flowing.reply.aclose()
             raise
         headers = stream_reply_headers(journey) + terms
         return Reply(status=200, headers=headers, events=relay.blocks(opening))

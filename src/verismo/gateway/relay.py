@@ -10,8 +10,7 @@ is written.
 import asyncio
 import json
 import time
-from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Callable, Coroutine
 
 import msgspec
 
@@ -27,19 +26,17 @@ from verismo.attest.stream import (
 from verismo.gateway.call import Flowing, add_stream_hop
 from verismo.gateway.capture import CAPTURED_BYTES_MAX
 from verismo.gateway.commit import commit_opening, commit_record
+from verismo.gateway.inflow import Inflow
 from verismo.gateway.journey import Journey
 from verismo.gateway.seal import Sealed, Sealer
-from verismo.model.errors import UpstreamBroken, UpstreamError, UpstreamTimeout, VerismoError
+from verismo.model.errors import UpstreamBroken, UpstreamError, VerismoError
 from verismo.model.limits import Limits
 from verismo.ports.journal import Journal, OpenStream
 from verismo.ports.telemetry import Telemetry
 
 MEDIA = "text/event-stream"
 COMPLETE = "complete"
-LOOK_S = 5.0
-"""How often a stream without chunks makes sure that its reader still reads."""
-READ_AHEAD_CHUNKS = 4
-"""Chunks read before the client takes them; the connection itself holds back what is more."""
+HEAD_EVERY_S = HEAD_EVERY_MS / 1_000
 
 Spawn = Callable[[Coroutine[None, None, None]], None]
 """Runs a coroutine to its end even if the request that began it is cancelled."""
@@ -79,8 +76,11 @@ class Relay:
         self._has_marker = journey.kind == "chat"
         self._kept: list[bytes] | None = [] if journey.caller.view.tenant.capture else None
         self._kept_octets = 0
-        self._last_head_ns = time.monotonic_ns()
-        self._last_head_events = 0
+        self._loop = asyncio.get_running_loop()
+        self._headed = 0
+        self._unheaded_since_s = 0.0
+        silence_s_max = desk.limits.stream_idle_ms_max / 1_000
+        self._inflow = Inflow(flowing.reply, self._received, silence_s_max)
         self._is_ended = False
 
     async def open(self) -> bytes:
@@ -113,21 +113,22 @@ class Relay:
             IntegrityError: a head or the end could not be sealed or stored; the connection is to
                 be cut.
         """
-        cause = VerismoError.code
+        cause, translator = VerismoError.code, self._flowing.translator
         try:
             yield opening
             end = StreamEnd(COMPLETE)
             try:
-                async with aclosing(self._arrivals()) as arrivals:
-                    async for events in arrivals:
-                        for block in self._signed_blocks(events):
-                            yield block
-                if not self._flowing.translator.ended:
+                while (chunk := await self._inflow.take(self._head_due_s())) is not None:
+                    events = translator.feed(chunk) if chunk else []
+                    if block := self._signed(events):
+                        yield block
+                if block := self._signed(translator.finish()):
+                    yield block
+                if not translator.ended:
                     raise UpstreamBroken("the provider's stream ended before its end marker")
             except UpstreamError as error:
                 end = StreamEnd(error.code)
-                for block in self._signed_blocks([_error_event(error)]):
-                    yield block
+                yield self._signed([_error_event(error)])
             yield await self._end(end)
         except (asyncio.CancelledError, GeneratorExit):
             cause = self._desk.departure()
@@ -141,90 +142,47 @@ class Relay:
             if not self._is_ended:
                 self._desk.spawn(self._abandon(cause))
 
-    async def _arrivals(self) -> AsyncGenerator[list[bytes], None]:
-        """Yield events as they come; an empty list where a head is due and none come.
+    def _head_due_s(self) -> float | None:
+        """Return when the events that left without a head get one; None if none did."""
+        return None if self._chain.events == self._headed else self._unheaded_since_s + HEAD_EVERY_S
 
-        One task reads ahead by a few chunks, so that waiting for the provider can be left to sign
-        a head without breaking the read off.
-        """
-        chunks: asyncio.Queue[bytes | UpstreamError | None] = asyncio.Queue(READ_AHEAD_CHUNKS)
-        reader = asyncio.create_task(self._read_into(chunks))
-        try:
-            while True:
-                began_ns = time.monotonic_ns()
-                try:
-                    async with asyncio.timeout(self._wait_s()):
-                        chunk = await chunks.get()
-                except TimeoutError:
-                    chunk = b""
-                    if reader.done() and chunks.empty():
-                        reader.result()  # a mistake of ours ended it without a word
-                self._journey.waited_ns += time.monotonic_ns() - began_ns
-                if isinstance(chunk, UpstreamError):
-                    raise chunk
-                if chunk is None:
-                    yield self._flowing.translator.finish()
-                    return
-                yield self._flowing.translator.feed(chunk) if chunk else []
-        finally:
-            reader.cancel()
-            await asyncio.wait({reader})
-
-    async def _read_into(self, chunks: "asyncio.Queue[bytes | UpstreamError | None]") -> None:
-        """Read the provider's bytes, hash them, and say how they ended."""
-        idle_s = self._desk.limits.stream_idle_ms_max / 1_000
-        loop, reply = asyncio.get_running_loop(), self._flowing.reply
-        try:
-            async with asyncio.timeout(idle_s) as silence:
-                async for chunk in reply.chunks():
-                    # A client that reads slowly holds us at the queue; that is not its silence.
-                    silence.reschedule(None)
-                    self._received.update(chunk)
-                    await chunks.put(chunk)
-                    silence.reschedule(loop.time() + idle_s)
-        except TimeoutError:
-            await chunks.put(UpstreamTimeout("the provider fell silent within its stream"))
-        except UpstreamError as error:
-            await chunks.put(error)
-        else:
-            await chunks.put(None)
-        finally:
-            await reply.aclose()
-
-    def _wait_s(self) -> float:
-        """Return how long to wait for a chunk: until a head is due, if events wait for one."""
-        if self._chain.events == self._last_head_events:
-            return LOOK_S
-        return max(0.0, HEAD_EVERY_MS / 1e3 - (time.monotonic_ns() - self._last_head_ns) / 1e9)
-
-    def _signed_blocks(self, events: list[bytes]) -> Iterator[bytes]:
-        """Chain events and yield them with a head after each 32, and after 500 ms.
+    def _signed(self, events: list[bytes]) -> bytes:
+        """Chain events and return them, with a head after each 32 and 500 ms after the first.
 
         The 500 ms run from the first event without a head, so that a quiet stream costs nothing.
         """
-        journey, chain = self._journey, self._chain
-        if events and not journey.first_byte_ns:
-            journey.first_byte_ns = time.monotonic_ns()
+        now_s = self._loop.time()
+        if events:
+            self._note_arrival(events, now_s)
+        blocks: list[bytes] = []
+        at = 0
+        while at < len(events):
+            upto = at + HEAD_EVERY_EVENTS - (self._chain.events - self._headed)
+            batch = events[at:upto]
+            self._chain.extend(batch)
+            blocks += batch
+            at += len(batch)
+            if self._chain.events - self._headed == HEAD_EVERY_EVENTS:
+                blocks.append(self._head())
+                self._unheaded_since_s = now_s
+        due_s = self._head_due_s()
+        if due_s is not None and due_s <= now_s:
+            blocks.append(self._head())
+        return b"".join(blocks)
+
+    def _note_arrival(self, events: list[bytes], now_s: float) -> None:
+        if not self._journey.first_byte_ns:
+            self._journey.first_byte_ns = time.monotonic_ns()
+        if self._chain.events == self._headed:
+            self._unheaded_since_s = now_s
         if self._kept is not None and self._kept_octets <= CAPTURED_BYTES_MAX:
             self._kept.extend(events)
             self._kept_octets += sum(map(len, events))
-        pending: list[bytes] = []
-        for event in events:
-            if chain.events == self._last_head_events:
-                self._last_head_ns = time.monotonic_ns()
-            chain.add(event)
-            pending.append(event)
-            if chain.events - self._last_head_events >= HEAD_EVERY_EVENTS:
-                pending.append(self._head())
-        if self._wait_s() == 0:
-            pending.append(self._head())
-        if pending:
-            yield b"".join(pending)
 
     def _head(self) -> bytes:
         journey, chain = self._journey, self._chain
         payload, signature = self._desk.sealer.head(journey, chain.events, chain.head)
-        self._last_head_events = chain.events
+        self._headed = chain.events
         return signed_comment(payload, signature)
 
     async def _end(self, end: StreamEnd) -> bytes:
@@ -248,15 +206,19 @@ class Relay:
         self._desk.finished(self._journey, 200, "" if end.complete else end.code)
         return signed_comment(sealed.statement, sealed.jws) + marker
 
+    async def aclose(self) -> None:
+        """Stop reading and close the exchange with the provider."""
+        await self._inflow.aclose()
+
     async def _abandon(self, cause: str) -> None:
         """Write the terminal record of a stream that ended before its end, and say why."""
         self._is_ended = True
+        await self._inflow.aclose()
         try:
             sealed = self._seal(StreamEnd(cause))
             await commit_record(self._desk.journal, sealed, self._desk.telemetry)
         finally:
             self._desk.finished(self._journey, 499, cause)
-            await self._flowing.reply.aclose()
 
     def _seal(self, end: StreamEnd) -> Sealed:
         self.note_hop(end.code)

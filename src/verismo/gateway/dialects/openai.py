@@ -121,8 +121,11 @@ class OpenAiTranslator:
         """
         if self._ended:
             return []
+        events = self._splitter.feed(chunk)
+        if self._started and not _needs_reading(b"".join(events)):
+            return events
         shown: list[bytes] = []
-        for event in self._splitter.feed(chunk):
+        for event in events:
             if b"[DONE]" in event and is_done(event):
                 self._ended = True
                 break
@@ -151,6 +154,11 @@ class OpenAiTranslator:
         self._usage = usage
         self._model = answer.model or self._model
         return self._shows_usage or answer.choices is None or len(answer.choices) > 0
+
+
+def _needs_reading(events: bytes) -> bool:
+    """Say whether some event may be the end marker or carry a usage that is not null."""
+    return b"[DONE]" in events or _counted(events) is not None
 
 
 def wants_usage(body: JsonBody) -> bool:

@@ -56,9 +56,10 @@ class SseSplitter:
         if self._at_start:
             self._at_start = False
             blocks[0] = blocks[0].removeprefix(_BYTE_ORDER_MARK)
-        events = [event for block in blocks if (event := _event_of(block))]
         self._hold(rest)
-        return events
+        if _are_plain(chunk, blocks):
+            return [block + b"\n\n" for block in blocks]
+        return [event for block in blocks if (event := _event_of(block))]
 
     def rest(self) -> bytes:
         """Return the event that has begun and not ended, as far as it would count; else nothing."""
@@ -85,6 +86,15 @@ class SseSplitter:
         if chunk:
             self._after_cr = chunk.endswith(b"\r")
         return chunk.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+
+
+def _are_plain(chunk: bytes, blocks: list[bytes]) -> bool:
+    """Say whether all blocks are events as they should be, so that none needs a second look."""
+    return (
+        len(chunk) <= EVENT_BYTES_MAX
+        and b"\n:" not in chunk
+        and all(block.startswith(b"data:") for block in blocks)
+    )
 
 
 def _is_one_event(chunk: bytes) -> bool:
