@@ -126,6 +126,26 @@ def read_bundle(folder: Path) -> tuple[BundleFile, ...]:
     return tuple(sorted(files, key=lambda file: file.path))
 
 
+Look = tuple[tuple[str, int, int, int], ...]
+
+
+def look_at(folder: Path) -> Look:
+    """Return name, inode, size and change time of a bundle's files: what a look can tell.
+
+    Reading and hashing a bundle takes milliseconds; a look tells for a fraction of that whether
+    there is anything to read. A file changed in place shows by its change time (ctime), which
+    nobody can set back.
+
+    Raises:
+        StateError: the folder cannot be read.
+    """
+    try:
+        seen = [(str(path), path.stat()) for path in _paths(folder)]
+    except OSError as error:
+        raise StateError(f"cannot look at {folder}: {error.strerror}") from error
+    return tuple((name, at.st_ino, at.st_size, at.st_ctime_ns) for name, at in sorted(seen))
+
+
 def _paths(folder: Path) -> Sequence[Path]:
     found: list[Path] = []
 

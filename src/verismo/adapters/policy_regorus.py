@@ -16,7 +16,7 @@ from typing import Annotated
 import msgspec
 import regorus
 
-from verismo.adapters.policy_bundle import BundleFile, bundle_digest, read_bundle
+from verismo.adapters.policy_bundle import BundleFile, bundle_digest, look_at, read_bundle
 from verismo.adapters.policy_profile import (
     Module,
     check,
@@ -180,6 +180,7 @@ class RegorusPolicy:
         self._memo_entries_max = memo_entries_max
         self._memo: OrderedDict[bytes, Verdict] = OrderedDict()
         self._encoder = msgspec.json.Encoder()
+        self._seen = look_at(folder)
         self._loaded = _load(read_bundle(folder), folder)
 
     @property
@@ -228,12 +229,16 @@ class RegorusPolicy:
             RuntimeError: called from another thread; a mistake of ours.
         """
         self._own_thread()
-        files = read_bundle(self._folder)
-        if bundle_digest(files) == self._loaded.digest:
+        seen = look_at(self._folder)
+        if seen == self._seen:
             return False
-        self._loaded = _load(files, self._folder)
-        self._memo.clear()
-        return True
+        files = read_bundle(self._folder)
+        changed = bundle_digest(files) != self._loaded.digest
+        if changed:
+            self._loaded = _load(files, self._folder)
+            self._memo.clear()
+        self._seen = seen
+        return changed
 
     def _own_thread(self) -> None:
         if threading.get_ident() != self._thread:

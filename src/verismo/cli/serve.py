@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import gc
 import socket
 import sys
 from collections.abc import Awaitable, Callable
@@ -19,6 +20,9 @@ from verismo.model.errors import OperatorError, StateError
 from verismo.wiring.control import run_control
 from verismo.wiring.logs import set_up_logs
 from verismo.wiring.worker import prepare_data, run_worker
+
+GC_THRESHOLDS = (10_000, 50, 100)
+"""Requests free their objects by reference count; the collector only looks for what cycles."""
 
 
 @click.command()
@@ -128,7 +132,19 @@ def worker_process(
     # Each worker binds a socket of its own; the kernel shares the connections out among them.
     listener = _bound(settings.listen, socket.SO_REUSEADDR, socket.SO_REUSEPORT)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(run_worker(settings, index, listener, lambda: tell_ready(ready)))
+        runner.run(run_worker(settings, index, listener, lambda: _settled(ready)))
+
+
+def _settled(ready: int) -> None:
+    """Tell that a worker is ready, and leave what it starts with out of garbage collection.
+
+    Modules, price list and policy live as long as the process; looking through them again and
+    again only delays requests.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*GC_THRESHOLDS)
+    tell_ready(ready)
 
 
 @click.command(hidden=True)
