@@ -253,23 +253,15 @@ class Application:
             await send({"type": "http.response.start", "status": reply.status, "headers": headers})
             await send({"type": "http.response.body", "body": reply.body})
             return
-        stall_s = self._listener.limits.client_stall_ms_max / 1_000
-        loop = asyncio.get_running_loop()
         # The first block waits for nothing. From here on closing the events ends the stream on the
-        # record, also if the client leaves while the head is being sent.
+        # record, also if the client leaves while the head is being sent. A client that does not
+        # read holds us in `send`; the server breaks it off, and this task is cancelled.
         first = await anext(reply.events)
         try:
-            async with asyncio.timeout(stall_s) as stall:
-                start = {"type": "http.response.start", "status": reply.status, "headers": headers}
-                await send(start)
-                await send({"type": "http.response.body", "body": first, "more_body": True})
-                stall.reschedule(None)
-                async for block in reply.events:
-                    stall.reschedule(loop.time() + stall_s)
-                    await send({"type": "http.response.body", "body": block, "more_body": True})
-                    stall.reschedule(None)
-        except TimeoutError as error:
-            raise asyncio.CancelledError from error
+            await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+            await send({"type": "http.response.body", "body": first, "more_body": True})
+            async for block in reply.events:
+                await send({"type": "http.response.body", "body": block, "more_body": True})
         finally:
             await reply.events.aclose()
         await send({"type": "http.response.body", "body": b""})
