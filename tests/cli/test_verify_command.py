@@ -38,20 +38,58 @@ def saved(tmp_path):
     return save
 
 
+EMBEDDED = "--trust-embedded-keys"
+
+
 def test_a_saved_answer_is_verified_with_every_check_on_a_line(saved):
-    result = run(saved(forge.whole()))
+    result = run(saved(forge.whole()), EMBEDDED)
     assert result.exit_code == 0
     lines = result.output.splitlines()
     assert [line.split()[0] for line in lines[1:15]] == [str(n) for n in range(1, 15)]
     assert lines[-1] == "VERIFIED"
 
 
-def test_keys_that_came_along_are_said_to_be_no_proof_of_who_signed(saved, tmp_path):
-    path = saved(forge.whole())
-    assert "keys came with the exchange" in run(path).output
+def forged_by_its_author(saved):
+    """Return an exchange that somebody signed with a key of their own, and put that key in."""
+    case = forge.whole(forge.Recipe(key=forge.OTHER))
+    case.keys = [forge.OTHER.jwk]
+    return saved(case)
+
+
+def test_file_that_brings_its_own_keys_is_not_trusted(saved):
+    result = run(forged_by_its_author(saved))
+    assert result.exit_code == 1
+    *_, note, last = result.output.splitlines()
+    assert last == "NOT TRUSTED"
+    assert "VERIFIED by keys that came in the file" in note
+    assert "--jwks" in note
+    found = json.loads(run(forged_by_its_author(saved), "--json").output)[0]
+    assert (found["trusted"], found["verdict"]) == (False, "VERIFIED")
+
+
+def test_keys_of_the_file_are_trusted_only_on_demand(saved):
+    result = run(forged_by_its_author(saved), EMBEDDED)
+    assert result.exit_code == 0
+    assert result.output.splitlines()[-1] == "VERIFIED"
+
+
+def test_a_key_set_of_ones_own_is_trusted(saved, tmp_path):
     jwks = tmp_path / "jwks.json"
     jwks.write_text(json.dumps({"keys": [forge.TOKEN.jwk]}))
-    assert "keys came with the exchange" not in run(path, "--jwks", jwks).output
+    result = run(saved(forge.whole()), "--jwks", jwks)
+    assert result.exit_code == 0
+    assert "keys that came" not in result.output
+
+
+def test_what_the_file_expects_of_itself_is_shown_as_such(saved):
+    now_ms = forge.TIME_MS
+    path = saved(forge.whole(), issuer=forge.ISSUER, now_ms=now_ms, age_ms_max=1_000)
+    told = "note: expected as the file itself says: "
+    assert f"{told}issuer, nonce, now_ms, age_ms_max\n" in run(path, EMBEDDED).output
+    mine = ("--issuer", forge.ISSUER, "--max-age", "1")
+    assert f"{told}nonce\n" in run(path, EMBEDDED, *mine).output
+    found = json.loads(run(path, "--json").output)[0]
+    assert found["expected_by_file"] == ["issuer", "nonce", "now_ms", "age_ms_max"]
 
 
 def test_the_key_set_that_is_given_overrules_the_one_that_came_along(saved, tmp_path):
@@ -64,7 +102,7 @@ def test_the_key_set_that_is_given_overrules_the_one_that_came_along(saved, tmp_
 
 def test_a_prefix_is_not_verified(saved):
     made = forge.stream()
-    result = run(saved(made.case(made.blocks[:4])))
+    result = run(saved(made.case(made.blocks[:4])), EMBEDDED)
     assert result.exit_code == 1
     assert result.output.splitlines()[-1] == "VERIFIED_PREFIX (2 events)"
 
@@ -255,7 +293,7 @@ def test_offline_use_loads_the_core_dependencies_alone(saved):
     program = (
         "import sys\n"
         "from verismo.cli.verify import verify\n"
-        f"verify([{str(path)!r}], standalone_mode=False)\n"
+        f"verify([{str(path)!r}, {EMBEDDED!r}], standalone_mode=False)\n"
     )
     checked = (
         "import sys, atexit\n"
@@ -356,7 +394,7 @@ def test_a_live_answer_is_verified_and_saved(gateway, tmp_path, options):
     assert result.exit_code == 0, result.output
     skipped = [line.split()[0] for line in result.output.splitlines() if " skip " in line]
     assert skipped == (["7", "14"] if options else ["7"])
-    again = run(path, "--json")
+    again = run(path, "--json", EMBEDDED)
     assert again.exit_code == 0
     assert json.loads(again.output)[0]["verdict"] == "VERIFIED"
 
@@ -411,6 +449,10 @@ def test_a_folder_without_vectors_is_an_error(tmp_path):
     assert "holds no vectors" in advice("--vectors", tmp_path)
     (tmp_path / "x.json").write_text("{}")
     assert "not a test vector" in advice("--vectors", tmp_path)
+    document = json.loads((VECTORS / "whole.json").read_bytes())
+    document["exchange"]["response"].update(body_base64="AAAA", body_text="x")
+    (tmp_path / "x.json").write_text(json.dumps(document))
+    assert "body_base64 or as body_text" in advice("--vectors", tmp_path)
 
 
 def test_a_request_belongs_to_a_path(tmp_path):

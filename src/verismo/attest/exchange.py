@@ -86,12 +86,21 @@ def read_exchange(document: bytes) -> Exchange:
         exchange = msgspec.json.decode(document, type=Exchange)
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
         raise ExchangeRefused(f"not a saved exchange: {error}") from error
+    check_exchange(exchange)
+    return exchange
+
+
+def check_exchange(exchange: Exchange) -> None:
+    """Check what the types alone do not say; after it an exchange can be verified.
+
+    Raises:
+        ExchangeRefused: another version, a body that is given twice, or one that is not base64.
+    """
     if exchange.v != VERSION:
         raise ExchangeRefused(f"version {exchange.v} is not known here; update the verifier")
     octets(exchange.response)
     if exchange.request is not None:
         octets(exchange.request)
-    return exchange
 
 
 def expectation(exchange: Exchange) -> Expectation:
@@ -110,7 +119,7 @@ def verify_exchange(verifier: Verifier, exchange: Exchange, expected: Expectatio
 
     Args:
         verifier: with the keys that the caller trusts.
-        exchange: what was saved.
+        exchange: what was saved, as `read_exchange` returns it.
         expected: what the caller knows; start from `expectation(exchange)`.
     """
     headers = fold(exchange.response.headers)

@@ -4,7 +4,13 @@ from pathlib import Path
 
 import msgspec
 
-from verismo.attest.exchange import Exchange, expectation, verify_exchange
+from verismo.attest.exchange import (
+    Exchange,
+    ExchangeRefused,
+    check_exchange,
+    expectation,
+    verify_exchange,
+)
 from verismo.attest.keys import KeyRefused, read_jwks
 from verismo.attest.verify import Report, Verdict, Verifier, refused_keys
 from verismo.model.errors import OperatorError
@@ -46,11 +52,13 @@ def read_vectors(folder: Path) -> list[Vector]:
     vectors = []
     for path in paths:
         try:
-            vectors.append(msgspec.json.decode(path.read_bytes(), type=Vector))
-        except (msgspec.MsgspecError, UnicodeError, OSError) as error:
+            vector = msgspec.json.decode(path.read_bytes(), type=Vector)
+            check_exchange(vector.exchange)
+        except (msgspec.MsgspecError, ExchangeRefused, UnicodeError, OSError) as error:
             raise OperatorError(
                 f"{path} is not a test vector: {error}", next_step="Run vectors/generate.py."
             ) from error
+        vectors.append(vector)
     return vectors
 
 

@@ -50,18 +50,33 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     stream: bool
     save: str | None
     vectors: str | None
+    trust_embedded_keys: bool
     as_json: bool
+
+    @property
+    def trusts(self) -> bool:
+        """Whether the keys are ones that the caller chose, and not those of a file's author."""
+        return self.jwks is not None or self.url is not None or self.trust_embedded_keys
 
 
 class Result(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One verified answer as `--json` prints it."""
+    """One verified answer as `--json` prints it.
+
+    Args:
+        source: file or address.
+        trusted: whether the caller chose the keys; if not, the verdict says nothing of who signed.
+        verdict, prov_id, checks, events, statement: see `Report`.
+        expected_by_file: which expectations were taken from the exchange itself.
+    """
 
     source: str
+    trusted: bool
     verdict: str
     prov_id: str
     checks: tuple[Check, ...]
     events: int | None = None
     statement: Statement | None = None
+    expected_by_file: tuple[str, ...] = ()
 
 
 _FILE = click.Path(exists=True, dir_okay=False)
@@ -87,6 +102,11 @@ _FILE = click.Path(exists=True, dir_okay=False)
 @click.option("--stream", is_flag=True, help="Ask for a stream, with --url.")
 @click.option("--save", type=click.Path(dir_okay=False), help="Keep the exchange, with --url.")
 @click.option("--vectors", type=click.Path(exists=True, file_okay=False), help="Run test vectors.")
+@click.option(
+    "--trust-embedded-keys",
+    is_flag=True,
+    help="Trust the keys in EXCHANGE: only if you wrote it yourself.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for scripts.")
 def verify(**given: object) -> None:
     """Verify answers, offline or live.
@@ -94,7 +114,9 @@ def verify(**given: object) -> None:
     EXCHANGE is a saved HTTP exchange (docs/attestation-format.md). Instead of it give the parts:
     --request, --response-headers and --response-body; or --url for one live call.
 
-    Exit codes: 0 all verified, 1 something is not, 2 wrong usage.
+    Whoever wrote EXCHANGE chose the keys in it, so they prove nothing: name your own by --jwks.
+
+    Exit codes: 0 all verified by trusted keys, 1 something is not, 2 wrong usage.
     """
     options = msgspec.convert(given, Options)
     parts = (options.response_headers, options.response_body)
@@ -110,13 +132,16 @@ def verify(**given: object) -> None:
     else:
         sources = [(str(options.response_body), _from_parts(options))]
     published = _published(options.jwks)
-    reports = [(name, _verify(exchange, published, options)) for name, exchange in sources]
+    results = [
+        _result(name, _verify(exchange, published, options), exchange, options)
+        for name, exchange in sources
+    ]
     if options.as_json:
-        click.echo(msgspec.json.encode([_result(*report) for report in reports]))
+        click.echo(msgspec.json.encode(results))
     else:
-        for name, report in reports:
-            click.echo(_human(name, report, trusted=published is not None or bool(options.url)))
-    sys.exit(0 if all(report.verdict == "VERIFIED" for _, report in reports) else 1)
+        for result in results:
+            click.echo(_human(result))
+    sys.exit(0 if all(r.trusted and r.verdict == "VERIFIED" for r in results) else 1)
 
 
 def _verify(exchange: Exchange, published: bytes | None, options: Options) -> Report:
@@ -264,23 +289,50 @@ def _run_vectors(folder: Path, as_json: bool) -> int:
     return 1 if wrong else 0
 
 
-def _result(name: str, report: Report) -> Result:
+def _result(name: str, report: Report, exchange: Exchange, options: Options) -> Result:
     return Result(
         source=name,
+        trusted=options.trusts,
         verdict=report.verdict,
         prov_id=report.prov_id,
         checks=report.checks,
         events=report.events,
         statement=report.statement,
+        expected_by_file=_expected_by_file(exchange, options),
     )
 
 
-def _human(name: str, report: Report, *, trusted: bool) -> str:
-    """Lay a report out; what cannot be printed becomes `?`."""
-    lines = [f"{name}: {report.prov_id or 'no proof'}"]
-    lines += [f"{c.number:3} {c.name:15} {c.outcome:5} {c.detail}" for c in report.checks]
-    if not trusted:
-        lines.append("note: the keys came with the exchange; --jwks names the ones that you trust")
-    count = "" if report.events is None else f" ({report.events} events)"
-    lines.append(f"{report.verdict}{count}")
+def _expected_by_file(exchange: Exchange, options: Options) -> tuple[str, ...]:
+    """Name what was expected only because the file says so; of a live call nothing is."""
+    if options.url is not None:
+        return ()
+    saved = {
+        "issuer": (exchange.issuer, options.issuer),
+        "audience": (exchange.audience, options.audience),
+        "nonce": (exchange.nonce, options.nonce),
+        "now_ms": (exchange.now_ms, options.max_age),
+        "age_ms_max": (exchange.age_ms_max, options.max_age),
+    }
+    return tuple(
+        name for name, (told, given) in saved.items() if told is not None and given is None
+    )
+
+
+def _human(result: Result) -> str:
+    """Lay a result out; what cannot be printed becomes `?`."""
+    lines = [f"{result.source}: {result.prov_id or 'no proof'}"]
+    lines += [f"{c.number:3} {c.name:15} {c.outcome:5} {c.detail}" for c in result.checks]
+    if result.expected_by_file:
+        lines.append(
+            f"note: expected as the file itself says: {', '.join(result.expected_by_file)}"
+        )
+    count = "" if result.events is None else f" ({result.events} events)"
+    verdict = f"{result.verdict}{count}"
+    if not result.trusted:
+        lines.append(
+            f"note: {verdict} by keys that came in the file, which whoever wrote it chose; "
+            "--jwks names yours"
+        )
+        verdict = "NOT TRUSTED"
+    lines.append(verdict)
     return "\n".join("".join(c if c.isprintable() else "?" for c in line) for line in lines)
