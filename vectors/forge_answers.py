@@ -92,6 +92,12 @@ def _valid() -> Iterator[Vector]:
         whole(Recipe(path="/graphql", change=lambda s: _request_of(s, doc="sha256:" + "ab" * 32))),
     )
 
+    yield valid(
+        "whole-stream-media",
+        "with its statement in the headers it is a body, whatever its type",
+        whole(Recipe(media="text/event-stream")),
+    )
+
 
 def _valid_expectations() -> Iterator[Vector]:
     case = whole(Recipe(key=Key("token EdDSA", alg="EdDSA")))
@@ -303,6 +309,8 @@ def _response() -> Iterator[Vector]:
     ):
         case = whole().set("content-type", media)
         yield invalid(f"response-{name}", "another content type", case, 11)
+    case = whole().put("content-type", "application/json")
+    yield invalid("response-media-twice", "a second Content-Type", case, 11)
     yield invalid(
         "response-no-media", "the content type was stripped", whole().drop("content-type"), 11
     )
@@ -374,6 +382,7 @@ def _content_digest() -> Iterator[Vector]:
         ("not-base64", "sha-256=:*:"),
         ("cut", right[:-6] + ":"),
         ("parameters", right + ";a"),
+        ("stray-bits", f"sha-256={_stray_bits(right.removeprefix('sha-256='))}"),
     ):
         case = whole().set("content-digest", value)
         yield invalid(f"digest-{name}", f"Content-Digest: {name}", case, 14)

@@ -81,6 +81,12 @@ def _valid() -> Iterator[Vector]:
         "graph-all-hops", "many kinds of hops", whole(Recipe(hops=(*hops, "model", "approval")))
     )
     yield valid("graph-smallest", "a request and a response", whole(Recipe(hops=())))
+    letters = "🙂" * 512  # 512 code points, 1,024 UTF-16 units, 2,048 octets
+    yield valid(
+        "graph-attribute-512",
+        "characters are code points",
+        _relinked(lambda n: n[-1].update({"attrs": {"a": letters}})),
+    )
     many = whole(Recipe(hops=("tool",) * 998))
 
     def swap(nodes: Nodes) -> None:
@@ -251,6 +257,8 @@ def _signed_nodes() -> Iterator[Vector]:
         ("member", "a member not known", {"note": "x"}),
         ("float", "a fact that is a float", {"attrs": {"score": 0.5}}),
         ("nested", "a fact that is an object", {"attrs": {"a": {}}}),
+        ("began-negative", "a time before 1970", {"t0": -1}),
+        ("ended-negative", "a time before 1970", {"t1": -1}),
         ("key-not-ascii", "a fact's name beyond ASCII", {"attrs": {"ä": 1}}),
         ("attribute-long", "a fact of over 512 characters", {"attrs": {"a": "x" * 513}}),
         ("attributes-many", "33 facts", {"attrs": {f"a{n}": n for n in range(33)}}),

@@ -104,6 +104,13 @@ def _foreign_signatures() -> Iterator[Vector]:
             [TOKEN.jwk],
         ),
         (
+            "long",
+            "a head of over 2,048 octets",
+            head_block(recipe, chain, lambda h: h.update(iss="x" * 2_048)),
+            5,
+            [TOKEN.jwk],
+        ),
+        (
             "issuer",
             "a head of another issuer",
             head_block(recipe, chain, lambda h: h.update(iss="x")),

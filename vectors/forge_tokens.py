@@ -20,6 +20,7 @@ from forge import (
     signed_bytes,
     text_bytes,
     token,
+    valid,
     whole,
 )
 
@@ -207,6 +208,13 @@ def _keys() -> Iterator[Vector]:
 
 def _key_sets() -> Iterator[Vector]:
     for name, shows, jwks in (
+        ("64-keys", "as many entries as are allowed", _beside(*[{"kty": "RSA"}] * 63)),
+        ("foreign-private", "a skipped entry is not looked into", _beside({"kty": "EC", "d": "x"})),
+    ):
+        case = whole()
+        case.jwks = jwks
+        yield valid(f"jwks-{name}", shows, case)
+    for name, shows, jwks in (
         ("empty", "no key at all", {"keys": []}),
         (
             "only-rsa",
@@ -218,6 +226,13 @@ def _key_sets() -> Iterator[Vector]:
         ("same-twice", "one kid twice", {"keys": [TOKEN.jwk, TOKEN.jwk]}),
         ("kid-not-thumbprint", "a kid that is a name", _changed(kid="token-1")),
         ("kid-of-another", "the kid of another key", _changed(kid=OTHER.kid)),
+        ("private-empty", "an empty `d`", _changed(d="")),
+        ("private-null", "a `d` that is null", _changed(d=None)),
+        ("private-beside", "a private key beside a good one", _beside({**OTHER.jwk, "d": "AA"})),
+        ("bad-beside", "a bad key beside a good one", _beside({**OTHER.jwk, "alg": "x"})),
+        ("65-keys", "more than 64 entries", _beside(*[{"kty": "RSA"}] * 64)),
+        ("no-kty", "an entry that does not say its type", _beside({"kid": "x"})),
+        ("not-an-object", "an entry that is no object", _beside("x")),
         ("private", "a private key was published", _changed(d=base64url.encode(text_bytes("d")))),
         ("no-role", "a key without a role", _changed(attest_role="")),
         ("unknown-role", "a role that is not known", _changed(attest_role="admin")),
@@ -238,6 +253,10 @@ def _key_sets() -> Iterator[Vector]:
 
 def _changed(**members: Json) -> Json:
     return {"keys": [{**TOKEN.jwk, **members}]}
+
+
+def _beside(*entries: Json) -> Json:
+    return {"keys": [TOKEN.jwk, *entries]}
 
 
 def _thumbprint(raw: bytes) -> str:
@@ -271,6 +290,11 @@ def _signatures() -> Iterator[Vector]:
             TOKEN.sign(hashlib.sha256(message).digest()),
         ),
         ("identity-r", "R is the identity and the equation holds", identity_r(message)),
+        (
+            "mixed-order-r",
+            "only the equation with cofactor holds, which is not this format's",
+            mixed_order_r(message),
+        ),
     ):
         case = _with_token(jws.detached(protected, signature))
         yield invalid(f"signature-{name}", shows, case, 4)
@@ -287,9 +311,52 @@ def _signatures() -> Iterator[Vector]:
 
 def identity_r(message: bytes) -> bytes:
     """Return R = identity, S = k a: who holds the key can make the equation hold."""
+    r = LOW_ORDER["one"]
+    return r + (_challenge(r, message) * _scalar() % ORDER).to_bytes(32, "little")
+
+
+def mixed_order_r(message: bytes) -> bytes:
+    """Return a signature whose R is that of the right one plus the point of order 2.
+
+    `[8][S]B = [8]R + [8][k]A` holds, `[S]B = R + [k]A` does not.
+    """
+    good = TOKEN.sign(message)
+    nonce = int.from_bytes(good[32:], "little") - _challenge(good[:32], message) * _scalar()
+    r = add_points(good[:32], LOW_ORDER["minus-one"])
+    s = (nonce + _challenge(r, message) * _scalar()) % ORDER
+    return r + s.to_bytes(32, "little")
+
+
+def add_points(a: bytes, b: bytes) -> bytes:
+    """Add two Edwards points by the affine law, independently of the code under test."""
+    d = -121665 * pow(121666, -1, FIELD) % FIELD
+
+    def point(raw: bytes) -> tuple[int, int]:
+        value = int.from_bytes(raw, "little")
+        sign, y = value >> 255, value & (2**255 - 1)
+        square = (y * y - 1) * pow(d * y * y + 1, -1, FIELD) % FIELD
+        x = pow(square, (FIELD + 3) // 8, FIELD)
+        if (x * x - square) % FIELD:
+            x = x * pow(2, (FIELD - 1) // 4, FIELD) % FIELD
+        if (x * x - square) % FIELD:
+            raise ValueError("not a point")
+        return (FIELD - x if x & 1 != sign else x), y
+
+    (x1, y1), (x2, y2) = point(a), point(b)
+    cross = d * x1 * x2 * y1 * y2 % FIELD
+    x = (x1 * y2 + x2 * y1) * pow(1 + cross, -1, FIELD) % FIELD
+    y = (y1 * y2 + x1 * x2) * pow(1 - cross, -1, FIELD) % FIELD
+    return (y | (x & 1) << 255).to_bytes(32, "little")
+
+
+def _scalar() -> int:
+    """Return the test key's secret scalar (RFC 8032, 5.1.5)."""
     digest = bytearray(hashlib.sha512(TOKEN.seed).digest()[:32])
     digest[0] &= 248
     digest[31] = digest[31] & 127 | 64
-    r = LOW_ORDER["one"]
-    k = int.from_bytes(hashlib.sha512(r + TOKEN.raw + message).digest(), "little")
-    return r + (k * int.from_bytes(digest, "little") % ORDER).to_bytes(32, "little")
+    return int.from_bytes(digest, "little")
+
+
+def _challenge(r: bytes, message: bytes) -> int:
+    """Return k of RFC 8032, 5.1.7."""
+    return int.from_bytes(hashlib.sha512(r + TOKEN.raw + message).digest(), "little") % ORDER

@@ -7,11 +7,12 @@ import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from forge import OTHER, TOKEN, Key
-from forge_tokens import FIELD, LOW_ORDER, ORDER
+from forge_tokens import FIELD, LOW_ORDER, ORDER, add_points
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from verismo.attest.keys import (
+    KEYS_MAX,
     Jwks,
     KeyRefused,
     has_agreed_r,
@@ -57,30 +58,9 @@ def test_low_order_key_is_refused(name):
 
 @pytest.mark.parametrize("low", ["minus-one", "zero", "eighth-a", "eighth-b"])
 def test_mixed_order_key_is_refused(low):
-    mixed = _add_points(TOKEN.raw, LOW_ORDER[low])
+    mixed = add_points(TOKEN.raw, LOW_ORDER[low])
     with pytest.raises(KeyRefused, match="mixed order"):
         import_key(mixed, "token")
-
-
-def _add_points(a: bytes, b: bytes) -> bytes:
-    """Add two Edwards points by the affine law, independently of the code under test."""
-    d = -121665 * pow(121666, -1, FIELD) % FIELD
-
-    def point(raw):
-        value = int.from_bytes(raw, "little")
-        sign, y = value >> 255, value & (2**255 - 1)
-        square = (y * y - 1) * pow(d * y * y + 1, -1, FIELD) % FIELD
-        x = pow(square, (FIELD + 3) // 8, FIELD)
-        if (x * x - square) % FIELD:
-            x = x * pow(2, (FIELD - 1) // 4, FIELD) % FIELD
-        assert (x * x - square) % FIELD == 0
-        return (FIELD - x if x & 1 != sign else x), y
-
-    (x1, y1), (x2, y2) = point(a), point(b)
-    cross = d * x1 * x2 * y1 * y2 % FIELD
-    x = (x1 * y2 + x2 * y1) * pow(1 + cross, -1, FIELD) % FIELD
-    y = (y1 * y2 + x1 * x2) * pow(1 - cross, -1, FIELD) % FIELD
-    return (y | (x & 1) << 255).to_bytes(32, "little")
 
 
 @pytest.mark.parametrize("excess", range(19))
@@ -121,6 +101,34 @@ def test_bad_ed25519_key_makes_the_whole_set_refused(members):
 def test_what_is_not_a_key_set_is_refused(data):
     with pytest.raises(KeyRefused, match="Key Set"):
         read_jwks(data)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"keys":[],"keys":[JWK]}',
+        '{"keys":[JWK],"a":{"b":1,"b":1}}',
+        '{"keys":[{"kid":"x",JWK_MEMBERS}]}',
+    ],
+)
+def test_member_that_stands_twice_is_refused(text):
+    jwk = json.dumps(TOKEN.jwk)
+    document = text.replace("JWK_MEMBERS", jwk[1:-1]).replace("JWK", jwk)
+    with pytest.raises(KeyRefused, match="twice"):
+        read_jwks(document.encode())
+
+
+@pytest.mark.parametrize("d", ["", "AAAA", None, 1, {}])
+def test_private_member_is_refused_by_its_presence(d):
+    with pytest.raises(KeyRefused, match="private"):
+        read_jwks(jwks(d=d))
+
+
+def test_more_keys_than_the_limit_are_refused():
+    others = [{"kty": "RSA"}] * (KEYS_MAX - 1)
+    assert list(read_jwks(json.dumps({"keys": [*others, TOKEN.jwk]}).encode())) == [TOKEN.kid]
+    with pytest.raises(KeyRefused, match="more than 64"):
+        read_jwks(json.dumps({"keys": [*others, {"kty": "RSA"}, TOKEN.jwk]}).encode())
 
 
 def test_keys_of_other_types_are_skipped():

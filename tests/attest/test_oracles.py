@@ -1,5 +1,6 @@
 """Other people's implementations: they verify our tokens, and we agree on what must be refused."""
 
+import hashlib
 import json
 
 import joserfc.jws
@@ -9,7 +10,7 @@ import nacl.signing
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from forge import OTHER, TOKEN, Recipe, header, signed_bytes, token
-from forge_tokens import LOW_ORDER, ORDER, identity_r
+from forge_tokens import FIELD, LOW_ORDER, ORDER, add_points, identity_r, mixed_order_r
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from joserfc.errors import JoseError
@@ -191,6 +192,30 @@ def test_low_order_r_is_refused_although_a_library_accepts_it():
     assert not ours(jws.detached(protected, signature))
     proof = ProofHeaders("", b"", PAYLOAD, jws.detached(protected, signature))
     assert verify_answer(proof, KEYS, None, None, Expectation()).verdict == "INVALID"
+
+
+def times(scalar, point):
+    result = LOW_ORDER["one"]
+    for bit in bin(scalar)[2:]:
+        result = add_points(result, result)
+        if bit == "1":
+            result = add_points(result, point)
+    return result
+
+
+def test_mixed_order_r_is_refused_although_the_equation_with_cofactor_holds():
+    protected = jws.protected_header(TOKEN.kid, jws.TYPE_STATEMENT)
+    message = jws.signing_input(protected, PAYLOAD)
+    signature = mixed_order_r(message)
+    r, s = signature[:32], int.from_bytes(signature[32:], "little")
+    k = int.from_bytes(hashlib.sha512(r + TOKEN.raw + message).digest(), "little") % ORDER
+    base = (4 * pow(5, -1, FIELD) % FIELD).to_bytes(32, "little")
+    left, right = times(s, base), add_points(r, times(k, TOKEN.raw))
+    assert left != right
+    assert times(8, left) == times(8, right)
+    assert has_agreed_r(signature)
+    assert not ours(jws.detached(protected, signature))
+    assert not by_pynacl(signature, message)
 
 
 def test_thumbprints_are_those_of_the_libraries():

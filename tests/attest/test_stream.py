@@ -15,6 +15,8 @@ from verismo.attest.stream import (
     Chain,
     StreamRefused,
     is_comment_only,
+    is_cut_comment,
+    is_stream_media,
     parse_signed_comment,
     signed_comment,
 )
@@ -155,3 +157,42 @@ def test_what_carries_data_is_an_event(block):
 def test_malformed_signed_comment_is_refused(line):
     with pytest.raises(StreamRefused):
         parse_signed_comment(b": attest " + line + b"\n\n")
+
+
+@pytest.mark.parametrize(
+    "media",
+    ["text/event-stream", "TEXT/event-stream", "text/event-stream\t;a=b", " text/event-stream"],
+)
+def test_type_of_a_stream_is_known_in_every_spelling(media):
+    assert is_stream_media(media)
+
+
+@pytest.mark.parametrize(
+    "media",
+    ["", "text/event-streams", "text/plain;text/event-stream", "text/event-stream; a, text/html"],
+)
+def test_other_types_and_two_types_are_not_a_streams(media):
+    assert not is_stream_media(media)
+
+
+@pytest.mark.parametrize(
+    ("rest", "expected"),
+    [
+        (b"", True),
+        (b":", True),
+        (b": a\n:", True),
+        (b": a\n", True),
+        (b"d", False),
+        (b": a\nd", False),
+        (b"data: :\n", False),
+    ],
+)
+def test_cut_comment_has_no_line_without_a_colon(rest, expected):
+    assert is_cut_comment(rest) is expected
+    assert is_comment_only(rest.removesuffix(b"\n") + b"\n\n") is (expected and rest != b"")
+
+
+@pytest.mark.parametrize("line", [b"x", b":x", b": attest a b"])
+def test_attest_comment_of_two_lines_is_refused(line):
+    with pytest.raises(StreamRefused, match="one line"):
+        parse_signed_comment(b": attest a b\n" + line + b"\n\n")

@@ -1,16 +1,23 @@
 """Public keys as JWKs: thumbprints, and refusal of Ed25519 points that verifiers disagree on.
 
 Ed25519 verifiers differ on low-order, mixed-order and non-canonical points (notes-attest 6.5). With
-canonical keys of prime order, and signatures whose R is canonical and not of low order, all of them
-agree, so everything else is refused here, once, when a key is imported.
+canonical keys of prime order, and signatures whose R is canonical and not of low order, those that
+use the equation without cofactor agree, so everything else is refused: keys here, once, when they
+are imported. What remains, R of mixed order, satisfies the equation with cofactor alone; this
+format's is the one without, `[S]B = R + [k]A`, which OpenSSL checks.
 """
 
 import hashlib
+import json
 from typing import Literal
 
 import msgspec
 
 from verismo.model import base64url, canonical
+
+KEYS_MAX = 64
+"""More entries than that are refused: a gateway publishes the key in use and a few it had before,
+and each one costs its importer a check of its order."""
 
 Role = Literal["token", "log", "witness", "rollup", "evidence", "plan"]
 """What a key may sign. A key has one role for life (decisions 7)."""
@@ -116,12 +123,16 @@ def read_jwks(document: bytes) -> dict[str, PublicKey]:
     Keys of other types are skipped, as RFC 7517 demands; a bad Ed25519 key is an error.
 
     Raises:
-        KeyRefused: not a key set, a bad key, a kid that is not the thumbprint, or a kid twice.
+        KeyRefused: not a key set, over 64 entries, a member twice in one object, a bad or private
+            key, a kid that is not the thumbprint, or a kid twice.
     """
     try:
         published = msgspec.json.decode(document, type=_AnyJwks)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise KeyRefused(f"not a JSON Web Key Set: {error}") from error
+    if len(published.keys) > KEYS_MAX:
+        raise KeyRefused(f"a key set of more than {KEYS_MAX} keys")
+    _refuse_duplicates(document)
     keys: dict[str, PublicKey] = {}
     for entry in published.keys:
         if entry.kty != "OKP" or entry.crv != "Ed25519":
@@ -140,15 +151,29 @@ class _AnyJwk(msgspec.Struct, frozen=True):
     kid: str = ""
     alg: str = ""
     attest_role: str = ""
-    d: str = ""
+    d: msgspec.Raw = msgspec.Raw()
 
 
 class _AnyJwks(msgspec.Struct, frozen=True):
     keys: tuple[_AnyJwk, ...]
 
 
+def _refuse_duplicates(document: bytes) -> None:
+    """Refuse a member that stands twice: which one counts would depend on the parser."""
+    try:
+        json.loads(document.decode("utf-8"), object_pairs_hook=_distinct)
+    except (ValueError, RecursionError) as error:
+        raise KeyRefused(f"not a JSON Web Key Set: {error}") from error
+
+
+def _distinct(members: list[tuple[str, object]]) -> None:
+    names = [name for name, _ in members]
+    if len(set(names)) != len(names):
+        raise KeyRefused("a member stands twice in the key set")
+
+
 def _read_key(entry: _AnyJwk) -> PublicKey:
-    if entry.d:
+    if bytes(entry.d):  # also an empty or null one: whoever writes `d` meant to publish the key
         raise KeyRefused("the key set holds a private key: revoke that key and publish no `d`")
     try:
         raw = base64url.decode(entry.x)
@@ -163,7 +188,9 @@ def _read_key(entry: _AnyJwk) -> PublicKey:
 
 
 def has_agreed_r(signature: bytes) -> bool:
-    """Say whether a signature's R is one that all verifiers treat alike: canonical, not low order.
+    """Say whether a signature's R is canonical and not of low order.
+
+    All verifiers without cofactor treat such signatures alike; see the module.
 
     Args:
         signature: 64 bytes.

@@ -56,7 +56,7 @@ class Node(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         kind: what kind of hop.
         inputs: ids of the nodes it used, hex, spelled `in`.
         attrs: facts about it; keys ASCII.
-        t0, t1: when it began and ended, Unix ms.
+        t0, t1: when it began and ended, Unix ms; not negative.
         commit: salted commitment to the bytes it produced or took, hex.
     """
 
@@ -227,6 +227,8 @@ def _cut(value: Attribute) -> Attribute:
 
 
 def _check_size(node: Node) -> None:
+    if node.t0 < 0 or node.t1 < 0:
+        raise GraphRefused("a node's time is negative")
     if node.commit is not UNSET and not (len(node.commit) == 64 and _HEX.issuperset(node.commit)):
         raise GraphRefused("a commitment is not a SHA-256 in lower-case hex")
     if len(node.inputs) > PARENTS_MAX or len(set(node.inputs)) != len(node.inputs):

@@ -102,7 +102,8 @@ class Report(msgspec.Struct, frozen=True):
         verdict: VERIFIED: no check failed, the answer is whole. VERIFIED_PREFIX: a stream was cut;
             its first `events` events are proven. INVALID: something contradicts the proof.
             UNSIGNED: there is no proof.
-        events: for streams how many events are proven; with INVALID the place of the failure.
+        events: for streams how many events are proven, with INVALID those before the failure;
+            None for a body, without proof, and where checks 1 to 5 failed outside a stream.
         checks: all fourteen, in order. `skip` says why a check was not made.
         prov_id: of the proof; empty if there is none.
         statement: what was signed; None unless its signature verified.

@@ -35,7 +35,8 @@ class StatedRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What was asked: method and path in clear, the rest as commitments.
 
     Args:
-        method, path: as received; the path without its query.
+        method: upper case.
+        path: as sent, percent-encoding kept, without the query.
         commit: `commit("req", body)`, hex.
         len: octets of the body.
         query: `commit("query", query string)` if there was one.
@@ -112,7 +113,7 @@ class Statement(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Args:
         v: format version, 1.
-        iss: the gateway that answers for it, a URL.
+        iss: the gateway that answers for it, as its operator named it; best a URL.
         prov_id: UUIDv7.
         iat: when it was signed, Unix ms.
         aud: opaque handle of the tenant; says nothing to others, is stable for the tenant.

@@ -21,6 +21,7 @@ from verismo.attest.commitment import SALT_BYTES
 from verismo.model import base64url
 from verismo.model.ids import prov_id_bytes
 
+MEDIA = "text/event-stream"
 DONE_EVENT = b"data: [DONE]\n\n"
 EVENT_BYTES_MAX = 1_048_576
 """One event over this is refused on both sides: no provider sends one, and a parser must end."""
@@ -136,6 +137,27 @@ class SignedComment(msgspec.Struct, frozen=True):
     jws: str
 
 
+def is_stream_media(media: str) -> bool:
+    """Say whether a `Content-Type` is that of a stream, whatever its parameters.
+
+    Args:
+        media: the header's value; two values joined by a comma are not a stream's, since two
+            parsers may each believe another one.
+
+    Source: RFC 9110, section 8.3.1: a type is compared without regard to case.
+    """
+    return "," not in media and media.partition(";")[0].strip(" \t").lower() == MEDIA
+
+
+def is_cut_comment(rest: bytes) -> bool:
+    """Say whether octets without their blank line are comment lines alone, or nothing at all.
+
+    Args:
+        rest: what stands after the last blank line.
+    """
+    return not rest or all(line[:1] == b":" for line in rest.removesuffix(b"\n").split(b"\n"))
+
+
 def is_comment_only(block: bytes) -> bool:
     """Say whether every line of a block is a comment, so that SSE clients skip it."""
     return all(line[:1] == b":" for line in block[:-2].split(b"\n"))
@@ -149,11 +171,15 @@ def signed_comment(payload: bytes, jws: str) -> bytes:
 def parse_signed_comment(block: bytes) -> SignedComment | None:
     """Read a comment block; None if it is some other comment, such as a keep-alive.
 
+    Only a block's beginning makes it a signature: `: attest ` on a later line means nothing.
+
     Raises:
-        StreamRefused: it says `attest` but is malformed.
+        StreamRefused: it says `attest` but is malformed or has a second line.
     """
     if not block.startswith(_PREFIX):
         return None
+    if b"\n" in block[:-2]:
+        raise StreamRefused("an attest comment of more than one line")
     try:
         payload, jws = block[len(_PREFIX) : -2].decode("ascii").split(" ")
         return SignedComment(payload=base64url.decode(payload), jws=jws)

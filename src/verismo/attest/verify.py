@@ -29,7 +29,16 @@ from verismo.attest.report import (
     Verdict,
 )
 from verismo.attest.statement import Statement, StatementRefused, read_statement
-from verismo.attest.stream import BlockSplitter, Chain, StreamRefused, is_comment_only
+from verismo.attest.stream import (
+    DONE_EVENT,
+    MEDIA,
+    BlockSplitter,
+    Chain,
+    StreamRefused,
+    is_comment_only,
+    is_cut_comment,
+    is_stream_media,
+)
 from verismo.attest.verify_claims import (
     check_content_digest,
     check_expected,
@@ -58,7 +67,7 @@ __all__ = [
     "verify_answer",
 ]
 
-STREAM_MEDIA = "text/event-stream"
+STREAM_MEDIA = MEDIA
 
 
 def verify_answer(
@@ -179,15 +188,19 @@ class Verifier:
         check_graph(statement, graph, findings)
         check_content_digest(response, findings)
         verdict = _judge_end(statement, findings)
-        return Report(verdict, _events(statement), findings.checks(), proof.prov_id, statement)
+        events = _events(statement, verdict)
+        return Report(verdict, events, findings.checks(), proof.prov_id, statement)
 
 
 def _is_stream(response: SeenResponse | None) -> bool:
-    return response is not None and response.media.partition(";")[0].strip() == STREAM_MEDIA
+    return response is not None and is_stream_media(response.media)
 
 
-def _events(statement: Statement) -> int | None:
-    return statement.res.events if isinstance(statement.res.events, int) else None
+def _events(statement: Statement, verdict: Verdict) -> int | None:
+    """Count what a stream's statement proves: every event or, where a check failed, none."""
+    if not isinstance(statement.res.events, int):
+        return None
+    return 0 if verdict == "INVALID" else statement.res.events
 
 
 def _read(data: bytes) -> Statement:
@@ -243,13 +256,19 @@ def _wrong_events(statement: Statement, salt: bytes, response: SeenResponse) -> 
     """Say what is wrong with a recorded stream whose final statement was taken out of it."""
     chain = Chain(salt, statement.prov_id, statement.req.commit)
     splitter = BlockSplitter()
+    last, ended = b"", False
     try:
         for block in splitter.blocks(response.body):
             if not is_comment_only(block):
+                ended, last = ended or last == DONE_EVENT, block
                 chain.add(block)
     except StreamRefused as error:
         return str(error)
-    if splitter.pending:
+    if ended:
+        return "an event after [DONE]"
+    if last == DONE_EVENT and not statement.res.fin:
+        return "[DONE] in a stream that its gateway calls incomplete"
+    if not is_cut_comment(splitter.pending):
         return "the stream was cut within an event"
     if (statement.res.events, statement.res.len) != (chain.events, chain.octets):
         return f"{statement.res.events} events are signed, seen were {chain.events}"

@@ -3,8 +3,6 @@
 Each function returns what is wrong, or an empty text.
 """
 
-import base64
-import binascii
 import hashlib
 
 from msgspec import UNSET
@@ -13,6 +11,7 @@ from verismo.attest.commitment import commit
 from verismo.attest.provenance import Graph, GraphRefused, Node, read_graph
 from verismo.attest.report import Expectation, Findings, SeenRequest, SeenResponse
 from verismo.attest.statement import Head, Statement
+from verismo.model import base64url
 
 
 def check_expected(
@@ -163,10 +162,8 @@ def check_content_digest(response: SeenResponse | None, findings: Findings) -> N
 
 
 def _wrong_digest(value: str, body: bytes) -> str:
-    if len(value) < 2 or value[0] != ":" or value[-1] != ":":
-        return "sha-256 is not a byte sequence"
     try:
-        digest = base64.b64decode(value[1:-1], validate=True)
-    except (binascii.Error, ValueError):
-        return "sha-256 is not base64"
+        digest = base64url.decode_binary_item(value)
+    except base64url.NotBase64 as error:
+        return f"sha-256 is {error}"
     return "" if digest == hashlib.sha256(body).digest() else "sha-256 is not that of the body"

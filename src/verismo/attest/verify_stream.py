@@ -29,6 +29,8 @@ from verismo.attest.stream import (
     SignedComment,
     StreamRefused,
     is_comment_only,
+    is_cut_comment,
+    is_stream_media,
     parse_signed_comment,
 )
 from verismo.attest.verify_claims import (
@@ -157,7 +159,7 @@ class StreamVerifier:
         self._findings.skips(14, "a stream has no Content-Digest")
         check_graph(statement, graph, self._findings)
         arrived = statement.res.events == self._trusted
-        if arrived and self._splitter.pending:
+        if arrived and not is_cut_comment(self._splitter.pending):
             self._findings.fails(11, "octets after the end")
         if self._findings.failed:
             return self._report("INVALID")
@@ -233,6 +235,8 @@ class StreamVerifier:
         problem = wrong_head_line(statement, self._response) or _wrong_end(statement, chain)
         self._findings.judge(11, problem, f"chain over {statement.res.events} events")
         self._refuse_failed()
+        if statement.res.events != chain.events and not statement.res.fin:
+            raise CheckFailed(12, "[DONE] is signed for a stream that is called incomplete")
         self._statement = statement
 
     def _check_expected(self, signed: Head | Statement, expected: Expectation) -> None:
@@ -268,6 +272,8 @@ class StreamVerifier:
             self._findings.fails(1, "a stream carries its statement inside, not in headers")
         elif len(proof.salt) != SALT_BYTES or not is_prov_id(proof.prov_id):
             self._findings.fails(1, "the salt or the prov_id is missing or malformed")
+        elif not is_stream_media(self._response.media):
+            self._findings.fails(1, "the content type is not that of a stream")
         else:
             self._findings.passes(1, "proof headers of a stream")
             seed = commit("req", proof.salt, self._request.body)
