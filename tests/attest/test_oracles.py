@@ -203,6 +203,7 @@ def times(scalar, point):
     return result
 
 
+@pytest.mark.slow
 def test_mixed_order_r_is_refused_although_the_equation_with_cofactor_holds():
     protected = jws.protected_header(TOKEN.kid, jws.TYPE_STATEMENT)
     message = jws.signing_input(protected, PAYLOAD)

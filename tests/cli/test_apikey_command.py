@@ -8,8 +8,11 @@ from click.testing import CliRunner
 
 from verismo.cli.apikey import apikey
 from verismo.model.apikey import is_in_force, key_matches, parse_api_key
-from verismo.model.errors import OperatorError
+from verismo.model.errors import OperatorError, StateError
+from verismo.model.ids import TenantId
+from verismo.wiring.handles import find_tenant_handle
 from verismo.wiring.state import open_state
+from verismo.wiring.worker import prepare_data
 
 CONFIG = """
 data = "var"
@@ -196,3 +199,21 @@ def test_admin_keys_are_listed_and_revoked(run, root):
     for output in (run("admin", "list").stdout, run("admin", "list", "--json").stdout):
         assert "on call" in output
         assert key.secret_sha256 not in output
+
+
+def test_create_tells_the_audience_beside_the_key_once_there_is_one(run, root):
+    first = run("create", "--tenant", "TENANT_001")
+    assert "audience" not in first.stderr
+    prepare_data(root / "var")
+    handle = find_tenant_handle(root / "var", TenantId("TENANT_001"))
+    result = run("create", "--tenant", "TENANT_001")
+    assert f"audience {handle}." in result.stderr
+    assert handle not in result.stdout
+    assert "audience" not in run("create", "--tenant", "TENANT_001", "--quiet").stderr
+
+
+def test_no_key_is_made_while_the_secret_of_handles_is_open_to_others(run, root):
+    prepare_data(root / "var")
+    (root / "var" / "keys" / "handles.key").chmod(0o644)
+    run("create", "--tenant", "TENANT_001", error=StateError)
+    assert stored(root) == []

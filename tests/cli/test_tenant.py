@@ -8,6 +8,11 @@ import sys
 
 import pytest
 
+from verismo.gateway.snapshot import tenant_handle
+from verismo.model.ids import TenantId
+from verismo.wiring.handles import handle_secret_file
+from verismo.wiring.worker import key_files, prepare_data
+
 
 @pytest.fixture
 def data_key(initialised):
@@ -38,6 +43,28 @@ def test_show_names_what_a_tenant_may_run(verismo, initialised):
     assert "support.answer" in out
     assert "CreateTicket" in out
     assert json.loads(verismo("tenant", "show", "TENANT_002", "--json").out)["region"] == "eu"
+
+
+def test_show_tells_the_audience_of_the_tenants_answers(verismo, initialised):
+    assert "not yet" in verismo("tenant", "show", "TENANT_002").out
+    assert json.loads(verismo("tenant", "show", "TENANT_002", "--json").out)["handle"] is None
+    prepare_data(initialised / "var")
+    secret = (initialised / "var" / "keys" / "handles.key").read_bytes()
+    handle = tenant_handle(TenantId("TENANT_002"), secret)
+    assert re.search(rf"handle +{handle}\n", verismo("tenant", "show", "TENANT_002").out)
+    assert json.loads(verismo("tenant", "show", "TENANT_002", "--json").out)["handle"] == handle
+
+
+def test_the_secret_of_handles_is_where_the_gateway_keeps_it(tmp_path):
+    assert handle_secret_file(tmp_path) == key_files(tmp_path).handles
+
+
+def test_secret_of_handles_that_others_can_read_is_refused(verismo, initialised):
+    prepare_data(initialised / "var")
+    (initialised / "var" / "keys" / "handles.key").chmod(0o644)
+    outcome = verismo("tenant", "show", "TENANT_002")
+    assert outcome.code == 2
+    assert "chmod 600" in outcome.err
 
 
 def test_an_unknown_tenant_is_answered_with_the_nearest(verismo, initialised):

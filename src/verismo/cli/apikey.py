@@ -25,6 +25,7 @@ from verismo.model.ids import KeyId, TenantId
 from verismo.model.plan import Plan
 from verismo.model.tenant import ApiKey, RateLimit
 from verismo.ports.admins import AdminKey, AdminRole
+from verismo.wiring.handles import find_tenant_handle
 from verismo.wiring.state import open_state
 
 expires_option = click.option(
@@ -110,9 +111,12 @@ def create(config: Path, quiet: bool, **options: Unpack[KeyOptions]) -> None:
         expires_ms=_end_ms(now_ms, options["expires"]),
         rate=RateLimit(options["requests_per_minute"], options["tokens_per_minute"]),
     )
+    handle = find_tenant_handle(loaded.data, key.tenant)  # may refuse: then no key was made
     with open_state(loaded.data) as state:
         state.directory.add_api_key(key)
     _show(text, f"{key.role} of {tenant}", key.expires_ms, quiet=quiet)
+    if handle is not None and not quiet:
+        click.echo(f"Its answers name the audience {handle}.", err=True)
 
 
 @apikey.command("list")

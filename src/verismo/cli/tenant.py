@@ -20,6 +20,7 @@ from verismo.model.errors import OperatorError, StateError
 from verismo.model.ids import TenantId
 from verismo.model.operation import Operation
 from verismo.model.tenant import Tenant
+from verismo.wiring.handles import find_tenant_handle
 
 
 @click.group()
@@ -50,14 +51,20 @@ def list_tenants(config: Path, as_json: bool) -> None:
 @click.argument("tenant_id", metavar="ID")
 @json_option
 def show(config: Path, tenant_id: str, as_json: bool) -> None:
-    """Show one tenant and what it may run."""
+    """Show one tenant, its handle and what it may run.
+
+    The handle is the `aud` of every statement for this tenant: verify with `--audience HANDLE`.
+    """
     loaded = load_config(config)
     found = _find(loaded, tenant_id)
+    handle = find_tenant_handle(loaded.data, found.id)
     if as_json:
-        _write_json(msgspec.json.encode(found))
+        settings: dict[str, object] = msgspec.to_builtins(found)
+        _write_json(msgspec.json.encode({**settings, "handle": handle}))
         return
     marker = _marker(loaded, found.id)
     rows = {
+        "handle": handle or "not yet: the first `verismo serve` makes its secret",
         "region": found.region,
         "purposes": ", ".join(found.purposes),
         "models": ", ".join(found.models) or "none",

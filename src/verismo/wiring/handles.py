@@ -1,0 +1,26 @@
+"""Tells a tenant's opaque handle, the `aud` of its statements, to whoever runs the gateway."""
+
+from pathlib import Path
+
+from verismo.adapters.signer_file import read_secret
+from verismo.gateway.snapshot import tenant_handle
+from verismo.model.ids import TenantId
+
+
+def handle_secret_file(data: Path) -> Path:
+    """Return where a data folder keeps the secret that handles are derived from."""
+    return data / "keys" / "handles.key"
+
+
+def find_tenant_handle(data: Path, tenant: TenantId) -> str | None:
+    """Return a tenant's handle; None before the gateway has run, which makes the secret.
+
+    Args:
+        data: the data folder.
+        tenant: its id.
+
+    Raises:
+        StateError: the secret is readable by others or cannot be read.
+    """
+    secret = handle_secret_file(data)
+    return tenant_handle(tenant, read_secret(secret)) if secret.exists() else None
