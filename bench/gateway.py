@@ -15,7 +15,16 @@ from statistics import median
 from harness import results
 from harness.attested import SMALL_OPERATION, STREAM_OPERATION
 from harness.environments import NotInstalled, locked_version
-from harness.gateways import PEERS, SCENARIO_BYTES, Gateway, Site, require_program, site, starter
+from harness.gateways import (
+    LIBRARIES,
+    PEERS,
+    SCENARIO_BYTES,
+    Gateway,
+    Site,
+    require_program,
+    site,
+    starter,
+)
 from harness.load import Load, Slice, measure, warm
 from harness.machine import describe, versions
 from harness.processes import NotStarted
@@ -105,10 +114,11 @@ def main() -> None:
         sizes = replace(sizes, loads=tuple(_load(text) for text in asked.loads.split(",")))
     require_program("wrk")
     peers = [name for name in asked.peers.split(",") if name]
+    own = ("verismo", "passthrough") if asked.quick else ("verismo", LIBRARIES, "passthrough")
     with results.run_folder() as folder, ExitStack() as stack:
         place = stack.enter_context(site(folder, may_install=not asked.no_install))
         machine = describe(place.chosen)
-        gateways, missing = _start(stack, place, peers)
+        gateways, missing = _start(stack, place, (*peers, *own))
         _check(gateways, sizes.warm_requests)
         series = _measure(gateways, sizes, place)
         memory_mb = {id(one): results.rounded(one.program.memory_mb()) for one in gateways}
@@ -136,10 +146,10 @@ def _load(text: str) -> tuple[str, int]:
 
 
 def _start(
-    stack: ExitStack, place: Site, peers: Sequence[str]
+    stack: ExitStack, place: Site, names: Sequence[str]
 ) -> tuple[list[Gateway], dict[str, str]]:
     """Start everything at once; gives the gateways, and why a peer is not among them."""
-    starters = {name: starter(name, place) for name in (*peers, "verismo", "passthrough")}
+    starters = {name: starter(name, place) for name in names}
     starting: dict[str, Future[Gateway]] = {}
     try:
         with ThreadPoolExecutor(len(starters)) as pool:
@@ -212,16 +222,19 @@ def _ratios(series: Sequence[Series]) -> dict[str, dict[str, float]]:
     neighbouring slices alike.
     """
     usable = [one for one in series if not one.flag]
-    ours = {(one.scenario, one.connections): one for one in usable if one.gateway.attested}
     ratios: dict[str, dict[str, float]] = {}
-    for other in usable:
-        own = ours.get((other.scenario, other.connections))
-        if own is None or own is other:
+    for own in usable:
+        if not own.gateway.attested:
             continue
-        pairs = zip(own.slices, other.slices, strict=True)
-        ratio = median(one.requests_per_s / two.requests_per_s for one, two in pairs)
-        load = f"{other.scenario}@{other.connections}"
-        ratios.setdefault(f"verismo/{other.gateway.name}", {})[load] = float(f"{ratio:.3g}")
+        load = f"{own.scenario}@{own.connections}"
+        for other in usable:
+            same = (other.scenario, other.connections) == (own.scenario, own.connections)
+            if not same or other.gateway.attested:
+                continue
+            pairs = zip(own.slices, other.slices, strict=True)
+            ratio = median(one.requests_per_s / two.requests_per_s for one, two in pairs)
+            name = f"{own.gateway.name}/{other.gateway.name}"
+            ratios.setdefault(name, {})[load] = float(f"{ratio:.3g}")
     return ratios
 
 

@@ -111,20 +111,24 @@ class Attested:
 
 @contextmanager
 def attested(
-    folder: Path, core: int, upstream_port: int, stream_port: int, source: Path | None = None
+    folder: Path,
+    core: int,
+    ports: tuple[int, int],
+    client: str = "keepalive",
+    source: Path | None = None,
 ) -> Iterator[Attested]:
     """Configure and run `verismo serve` with one worker.
 
     Args:
         folder: an existing folder on the disk whose fsync counts.
         core: the only core for all of its processes.
-        upstream_port: of the mock for whole answers.
-        stream_port: of the mock for streams.
+        ports: of the mocks for whole answers and for streams.
+        client: which HTTP client calls them: `keepalive` or `pyreqwest`.
         source: folder of another version's package; None runs the installed one.
     """
     home, port = folder / "verismo", free_port()
     environment = {} if source is None else {"PYTHONPATH": str(source)}
-    settings = _configure(home, upstream_port, stream_port, environment)
+    settings = _configure(home, ports, client, environment)
     options = ["--config", str(settings)]
     create = ("apikey", "create", *options, "--tenant", TENANT, "--quiet")
     key = _verismo(create, environment).strip()
@@ -134,20 +138,23 @@ def attested(
         yield Attested(program, port, key)
 
 
+_CLIENT = '# client = "keepalive"'
 _COMMAND = (sys.executable, "-m", "verismo")
 
 
 def _configure(
-    home: Path, upstream_port: int, stream_port: int, environment: Mapping[str, str]
+    home: Path, ports: tuple[int, int], client: str, environment: Mapping[str, str]
 ) -> Path:
+    upstream_port, stream_port = ports
     url = f"http://127.0.0.1:{upstream_port}/v1"
     _verismo(("init", str(home), "--provider", url, "--model", MODEL), environment)
     settings = home / "verismo.toml"
     text = settings.read_text(encoding="utf-8")
-    if _CONTROL_PORT[0] not in text:
-        raise LookupError(f"{settings} shows no default control port")
+    if _CONTROL_PORT[0] not in text or _CLIENT not in text:
+        raise LookupError(f"{settings} shows no default control port or upstream client")
     added = _ADDED.format(tenant=TENANT, model=MODEL, stream_port=stream_port)
-    settings.write_text(text.replace(*_CONTROL_PORT) + added, encoding="utf-8")
+    text = text.replace(*_CONTROL_PORT).replace(_CLIENT, _CLIENT[2:].replace("keepalive", client))
+    settings.write_text(text + added, encoding="utf-8")
     (home / "operations" / "bench.toml").write_text(_OPERATIONS, encoding="utf-8")
     return settings
 

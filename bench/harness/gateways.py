@@ -141,18 +141,21 @@ def _nginx(place: Site) -> Iterator[Gateway]:
 
 
 @contextmanager
-def verismo_of(place: Site, name: str = "verismo", source: Path | None = None) -> Iterator[Gateway]:
+def verismo_of(
+    place: Site, name: str = "verismo", source: Path | None = None, client: str = "keepalive"
+) -> Iterator[Gateway]:
     """Start a Verismo.
 
     Args:
         place: where.
         name: in the results; its files lie in a folder of this name.
         source: folder of another version's package; None runs the installed one.
+        client: which HTTP client calls the mocks: `keepalive` or `pyreqwest`.
     """
     folder = place.folder / f"attested-{name}"
     folder.mkdir()
     core, ports = place.chosen.gateway, (place.mock.port, place.streamer.port)
-    with attested(folder, core, *ports, source) as gateway:
+    with attested(folder, core, ports, client, source) as gateway:
         yield Gateway(
             name,
             gateway.program,
@@ -166,6 +169,11 @@ def verismo_of(place: Site, name: str = "verismo", source: Path | None = None) -
             },
             gateway,
         )
+
+
+def _verismo_libraries(place: Site) -> AbstractContextManager[Gateway]:
+    """Verismo with libraries alone: pyreqwest instead of its own client."""
+    return verismo_of(place, LIBRARIES, client="pyreqwest")
 
 
 @contextmanager
@@ -212,9 +220,11 @@ def _smg(place: Site) -> Iterator[Gateway]:
         yield Gateway("smg", program, port)
 
 
+LIBRARIES = "verismo-libraries"
 _STARTERS = {
     "nginx": _nginx,
     "verismo": verismo_of,
+    LIBRARIES: _verismo_libraries,
     "passthrough": _passthrough,
     "litellm": _litellm,
     "smg": _smg,
