@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import forge_answers
+import forge_edges
 import forge_graphs
 import forge_heads
 import forge_statements
@@ -29,6 +30,7 @@ def vectors() -> list[Vector]:
         forge_graphs,
         forge_streams,
         forge_heads,
+        forge_edges,
     )
     found = sorted((v for source in sources for v in source.vectors()), key=lambda v: v.name)
     names = [vector.name for vector in found]

@@ -8,9 +8,21 @@ import forge
 import msgspec
 import pytest
 
-from verismo.attest import exchange, headers, jws, keys, provenance, statement, stream, verify
+from verismo.attest import (
+    commitment,
+    exchange,
+    headers,
+    jws,
+    keys,
+    provenance,
+    statement,
+    stream,
+    verify,
+)
 from verismo.attest.provenance import node_id, read_graph
 from verismo.attest.verify_stream import HELD_BYTES_MAX
+from verismo.gateway.records import VERIFY_BYTES_MAX, SignedGraph, VerifyAnswer, VerifyRequest
+from verismo.model import canonical
 
 TEXT = (Path(__file__).parents[2] / "docs" / "attestation-format.md").read_text()
 
@@ -38,7 +50,15 @@ def test_every_member_of_the_statement_is_documented_and_no_other():
 
 
 @pytest.mark.parametrize(
-    "kind", [statement.Head, provenance.Node, provenance.Graph, exchange.Exchange]
+    "kind",
+    [
+        statement.Head,
+        provenance.Node,
+        provenance.Graph,
+        exchange.Exchange,
+        SignedGraph,
+        VerifyRequest,
+    ],
 )
 def test_every_member_of_the_other_documents_is_named(kind):
     for field in msgspec.structs.fields(kind):
@@ -74,11 +94,25 @@ def test_every_word_of_an_enumeration_is_named(names):
         stream.HEAD_EVERY_EVENTS,
         stream.HEAD_EVERY_MS,
         jws.HEADER_CHARS_MAX,
+        keys.KEYS_MAX,
+        canonical.MAX_DEPTH,
+        VERIFY_BYTES_MAX,
         verify.SKEW_MS_MAX // 1_000,
     ],
 )
 def test_every_limit_is_named(limit):
     assert re.search(rf"\b{limit:,}\b", TEXT)
+
+
+def test_the_verification_api_is_documented():
+    for kind in (VerifyAnswer, verify.Check, verify.SeenRequest):
+        members = ", ".join(field.name for field in msgspec.structs.fields(kind))
+        assert f"{{{members}}}" in TEXT.replace("\n", " ")
+
+
+def test_kinds_of_commitments_are_not_the_reserved_ones():
+    assert {"sse", "node"}.isdisjoint(get_args(commitment.CommitmentKind))
+    assert "`sse` and `node` are\nreserved" in TEXT
 
 
 def test_the_limit_of_held_octets_is_named():

@@ -18,6 +18,7 @@ from forge import (
     stream,
     stream_recipe,
 )
+from forge_edges import vectors as forged_edges
 from forge_heads import vectors as forged_heads
 from forge_streams import vectors as forged_streams
 from hypothesis import given, settings
@@ -35,8 +36,10 @@ EXPECTED = Expectation(nonce=NONCE)
 MADE = stream()
 CUT_AND_FORGED = [
     v
-    for v in (*forged_streams(), *forged_heads())
-    if v.case.question is not None and v.case.jwks is None
+    for v in (*forged_streams(), *forged_heads(), *forged_edges())
+    if v.case.question is not None
+    and v.case.jwks is None
+    and not (v.name.startswith("stream-media-") and v.verdict == "INVALID")
 ]
 
 
@@ -229,3 +232,14 @@ def test_events_before_the_first_head_are_not_lost():
     assert verifier.feed(MADE.blocks[8]) == events(5)
     assert verifier.feed(DONE_EVENT) == [DONE_EVENT]
     assert verifier.finish().verdict == "VERIFIED"
+
+
+@pytest.mark.parametrize("media", ["", "text/plain", "text/event-stream; a, text/html"])
+def test_what_does_not_call_itself_a_stream_is_refused_before_its_first_event(media):
+    case = MADE.case()
+    request = SeenRequest(case.method, case.path, case.query.encode(), case.question)
+    proof = read_proof_headers(dict(case.headers))
+    verifier = VERIFIER.stream(proof, request, SeenResponse(200, media), EXPECTED)
+    assert verifier.feed(case.answer) == []
+    report = verifier.finish()
+    assert (report.verdict, report.events, failing(report)) == ("INVALID", 0, [1])
