@@ -196,3 +196,17 @@ def test_cut_comment_has_no_line_without_a_colon(rest, expected):
 def test_attest_comment_of_two_lines_is_refused(line):
     with pytest.raises(StreamRefused, match="one line"):
         parse_signed_comment(b": attest a b\n" + line + b"\n\n")
+
+
+@given(st.lists(st.lists(blocks, max_size=4), max_size=4))
+def test_events_appended_together_make_the_chain_of_each_alone(groups):
+    together, alone = chain(), chain()
+    for group in groups:
+        together.extend(group)
+        for event in group:
+            alone.add(event)
+    assert (together.head, together.events, together.octets) == (
+        alone.head,
+        alone.events,
+        alone.octets,
+    )
