@@ -30,7 +30,7 @@ def report_of(response: httpx2.Response) -> Report | None:
 
 
 def save_exchange(response: httpx2.Response, graph: bytes | None = None) -> bytes:
-    """Return an exchange as one JSON document; `verismo verify FILE` proves it offline.
+    """Return an exchange as one JSON document; `verismo verify FILE --jwks KEYS` proves it.
 
     It holds request and answer in clear, and the key set in use. Verify it with `--jwks` and a
     key set that is trusted, for who saved the document chose what stands in it.

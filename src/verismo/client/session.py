@@ -16,8 +16,8 @@ from verismo.attest import jws
 from verismo.attest.exchange import VERSION, Exchange, SavedRequest, SavedResponse, fold
 from verismo.attest.headers import CONTENT_DIGEST, HeadersRefused, ProofHeaders, read_proof_headers
 from verismo.attest.report import Expectation, Findings, Report, SeenRequest, SeenResponse
-from verismo.attest.stream import StreamRefused, parse_signed_comment
-from verismo.attest.verify import STREAM_MEDIA, StreamVerifier, Verifier, refused_headers
+from verismo.attest.stream import StreamRefused, is_stream_media, parse_signed_comment
+from verismo.attest.verify import StreamVerifier, Verifier, refused_headers
 from verismo.client.errors import (
     AnswerInvalid,
     AnswerUnsigned,
@@ -81,7 +81,7 @@ class Session:
             return "settled"
         if 300 <= status < 400 and "location" in headers:
             return self._refuse(11, "a redirect: its Location is not signed")
-        if self._proof.statement or self._media() != STREAM_MEDIA:
+        if self._proof.statement or not is_stream_media(self._response.media):
             return "whole"
         if status != 200:
             return self._refuse(11, f"a stream of status {status}: the gateway's have 200")
@@ -198,9 +198,6 @@ class Session:
             now_ms=self._judged_ms,
             jwks=msgspec.Raw(jwks),
         )
-
-    def _media(self) -> str:
-        return self._response.media.partition(";")[0].strip()
 
     def _refuse(self, number: int, detail: str) -> Way:
         findings = Findings()

@@ -250,7 +250,7 @@ class MainTable(msgspec.Struct, frozen=True):
     Args:
         data: folder for keys, journals and state, relative to this file. VERISMO_DATA overrides it
             (relative to the current folder).
-        issuer: who signs: the `iss` of every statement. A name or URL that your clients know.
+        issuer: who signs: the `iss` of every statement. Set it to the URL that your clients call.
         docs_base_url: start of the `type` links in error bodies; empty means none.
         listen: the public listener.
         control: the control listener.

@@ -52,6 +52,7 @@ from verismo.ports.journal import JournalFailed, Record
 from verismo.ports.policy import PolicyEngine
 from verismo.ports.telemetry import Telemetry
 from verismo.ports.upstream import Upstream
+from verismo.wiring.handles import handle_secret_file
 from verismo.wiring.policy import open_policy
 from verismo.wiring.recovery import Heir, OpenJournal, recover
 from verismo.wiring.rounds import Rounds
@@ -91,7 +92,7 @@ def key_files(data: Path) -> KeyFiles:
     """Return where a data folder keeps its secrets."""
     keys = data / "keys"
     return KeyFiles(
-        token=keys / "token.key", handles=keys / "handles.key", tenants=keys / "tenants"
+        token=keys / "token.key", handles=handle_secret_file(data), tenants=keys / "tenants"
     )
 
 
