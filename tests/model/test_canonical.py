@@ -122,3 +122,57 @@ def test_any_bytes_decode_or_raise_the_one_error(data):
 def test_digest_is_sha256_in_hex():
     empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
     assert canonical.digest(b"") == empty
+
+
+class Shallow(msgspec.Struct, frozen=True):
+    n: int
+    text: str
+    attrs: dict[str, str | int | bool]
+    items: tuple[int, ...] = ()
+
+
+class Loose(msgspec.Struct, frozen=True):
+    ratio: float | int
+
+
+class Endless(msgspec.Struct, frozen=True):
+    inner: "Endless | None" = None
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b'{"attrs":{},"items":[],"n":9007199254740992,"text":""}',
+        b'{"attrs":{},"items":[9007199254740992],"n":1,"text":""}',
+        b'{"attrs":{"a":-9007199254740992},"items":[],"n":1,"text":""}',
+        '{"attrs":{"ä":1},"items":[],"n":1,"text":""}'.encode(),
+    ],
+)
+def test_a_type_of_integers_and_texts_spares_no_value_outside_the_domain(data):
+    with pytest.raises(canonical.NotCanonical):
+        canonical.decode(data, Shallow)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b'{"attrs":{},"items":[],"n":9007199254740991,"text":""}',
+        b'{"attrs":{"a":true},"items":[1],"n":1,"text":"1234567890123456"}',
+        '{"attrs":{},"items":[],"n":1,"text":"ä"}'.encode(),
+    ],
+)
+def test_a_type_of_integers_and_texts_keeps_every_value_within_the_domain(data):
+    assert canonical.encode(canonical.decode(data, Shallow)) == data
+
+
+def test_a_type_with_room_for_floats_is_looked_through():
+    with pytest.raises(canonical.NotCanonical, match="float"):
+        canonical.decode(b'{"ratio":0.5}', Loose)
+
+
+def test_a_type_within_itself_is_looked_through_for_its_depth():
+    data = b'{"inner":null}'
+    for _ in range(canonical.MAX_DEPTH):
+        data = b'{"inner":' + data + b"}"
+    with pytest.raises(canonical.NotCanonical, match="nesting"):
+        canonical.decode(data, Endless)

@@ -6,14 +6,17 @@ msgspec's encoder is enough; the package rfc8785 is the oracle in the tests. The
 when encoding: a value outside it is a mistake of ours and raises.
 """
 
+import functools
 import hashlib
-from collections.abc import Iterable
+import re
+from collections.abc import Hashable, Iterable
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
-from typing import TypeVar
+from typing import TypeVar, cast
 from uuid import UUID
 
 import msgspec
+import msgspec.inspect
 
 MAX_INTEGER = 2**53 - 1
 MAX_DEPTH = 16
@@ -27,6 +30,17 @@ _encoder = msgspec.json.Encoder(order="sorted")
 _LEAVES = frozenset({str, bool, type(None)})
 _NO_JSON = (bytes, bytearray, memoryview, datetime, date, time, timedelta, UUID, Decimal)
 """msgspec would spell these as strings; what is signed says so itself."""
+
+
+_EXACT = (
+    msgspec.inspect.BoolType,
+    msgspec.inspect.IntType,
+    msgspec.inspect.LiteralType,
+    msgspec.inspect.NoneType,
+    msgspec.inspect.StrType,
+)
+_long_number = re.compile(rb"[0-9]{16}").search
+"""2**53 has 16 digits. Digests may have as many in a row; that costs them the walk, no more."""
 
 
 class NotCanonical(ValueError):
@@ -113,8 +127,34 @@ def decode(data: bytes, kind: type[T]) -> T:
         raise NotCanonical(str(error)) from error
     if spelled != data:
         raise NotCanonical("the bytes are not the canonical spelling of their value")
-    check_domain(msgspec.to_builtins(value))
+    # Where the type leaves room only for large integers and for keys that are not ASCII, a look
+    # at the bytes that finds neither spares the walk through the value.
+    if not (
+        _leaves_no_room(cast("Hashable", kind)) and data.isascii() and _long_number(data) is None
+    ):
+        check_domain(msgspec.to_builtins(value))
     return value
+
+
+@functools.cache
+def _leaves_no_room(kind: Hashable) -> bool:
+    """Say whether a type's values are in the domain but for large integers and their keys."""
+    return _is_exact(msgspec.inspect.type_info(kind), frozenset())
+
+
+def _is_exact(info: msgspec.inspect.Type, above: frozenset[type]) -> bool:
+    if isinstance(info, msgspec.inspect.StructType):
+        # A type within itself could nest without end.
+        below = above | {info.cls}
+        return info.cls not in above and all(_is_exact(f.type, below) for f in info.fields)
+    if isinstance(info, msgspec.inspect.UnionType):
+        return all(_is_exact(one, above) for one in info.types)
+    if isinstance(info, msgspec.inspect.VarTupleType):
+        return _is_exact(info.item_type, above)
+    if isinstance(info, msgspec.inspect.DictType):
+        is_text = isinstance(info.key_type, msgspec.inspect.StrType)
+        return is_text and _is_exact(info.value_type, above)
+    return isinstance(info, _EXACT)
 
 
 def digest(data: bytes) -> str:
