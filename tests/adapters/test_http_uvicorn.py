@@ -1,10 +1,13 @@
 """The public listener's own rules: the end of a drain, refusals, and clients that do not read."""
 
 import asyncio
+import os
+import signal
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
+import msgspec
 import pytest
 import uvicorn
 from tests.support.waiting import until
@@ -60,6 +63,14 @@ async def connected(
 
 
 @pytest.mark.slow
+async def test_signal_sent_by_who_is_told_ready_ends_the_server_in_good_order():
+    """Told any earlier, SIGTERM would end the process at once; here it would end the tests."""
+    server = HttpServer(Held(), msgspec.structs.replace(SETTINGS, obeys_signals=True))
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        await server.serve(listener, lambda: os.kill(os.getpid(), signal.SIGTERM))
+    assert server.is_draining
+
+
 async def test_requests_that_the_drain_cancels_have_ended_when_serve_returns():
     app = Held(cleanup_turns=5)
     told: list[int] = []

@@ -102,11 +102,13 @@ class HttpServer:
         """Begin the graceful end, as SIGTERM does."""
         self._server.should_exit = True
 
-    async def serve(self, listener: socket) -> None:
+    async def serve(self, listener: socket, ready: Callable[[], None] = lambda: None) -> None:
         """Serve until SIGTERM, SIGINT or `stop`, then let answers in flight end.
 
         Args:
-            listener: a bound socket.
+            listener: a bound and listening socket.
+            ready: called once signals are obeyed. Whoever is told before could end the process
+                without its cleaning up.
         """
         loop = asyncio.get_running_loop()
         sweeper = asyncio.create_task(self._sweep())
@@ -114,6 +116,7 @@ class HttpServer:
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.add_signal_handler(number, self.stop)
         try:
+            ready()
             await self._server.serve(sockets=[listener])
             await self._wait_cancelled()
         finally:

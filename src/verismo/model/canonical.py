@@ -39,8 +39,8 @@ _EXACT = (
     msgspec.inspect.NoneType,
     msgspec.inspect.StrType,
 )
-_long_number = re.compile(rb"[0-9]{16}").search
-"""2**53 has 16 digits. Digests may have as many in a row; that costs them the walk, no more."""
+_long_number = re.compile(rb"(?:^|[:,[])-?[0-9]{16}").search
+"""2**53 has 16 digits. A text may hold such a run too; that costs it the walk, no more."""
 
 
 class NotCanonical(ValueError):

@@ -45,8 +45,7 @@ async def run_control(config: Config, ready: Callable[[], None]) -> None:
             docs_base=config.docs_base_url,
         )
         server = HttpServer(control_app(desk), settings)
-        ready()
-        await server.serve(listener)
+        await server.serve(listener, ready)
 
 
 def _slots(config: Config) -> list[str]:

@@ -295,8 +295,7 @@ class Worker:
             rounds.begin("watch", WATCH_S, self._refresh)
             rounds.begin("report", REPORT_S, self._report)
             listener.listen(BACKLOG)
-            ready()
-            await self.server.serve(listener)
+            await self.server.serve(listener, ready)
             rounds.check()
 
     async def _recover(self) -> None:
