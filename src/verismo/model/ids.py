@@ -5,7 +5,6 @@ time in milliseconds, so records sort by time and an index over them only ever g
 """
 
 import re
-import uuid
 from typing import NewType
 
 TenantId = NewType("TenantId", str)
@@ -60,8 +59,3 @@ def prov_id_bytes(prov_id: str) -> bytes:
 def is_prov_id(text: str) -> bool:
     """Say whether a text is a UUIDv7 in canonical lower-case form."""
     return _canonical(text) is not None
-
-
-def prov_id_time_ms(prov_id: ProvId) -> int:
-    """Return the creation time in milliseconds that a prov_id carries."""
-    return uuid.UUID(prov_id).int >> 80
