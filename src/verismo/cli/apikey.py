@@ -15,9 +15,8 @@ from verismo.config.source import suggestion
 from verismo.model.apikey import (
     RANDOM_BYTES,
     ApiKeyText,
-    Revocable,
-    is_in_force,
     key_sha256,
+    key_state,
     new_api_key,
 )
 from verismo.model.errors import NotFound, OperatorError
@@ -204,7 +203,7 @@ def list_admins(config: Path, as_json: bool) -> None:
     with open_state(load_config(config).data) as state:
         rows = [
             AdminRow(
-                k.id, k.name, k.role, k.created_ms, k.expires_ms, k.revoked_ms, _state(k, now_ms)
+                k.id, k.name, k.role, k.created_ms, k.expires_ms, k.revoked_ms, key_state(k, now_ms)
             )
             for k in state.admins.admin_keys()
         ]
@@ -274,14 +273,8 @@ def _row(key: ApiKey, now_ms: int) -> KeyRow:
         created_ms=key.created_ms,
         expires_ms=key.expires_ms,
         revoked_ms=key.revoked_ms,
-        state=_state(key, now_ms),
+        state=key_state(key, now_ms),
     )
-
-
-def _state(key: Revocable, now_ms: int) -> str:
-    if is_in_force(key, now_ms):
-        return "in force"
-    return "revoked" if key.revoked_ms else "expired"
 
 
 def _print_json(rows: Sequence[msgspec.Struct]) -> None:

@@ -4,7 +4,7 @@ from typing import Literal
 
 import msgspec
 
-from verismo.model.apikey import ApiKeyText, Revocable, is_in_force, key_sha256
+from verismo.model.apikey import ApiKeyText, KeyState, key_sha256, key_state
 from verismo.model.errors import MalformedRequest, NotFound
 from verismo.model.ids import TenantId
 from verismo.model.plan import Plan
@@ -15,8 +15,6 @@ EXPIRES_S_MAX = 10 * 366 * 86_400
 """Ten years: a longer life is a slip of units."""
 
 _MS_PER_S = 1_000
-
-KeyState = Literal["in force", "revoked", "expired"]
 
 
 class ApiKeyRow(msgspec.Struct, frozen=True):
@@ -110,11 +108,5 @@ def shown(key: ApiKey, now_ms: int) -> ApiKeyRow:
         created_ms=key.created_ms,
         expires_ms=key.expires_ms,
         revoked_ms=key.revoked_ms,
-        state=_state(key, now_ms),
+        state=key_state(key, now_ms),
     )
-
-
-def _state(key: Revocable, now_ms: int) -> KeyState:
-    if is_in_force(key, now_ms):
-        return "in force"
-    return "revoked" if key.revoked_ms else "expired"

@@ -13,6 +13,7 @@ import msgspec
 
 from verismo.model.ids import KeyId
 
+KeyState = Literal["in force", "revoked", "expired"]
 KeyPrefix = Literal["vk", "va"]
 """`vk` for a tenant's API key, `va` for an administrator's key to the control API."""
 
@@ -113,6 +114,13 @@ def key_matches(key: ApiKeyText, secret_sha256: str) -> bool:
 def is_in_force(key: Revocable, now_ms: int) -> bool:
     """Say whether a stored key is neither revoked nor expired; it ends at `expires_ms` sharp."""
     return key.revoked_ms == 0 and (key.expires_ms == 0 or now_ms < key.expires_ms)
+
+
+def key_state(key: Revocable, now_ms: int) -> KeyState:
+    """Say for people how a stored key stands; revoked counts before expired."""
+    if is_in_force(key, now_ms):
+        return "in force"
+    return "revoked" if key.revoked_ms else "expired"
 
 
 def _base62(number: int) -> str:
