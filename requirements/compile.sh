@@ -6,4 +6,5 @@ uv="${UV:-.venv/bin/uv}"
 compile() { "$uv" pip compile -q --universal --generate-hashes --python-version 3.11 --no-emit-index-url --custom-compile-command "make lock" "$@"; }
 compile pyproject.toml -o requirements/core.txt
 compile --extra gateway --extra demo --group build -c requirements/core.txt pyproject.toml -o requirements/run.txt
-compile --extra gateway --extra demo --group build --group dev -c requirements/run.txt pyproject.toml -o requirements/dev.txt
+compile --extra gateway --extra cluster --extra demo --group build -c requirements/run.txt pyproject.toml -o requirements/cluster.txt
+compile --extra gateway --extra cluster --extra demo --group build --group dev --group servers -c requirements/cluster.txt pyproject.toml -o requirements/dev.txt
