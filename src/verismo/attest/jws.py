@@ -21,8 +21,9 @@ HEADER_CHARS_MAX = 256
 TYPE_STATEMENT: Literal["attest+jws"] = "attest+jws"
 TYPE_HEAD: Literal["attest-head+jws"] = "attest-head+jws"
 TYPE_VOID: Literal["attest-void+jws"] = "attest-void+jws"
+TYPE_KEYRING: Literal["attest-keyring+jws"] = "attest-keyring+jws"
 
-SignatureType = Literal["attest+jws", "attest-head+jws", "attest-void+jws"]
+SignatureType = Literal["attest+jws", "attest-head+jws", "attest-void+jws", "attest-keyring+jws"]
 
 
 class JwsRefused(ValueError):

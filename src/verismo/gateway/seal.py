@@ -80,14 +80,25 @@ class Sealer:
     def __init__(
         self, signer: Signer, slot: str, issuer: str, last_seq: int, telemetry: Telemetry
     ) -> None:
-        self._signer = signer
         self._telemetry = telemetry
         self._slot = slot
         self._issuer = issuer
         self._n = last_seq
+        self.use(signer)
+
+    def use(self, signer: Signer) -> None:
+        """Sign with this key from the next signature on; the sequence goes on as it is.
+
+        Called in the event loop, where statements and heads are signed too. Voids are signed in the
+        journal's thread: they take key and header in one reading.
+
+        Args:
+            signer: holder of the token key that is in force now.
+        """
+        self._signer = signer
         self._statement_header = jws.protected_header(signer.kid, jws.TYPE_STATEMENT)
         self._head_header = jws.protected_header(signer.kid, jws.TYPE_HEAD)
-        self._void_header = jws.protected_header(signer.kid, jws.TYPE_VOID)
+        self._voiding = signer, jws.protected_header(signer.kid, jws.TYPE_VOID)
 
     def seal(
         self,
@@ -211,14 +222,15 @@ class Sealer:
                 last=last,
             )
         )
-        signature = self._signer.sign(jws.signing_input(self._void_header, payload))
+        signer, protected = self._voiding
+        signature = signer.sign(jws.signing_input(protected, payload))
         return Record(
             kind="void",
             seq_n=last,
             prov_id=prov_id,
             tenant=TenantId(""),
             statement=payload,
-            jws=jws.detached(self._void_header, signature).encode("ascii"),
+            jws=jws.detached(protected, signature).encode("ascii"),
             graph=b"",
             written_ms=now_ms,
         )
