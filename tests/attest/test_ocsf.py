@@ -1,0 +1,245 @@
+"""Every leaf gives one event of the published schema, and always the same bytes."""
+
+import hashlib
+import json
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec import UNSET
+from tests.attest.ocsf_schema import Schema
+from tests.support import siem
+
+from verismo.attest import ocsf
+from verismo.attest.statement import StatedPolicy, StatedRequest
+from verismo.model import canonical
+
+
+def event_of(record, index=7, kind=0):
+    return json.loads(ocsf.siem_event(siem.logged(record, index, kind)).data)
+
+
+def refused(http_status, decision="allow", **attrs):
+    return siem.answer(siem.refused(1, http_status, decision), siem.graph(1, **attrs))
+
+
+def cut(code):
+    return siem.answer(siem.cut_stream(1), siem.graph(1, end=code, status=200))
+
+
+RECORDS = {
+    "answer": siem.answer(siem.stated(1), siem.graph(1, status=200)),
+    "refusal": refused(403, "deny", code="policy_refused", status=403),
+    "provider error": refused(504, code="upstream_timeout", status=504),
+    "cut stream": cut("upstream_broken"),
+    "client gone": cut("client_gone"),
+    "void": siem.gap(siem.void(9, 4, 6)),
+    "listing": siem.answer(
+        siem.stated(1, req=StatedRequest("GET", "/v1/models", "a" * 64, 0), model=UNSET)
+    ),
+    "graphql": siem.answer(
+        siem.stated(1, req=StatedRequest("POST", "/graphql", "a" * 64, 9, doc="sha256:" + "f" * 64))
+    ),
+    "unreadable": msgspec.structs.replace(siem.answer(siem.stated(1)), statement=b"{}"),
+}
+
+
+@pytest.fixture(scope="module")
+def schema(published):
+    return Schema(published / "ocsf-schema")
+
+
+@pytest.mark.parametrize("name", RECORDS)
+def test_every_event_is_valid_by_the_published_schema(schema, name):
+    assert schema.problems(event_of(RECORDS[name])) == []
+
+
+@pytest.mark.parametrize("kind", [2, 3, 4])
+def test_leaves_of_other_kinds_give_valid_events_too(schema, kind):
+    record = msgspec.structs.replace(RECORDS["answer"], prov_id="")
+    event = event_of(record, 12, kind)
+    assert schema.problems(event) == []
+    assert event["metadata"]["uid"] == f"{siem.LOG}#12"
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        (lambda e: e.pop("time"), "event.time is required"),
+        (lambda e: e.pop("src_endpoint"), "event.src_endpoint is required"),
+        (lambda e: e.update(activity_id=7), "activity_id is none of the enum"),
+        (lambda e: e.update(status="Failed"), "status is not the caption of status_id"),
+        (lambda e: e.update(time="now"), "event.time is not an integer"),
+        (lambda e: e.update(prompt="text"), "event.prompt is not an attribute"),
+        (lambda e: e["ai_model"].pop("ai_provider"), "event.ai_model.ai_provider is required"),
+        (lambda e: e["message_context"].update(ai_role_id=8), "ai_role_id is none of the enum"),
+        (lambda e: e["metadata"].update(profiles=["osint", "x"]), "a profile that this class"),
+        (lambda e: e["attestation_list"][0].pop("fingerprint"), "needs one of"),
+        (lambda e: e["actor"].clear(), "event.actor needs one of"),
+    ],
+)
+def test_the_validator_sees_what_is_wrong(schema, change, problem):
+    event = event_of(RECORDS["answer"])
+    change(event)
+    assert any(problem in found for found in schema.problems(event))
+
+
+def test_uid_and_sequence_are_prov_id_and_leaf_index():
+    sent = ocsf.siem_event(siem.logged(RECORDS["answer"], 41))
+    metadata = json.loads(sent.data)["metadata"]
+    assert (metadata["uid"], metadata["sequence"]) == (siem.prov_id(1), 41)
+    assert (sent.uid, sent.index) == (siem.prov_id(1), 41)
+    assert metadata["log_name"] == siem.LOG
+    assert metadata["profiles"] == ["ai_operation", "record_integrity"]
+
+
+@pytest.mark.parametrize("name", RECORDS)
+def test_same_record_gives_the_same_canonical_line(name):
+    once, again = (ocsf.siem_event(siem.logged(RECORDS[name], 3)).data for _ in range(2))
+    assert once == again
+    assert canonical.encode(json.loads(once)) == once
+    assert b"\n" not in once
+
+
+@pytest.mark.parametrize("name", RECORDS)
+def test_fingerprint_is_over_the_event_without_it(name):
+    event = event_of(RECORDS[name])
+    claimed = event["attestation_list"][0].pop("fingerprint")
+    assert claimed["value"] == hashlib.sha256(canonical.encode(event)).hexdigest()
+    assert claimed["algorithm_id"] == 3
+
+
+def test_event_names_the_statement_by_its_hash_and_carries_its_signature():
+    record = RECORDS["answer"]
+    event = event_of(record)
+    assert event["raw_data_hash"]["value"] == hashlib.sha256(record.statement).hexdigest()
+    assert event["raw_data_size"] == len(record.statement)
+    assert event["unmapped"]["signature"] == record.jws.decode()
+
+
+def test_model_and_tokens_are_in_the_ai_profile():
+    event = event_of(RECORDS["answer"])
+    assert event["ai_model"] == {"ai_provider": "openai", "name": "gpt-4o-mini"}
+    context = event["message_context"]
+    assert (context["prompt_tokens"], context["completion_tokens"]) == (12, 34)
+    assert context["total_tokens"] == 46
+
+
+def test_tenant_is_known_by_its_handle_alone():
+    text = ocsf.siem_event(siem.logged(RECORDS["answer"], 1)).data
+    event = json.loads(text)
+    assert event["actor"]["user"]["uid"] == event["metadata"]["tenant_uid"] == "tn_4ZQ2"
+    assert b"TENANT_001" not in text
+
+
+def test_no_member_can_hold_a_prompt_an_answer_or_a_salt():
+    names = {
+        name
+        for kind in vars(ocsf.shape).values()
+        if isinstance(kind, type) and issubclass(kind, msgspec.Struct)
+        for name in kind.__struct_fields__
+    }
+    assert not names & {"prompt_text", "response_text", "raw_data", "args", "data", "salt", "query"}
+
+
+@pytest.mark.parametrize(
+    ("record", "expected"),
+    [
+        (RECORDS["answer"], ("Success", "Informational", "200")),
+        (RECORDS["refusal"], ("Failure", "Medium", "policy_refused")),
+        (RECORDS["provider error"], ("Failure", "Medium", "upstream_timeout")),
+        (RECORDS["cut stream"], ("Failure", "Medium", "upstream_broken")),
+        (RECORDS["client gone"], ("Failure", "Low", "client_gone")),
+        (cut("gateway_lost"), ("Failure", "High", "gateway_lost")),
+        (refused(429, code="rate_limited"), ("Failure", "Low", "rate_limited")),
+        (refused(404, "none", code="operation_unregistered"), ("Failure", "Low", None)),
+        (refused(499, end="client_gone"), ("Failure", "Low", "client_gone")),
+        (siem.answer(siem.refused(1, 503, "none")), ("Failure", "Medium", "503")),
+        (siem.answer(siem.refused(1, 400, "none")), ("Failure", "Low", "400")),
+        (siem.answer(siem.refused(1, 403, "deny")), ("Failure", "Medium", "403")),
+        (siem.answer(siem.cut_stream(1)), ("Failure", "Medium", "200")),
+        (siem.answer(siem.stated(1), siem.graph(1, end="complete")), ("Success", None, "200")),
+    ],
+)
+def test_outcome_is_mapped_to_status_and_severity(record, expected):
+    event = event_of(record)
+    found = (event["status"], event["severity"], event["status_code"])
+    assert [(f, e) for f, e in zip(found, expected, strict=True) if e not in (None, f)] == []
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "activity"),
+    [
+        ("POST", "/v1/chat/completions", (1, "Create")),
+        ("GET", "/v1/models", (2, "Read")),
+        ("PUT", "/http/x", (3, "Update")),
+        ("DELETE", "/http/x", (4, "Delete")),
+        ("POST", "/graphql", (99, "Execute")),
+        ("GET", "/graphql", (99, "Execute")),
+        ("PURGE", "/http/x", (99, "Execute")),
+    ],
+)
+def test_method_is_mapped_to_the_activity(method, path, activity):
+    request = StatedRequest(method, path, "a" * 64, 1)
+    event = event_of(siem.answer(siem.stated(1, req=request)))
+    assert (event["activity_id"], event["activity_name"]) == activity
+
+
+def test_void_says_which_numbers_are_missing():
+    event = event_of(RECORDS["void"])
+    assert event["unmapped"]["gap"] == {"first": 4, "last": 6}
+    assert (event["status"], event["severity"]) == ("Failure", "High")
+    assert event["metadata"]["event_code"] == "void"
+
+
+@pytest.mark.parametrize(
+    "statement", [b"", b"{}", b"[" * 3_000, b"\xff", canonical.encode(siem.void(1, 1, 1))]
+)
+@pytest.mark.parametrize("kind", [1, 5])
+def test_record_that_cannot_be_read_still_gives_its_event(statement, kind):
+    record = msgspec.structs.replace(siem.answer(siem.stated(1)), statement=statement)
+    event = event_of(record, 5, kind)
+    assert event["metadata"]["sequence"] == 5
+    if kind == 1 or statement != canonical.encode(siem.void(1, 1, 1)):
+        assert (event["status"], event["severity"]) == ("Unknown", "High")
+
+
+def test_void_of_another_version_is_not_guessed_at():
+    later = msgspec.structs.replace(siem.void(1, 1, 1), v=2)
+    assert "version 2" in event_of(siem.gap(later))["status_detail"]
+
+
+@pytest.mark.parametrize("graph", [b"{", b"\xff\xfe", b"[]", b'{"nodes":[],"prov_id":"","v":1}'])
+def test_graph_that_cannot_be_read_says_nothing(graph):
+    event = event_of(siem.answer(siem.stated(1), graph))
+    assert event["status_code"] == "200"
+
+
+def test_outcome_code_that_is_no_text_is_ignored():
+    event = event_of(siem.answer(siem.stated(1), siem.graph(1, code=7)))
+    assert event["status_code"] == "200"
+
+
+@given(
+    path=st.text(max_size=60).filter(lambda text: text.isprintable()),
+    op=st.text(max_size=40).filter(lambda text: text.isprintable()),
+    status=st.integers(100, 599),
+    decision=st.sampled_from(["allow", "deny", "none"]),
+    tokens=st.integers(0, 2**53 - 1),
+)
+def test_any_statement_gives_one_canonical_line(path, op, status, decision, tokens):
+    base = siem.stated(1)
+    statement = msgspec.structs.replace(
+        base,
+        op=op,
+        req=msgspec.structs.replace(base.req, path=path),
+        res=msgspec.structs.replace(base.res, status=status),
+        policy=StatedPolicy("d" * 64, decision),
+        usage=msgspec.structs.replace(base.usage, input=tokens, output=tokens),
+    )
+    sent = ocsf.siem_event(siem.logged(siem.answer(statement), 0))
+    event = json.loads(sent.data)
+    assert canonical.encode(event) == sent.data
+    assert event["status"] == ("Success" if 200 <= status < 400 else "Failure")
+    assert event["api"]["operation"] == op
