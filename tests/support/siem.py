@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import msgspec
 from msgspec import UNSET
 
+from verismo.attest.leaf import LeafType
 from verismo.attest.ocsf import Logged
 from verismo.attest.provenance import GraphBuilder
 from verismo.attest.statement import Sequence as StatedSequence
@@ -121,7 +122,7 @@ def logged(record: Record, index: int, kind: int = 0) -> Logged:
     return Logged(
         log=LOG,
         index=index,
-        kind=kind or (5 if record.kind == "void" else 1),
+        kind=LeafType(kind or (5 if record.kind == "void" else 1)),
         prov_id=record.prov_id,
         statement=record.statement,
         jws=record.jws,

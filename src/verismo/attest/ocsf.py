@@ -1,8 +1,8 @@
 """From a ledger leaf to one OCSF event: the same bytes for the same record, on any machine.
 
-Each leaf gives exactly one event, so that a reader can count: an answer, a void (recorded gap) and
-whatever else the log holds. No content and no salt is in a statement, so none is in an event. A
-change to this mapping needs a new `MAPPING`: parity compares bytes.
+Each leaf gives exactly one event, so that a reader can count: an answer, a void (recorded gap), a
+version of the key ring and whatever else the log holds. No content and no salt is in a statement,
+so none is in an event. A change to this mapping needs a new `MAPPING`: parity compares bytes.
 
 Source: OCSF 1.9, class `api_activity`; RFC 8785; ADR-022.
 """
@@ -13,6 +13,8 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from verismo.attest import ocsf_event as shape
+from verismo.attest.keyring import KeyRing
+from verismo.attest.leaf import LeafType
 from verismo.attest.provenance import GRAPH_BYTES_MAX, Graph
 from verismo.attest.statement import (
     VERSION,
@@ -26,9 +28,13 @@ from verismo.model import canonical
 MAPPING: Final = "1"
 """Revision of this mapping; stands in every event as `metadata.log_version`."""
 
-KIND_ANSWER: Final = 1
-KIND_VOID: Final = 5
-_KIND_NAMES: Final = {1: "answer", 2: "decision", 3: "keyring", 4: "plan", 5: "void"}
+_KIND_NAMES: Final = {
+    LeafType.ANSWER: "answer",
+    LeafType.DECISION: "decision",
+    LeafType.KEY_RING: "keyring",
+    LeafType.PLAN: "plan",
+    LeafType.VOID: "void",
+}
 
 INFORMATIONAL, LOW, MEDIUM, HIGH = 1, 2, 3, 4
 UNKNOWN, SUCCESS, FAILURE = 0, 1, 2
@@ -61,7 +67,7 @@ class Logged(msgspec.Struct, frozen=True):
     Args:
         log: origin of the log.
         index: of the leaf.
-        kind: the leaf's type byte, 1 to 5.
+        kind: the leaf's type.
         prov_id: of the record; empty if its kind has none.
         statement: the signed bytes.
         jws: the detached signature.
@@ -71,7 +77,7 @@ class Logged(msgspec.Struct, frozen=True):
 
     log: str
     index: int
-    kind: int
+    kind: LeafType
     prov_id: str
     statement: bytes
     jws: bytes
@@ -139,10 +145,12 @@ def _sealed(event: shape.ApiActivity) -> shape.ApiActivity:
 
 def _event(logged: Logged) -> shape.ApiActivity:
     try:
-        if logged.kind == KIND_ANSWER:
+        if logged.kind is LeafType.ANSWER:
             return _answer(logged, read_statement(logged.statement))
-        if logged.kind == KIND_VOID:
+        if logged.kind is LeafType.VOID:
             return _void(logged, canonical.decode(logged.statement, Void))
+        if logged.kind is LeafType.KEY_RING:
+            return _keyring(logged, canonical.decode(logged.statement, KeyRing))
     except (StatementRefused, canonical.NotCanonical) as error:
         return _plain(logged, UNKNOWN, HIGH, f"The record cannot be read: {error}")
     return _plain(logged, SUCCESS, INFORMATIONAL, "")
@@ -206,9 +214,20 @@ def _void(logged: Logged, void: Void) -> shape.ApiActivity:
     )
 
 
+def _keyring(logged: Logged, ring: KeyRing) -> shape.ApiActivity:
+    activity = (1, "Create") if ring.version == 1 else (3, "Update")
+    revoked = sum(key.revoked_ms != 0 for key in ring.keys)
+    event = _frame(logged, logged.prov_id, ring.iat, activity)
+    return msgspec.structs.replace(
+        event,
+        **_judged(SUCCESS, INFORMATIONAL),
+        message=f"Key ring version {ring.version}: {len(ring.keys)} keys, {revoked} revoked.",
+    )
+
+
 def _plain(logged: Logged, status: int, severity: int, detail: str) -> shape.ApiActivity:
     """Return the event of a leaf whose record is not mapped further, such as a plan."""
-    name = _KIND_NAMES.get(logged.kind, "unknown")
+    name = _KIND_NAMES[logged.kind]
     event = _frame(logged, logged.prov_id, logged.written_ms, (OTHER, "Record"))
     return msgspec.structs.replace(
         event,
@@ -222,7 +241,7 @@ def _frame(
     logged: Logged, prov_id: str, time_ms: int, activity: tuple[int, str]
 ) -> shape.ApiActivity:
     """Return what every event has; the parts that differ by kind are replaced."""
-    kind = _KIND_NAMES.get(logged.kind, "unknown")
+    kind = _KIND_NAMES[logged.kind]
     uid = prov_id or f"{logged.log}#{logged.index}"
     number, name = activity
     return msgspec.convert(
