@@ -6,7 +6,6 @@ Source: C2SP tlog-checkpoint.
 """
 
 import base64
-import binascii
 import re
 
 import msgspec
@@ -17,6 +16,7 @@ from verismo.attest.note import (
     Note,
     NoteRefused,
     VerifierKey,
+    decode_base64,
     read_note,
     verify_note,
 )
@@ -109,10 +109,7 @@ def read_hash(text: str) -> bytes:
     Raises:
         NoteRefused: not the canonical base64 of 32 octets.
     """
-    try:
-        data = base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise NoteRefused("a hash is not base64") from error
-    if len(data) != HASH_BYTES or base64.b64encode(data).decode("ascii") != text:
-        raise NoteRefused(f"a hash is not the canonical base64 of {HASH_BYTES} octets")
+    data = decode_base64(text, "hash")
+    if len(data) != HASH_BYTES:
+        raise NoteRefused(f"a hash has {HASH_BYTES} octets, not {len(data)}")
     return data

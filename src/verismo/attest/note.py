@@ -154,7 +154,7 @@ def parse_vkey(text: str) -> VerifierKey:
     if len(parts) != 3:
         raise NoteRefused("a verifier key is name+hash+key")
     name, hash_text, encoded = parts
-    decoded = _decode(encoded, "verifier key")
+    decoded = decode_base64(encoded, "verifier key")
     if not decoded:
         raise NoteRefused("the verifier key is empty")
     algorithm = decoded[0]
@@ -285,6 +285,25 @@ def check_name(name: str) -> None:
         raise NoteRefused(f"a space, plus or control character in the key name {name[:64]!r}")
 
 
+def decode_base64(text: str, what: str) -> bytes:
+    """Decode base64 in its one canonical spelling, so that no line has a twin.
+
+    Args:
+        text: with padding, no white space.
+        what: it is, for the refusal.
+
+    Raises:
+        NoteRefused: any other spelling, or no base64.
+    """
+    try:
+        data = base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise NoteRefused(f"the {what} is not base64") from error
+    if base64.b64encode(data).decode("ascii") != text:
+        raise NoteRefused(f"the {what} is not the canonical base64 spelling")
+    return data
+
+
 def _read_line(line: str) -> NoteSignature:
     if not line.startswith(_PREFIX):
         raise NoteRefused("a line after the text is no signature")
@@ -292,7 +311,7 @@ def _read_line(line: str) -> NoteSignature:
     if not space:
         raise NoteRefused("a signature line is a dash, a name and a signature")
     check_name(name)
-    decoded = _decode(encoded, "signature")
+    decoded = decode_base64(encoded, "signature")
     if len(decoded) <= KEY_HASH_BYTES:
         raise NoteRefused("a signature without octets")
     return NoteSignature(name, decoded[:KEY_HASH_BYTES], decoded[KEY_HASH_BYTES:])
@@ -306,14 +325,3 @@ def _decode_text(data: bytes) -> str:
     if any(one < 32 and one != 10 for one in data):
         raise NoteRefused("a control character in the note")
     return text
-
-
-def _decode(text: str, what: str) -> bytes:
-    """Decode base64 in its one canonical spelling, so that no line has a twin."""
-    try:
-        data = base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise NoteRefused(f"the {what} is not base64") from error
-    if base64.b64encode(data).decode("ascii") != text:
-        raise NoteRefused(f"the {what} is not the canonical base64 spelling")
-    return data
