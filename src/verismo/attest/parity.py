@@ -1,0 +1,298 @@
+"""Parity: does a sink hold exactly the events of the ledger's leaves, each as it was sent?
+
+For each log and hour a manifest is kept while events are sent: their count, the first and the last
+leaf index, the Merkle root of their uids and that of their bytes, both in the order of the leaves.
+It grows event by event, so nothing is counted twice and a late event finds its hour. To compare,
+the events are made again from the ledger and looked for among what the sink gives back.
+
+Delivery is at least once: a copy with the same content is named but takes nothing from parity.
+
+Source: RFC 6962, section 2.1 (roots); ADR-022.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+import msgspec
+
+from verismo.attest import merkle
+from verismo.attest.ocsf import MAPPING, SiemEvent
+from verismo.model import canonical
+
+HOUR_MS: Final = 3_600_000
+PPM: Final = 1_000_000
+MANIFEST_VERSION: Final = 1
+
+
+class HourTally(msgspec.Struct, frozen=True):
+    """A manifest while it grows.
+
+    Args:
+        log: origin.
+        hour_ms: begin of the hour, Unix ms; hours are those of the events' `time`.
+        count: events so far.
+        first_index, last_index: of their leaves.
+        uid_hashes, event_hashes: frontiers of the two trees.
+    """
+
+    log: str
+    hour_ms: int
+    count: int = 0
+    first_index: int = 0
+    last_index: int = 0
+    uid_hashes: tuple[bytes, ...] = ()
+    event_hashes: tuple[bytes, ...] = ()
+
+
+class HourManifest(msgspec.Struct, frozen=True):
+    """What one hour of one log is.
+
+    Args:
+        v: format version, 1.
+        mapping: revision of the mapping from records to events.
+        log: origin.
+        hour_ms: begin of the hour, Unix ms.
+        count: events.
+        first_index, last_index: of their leaves; leaves of other hours may lie between them.
+        uid_root: hex root over the uids in leaf order.
+        event_root: hex root over the events' canonical bytes in leaf order.
+    """
+
+    v: int
+    mapping: str
+    log: str
+    hour_ms: int
+    count: int
+    first_index: int
+    last_index: int
+    uid_root: str
+    event_root: str
+
+
+class Named(msgspec.Struct, frozen=True, order=True):
+    """A record that a finding is about.
+
+    Args:
+        log: origin; empty if the sink's copy does not say.
+        index: of the leaf; -1 if the ledger has no such record.
+        uid: of the event.
+        count: of a duplicate, how many copies there are.
+    """
+
+    log: str
+    index: int
+    uid: str
+    count: int = 1
+
+
+class ParityReport(msgspec.Struct, frozen=True):
+    """How a sink compares with the ledger.
+
+    Args:
+        since_ms, until_ms: the hours that were compared, the end not included.
+        expected: events of the ledger in them.
+        matched: of those, how many the sink holds unaltered.
+        missing: not there at all.
+        altered: there in other words, whether or not a good copy is there as well.
+        duplicate: there several times, each copy good.
+        foreign: claims to be of these hours, and the ledger does not know it.
+        unreadable: lines that are no event.
+    """
+
+    since_ms: int
+    until_ms: int
+    expected: int
+    matched: int
+    missing: tuple[Named, ...]
+    altered: tuple[Named, ...]
+    duplicate: tuple[Named, ...]
+    foreign: tuple[Named, ...]
+    unreadable: int
+
+    @property
+    def parity_ppm(self) -> int:
+        """Matched records in millionths, rounded down: 1,000,000 is nothing less than parity."""
+        whole = self.expected + len(self.foreign)
+        return PPM if whole == 0 else self.matched * PPM // whole
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the sink holds every event unaltered and none that the ledger does not know."""
+        return not (self.missing or self.altered or self.foreign)
+
+
+def hour_of(time_ms: int) -> int:
+    """Return the begin of the hour, Unix ms."""
+    return time_ms // HOUR_MS * HOUR_MS
+
+
+def extend_tallies(
+    log: str, earlier: Mapping[int, HourTally], events: Iterable[SiemEvent]
+) -> tuple[HourTally, ...]:
+    """Count events into the manifests of their hours.
+
+    Args:
+        log: origin of the log that they are all of.
+        earlier: the tallies so far by hour; an hour that is not in it begins here.
+        events: in the order of their leaves, each leaf once and after those counted before.
+
+    Returns:
+        The tallies that changed, by hour.
+
+    Raises:
+        merkle.ProofRefused: a stored frontier is damaged; restore the export's state.
+    """
+    grouped: dict[int, list[SiemEvent]] = {}
+    for event in events:
+        grouped.setdefault(hour_of(event.time_ms), []).append(event)
+    return tuple(
+        _extended(earlier.get(hour, HourTally(log, hour)), of_hour)
+        for hour, of_hour in sorted(grouped.items())
+    )
+
+
+def manifest_of(tally: HourTally) -> HourManifest:
+    """Return the manifest that a tally stands for at this moment."""
+    return HourManifest(
+        v=MANIFEST_VERSION,
+        mapping=MAPPING,
+        log=tally.log,
+        hour_ms=tally.hour_ms,
+        count=tally.count,
+        first_index=tally.first_index,
+        last_index=tally.last_index,
+        uid_root=merkle.CompactRange(tally.count, tally.uid_hashes).root().hex(),
+        event_root=merkle.CompactRange(tally.count, tally.event_hashes).root().hex(),
+    )
+
+
+def _extended(tally: HourTally, events: list[SiemEvent]) -> HourTally:
+    uids = merkle.CompactRange(tally.count, tally.uid_hashes)
+    contents = merkle.CompactRange(tally.count, tally.event_hashes)
+    uids.extend(merkle.leaf_hash(event.uid.encode("utf-8")) for event in events)
+    contents.extend(merkle.leaf_hash(event.data) for event in events)
+    return HourTally(
+        log=tally.log,
+        hour_ms=tally.hour_ms,
+        count=uids.size,
+        first_index=tally.first_index if tally.count else events[0].index,
+        last_index=events[-1].index,
+        uid_hashes=uids.hashes,
+        event_hashes=contents.hashes,
+    )
+
+
+class _SeenMetadata(msgspec.Struct, frozen=True):
+    uid: str
+    log_name: str = ""
+
+
+class _SeenEvent(msgspec.Struct, frozen=True):
+    metadata: _SeenMetadata
+    time: int
+
+
+class _Expected:
+    """One event of the ledger and what was found of it."""
+
+    __slots__ = ("altered", "digest", "good", "index", "log")
+
+    def __init__(self, log: str, index: int, digest: str) -> None:
+        self.log = log
+        self.index = index
+        self.digest = digest
+        self.good = 0
+        self.altered = 0
+
+
+class Comparison:
+    """Compares what a sink gives back with the ledger, line by line.
+
+    Memory grows with the events expected (some 300 bytes each), not with the sink.
+
+    Args:
+        since_ms, until_ms: the hours to compare, Unix ms, the end not included.
+    """
+
+    def __init__(self, since_ms: int, until_ms: int) -> None:
+        self._since_ms = since_ms
+        self._until_ms = until_ms
+        self._expected: dict[str, _Expected] = {}
+        self._foreign: dict[tuple[str, str], int] = {}
+        self._unreadable = 0
+
+    def expect(self, log: str, event: SiemEvent) -> None:
+        """Add an event of the ledger; one of another hour is left out."""
+        if self._since_ms <= event.time_ms < self._until_ms:
+            self._expected[event.uid] = _Expected(log, event.index, canonical.digest(event.data))
+
+    def see(self, line: bytes) -> None:
+        """Take one line of the sink.
+
+        Args:
+            line: the event, alone or after a syslog header; blank lines count for nothing.
+        """
+        if not line.strip():
+            return
+        text = line[max(line.find(b"{"), 0) :].rstrip()
+        try:
+            seen = msgspec.json.decode(text, type=_SeenEvent)
+        except (msgspec.MsgspecError, UnicodeError, RecursionError):
+            self._unreadable += 1
+            return
+        expected = self._expected.get(seen.metadata.uid)
+        if expected is None:
+            if self._since_ms <= seen.time < self._until_ms:
+                key = (seen.metadata.log_name, seen.metadata.uid)
+                self._foreign[key] = self._foreign.get(key, 0) + 1
+        elif _is_same(text, expected.digest):
+            expected.good += 1
+        else:
+            expected.altered += 1
+
+    def report(self) -> ParityReport:
+        """Return what was found so far."""
+        found = [
+            (Named(one.log, one.index, uid, one.good + one.altered), one)
+            for uid, one in self._expected.items()
+        ]
+        altered = [named for named, one in found if one.altered]
+        missing = [named for named, one in found if not (one.good or one.altered)]
+        return ParityReport(
+            since_ms=self._since_ms,
+            until_ms=self._until_ms,
+            expected=len(found),
+            matched=len(found) - len(altered) - len(missing),
+            missing=_sorted(missing),
+            altered=_sorted(altered),
+            duplicate=_sorted([n for n, one in found if one.good > 1 and not one.altered]),
+            foreign=_sorted([Named(log, -1, u, n) for (log, u), n in self._foreign.items()]),
+            unreadable=self._unreadable,
+        )
+
+
+def _sorted(found: list[Named]) -> tuple[Named, ...]:
+    return tuple(sorted(found))
+
+
+def _is_same(text: bytes, digest: str) -> bool:
+    """Say whether a text is the event with a digest, however a SIEM spells it.
+
+    It may give members back in another order. A member that stands twice would let two readers see
+    two events, so that is never the event that was sent.
+    """
+    if canonical.digest(text) == digest:
+        return True
+    try:
+        spelled = canonical.encode(json.loads(text, object_pairs_hook=_unique))
+    except (canonical.NotCanonical, ValueError, RecursionError):
+        return False
+    return canonical.digest(spelled) == digest
+
+
+def _unique(pairs: list[tuple[str, canonical.Json]]) -> dict[str, canonical.Json]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        raise ValueError("a member stands twice")
+    return members
