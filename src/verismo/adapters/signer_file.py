@@ -74,6 +74,22 @@ def make_secret(path: Path, octets: int = SEED_BYTES) -> bool:
     Raises:
         StateError: the folder or file cannot be written.
     """
+    return store_secret(path, os.urandom(octets))
+
+
+def store_secret(path: Path, content: bytes) -> bool:
+    """Store a file that is complete or absent, never half, and never replaced; mode 0600.
+
+    Args:
+        path: where; its folder is made with mode 0700.
+        content: all of it.
+
+    Returns:
+        True if it was stored now; False if a file stood there already and stays as it is.
+
+    Raises:
+        StateError: the folder or file cannot be written.
+    """
     if path.exists():
         return False
     partial = path.with_name(f".{path.name}.{os.getpid()}")
@@ -81,7 +97,7 @@ def make_secret(path: Path, octets: int = SEED_BYTES) -> bool:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "wb") as file:
-            file.write(os.urandom(octets))
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())
         try:
