@@ -24,6 +24,7 @@ from verismo.attest.statement import (
     read_statement,
 )
 from verismo.model import canonical
+from verismo.model.siem import SiemEvent
 
 MAPPING: Final = "1"
 """Revision of this mapping; stands in every event as `metadata.log_version`."""
@@ -85,26 +86,6 @@ class Logged(msgspec.Struct, frozen=True):
     written_ms: int = 0
 
 
-class SiemEvent(msgspec.Struct, frozen=True):
-    """An event ready to be sent.
-
-    Args:
-        uid: `metadata.uid`.
-        index: `metadata.sequence`.
-        time_ms: `time`.
-        kind: `metadata.event_code`.
-        severity: `severity_id`.
-        data: canonical JSON, one line.
-    """
-
-    uid: str
-    index: int
-    time_ms: int
-    kind: str
-    severity: int
-    data: bytes
-
-
 def siem_event(logged: Logged) -> SiemEvent:
     """Return the event of a leaf; total: what cannot be read becomes an event that says so.
 
@@ -118,6 +99,7 @@ def siem_event(logged: Logged) -> SiemEvent:
     """
     event = _sealed(_event(logged))
     return SiemEvent(
+        log=logged.log,
         uid=event.metadata.uid,
         index=logged.index,
         time_ms=event.time,

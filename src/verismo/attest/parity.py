@@ -17,32 +17,13 @@ from typing import Final
 import msgspec
 
 from verismo.attest import merkle
-from verismo.attest.ocsf import MAPPING, SiemEvent
+from verismo.attest.ocsf import MAPPING
 from verismo.model import canonical
+from verismo.model.siem import HourTally, SiemEvent
 
 HOUR_MS: Final = 3_600_000
 PPM: Final = 1_000_000
 MANIFEST_VERSION: Final = 1
-
-
-class HourTally(msgspec.Struct, frozen=True):
-    """A manifest while it grows.
-
-    Args:
-        log: origin.
-        hour_ms: begin of the hour, Unix ms; hours are those of the events' `time`.
-        count: events so far.
-        first_index, last_index: of their leaves.
-        uid_hashes, event_hashes: frontiers of the two trees.
-    """
-
-    log: str
-    hour_ms: int
-    count: int = 0
-    first_index: int = 0
-    last_index: int = 0
-    uid_hashes: tuple[bytes, ...] = ()
-    event_hashes: tuple[bytes, ...] = ()
 
 
 class HourManifest(msgspec.Struct, frozen=True):
@@ -128,13 +109,12 @@ def hour_of(time_ms: int) -> int:
 
 
 def extend_tallies(
-    log: str, earlier: Mapping[int, HourTally], events: Iterable[SiemEvent]
+    earlier: Mapping[int, HourTally], events: Iterable[SiemEvent]
 ) -> tuple[HourTally, ...]:
-    """Count events into the manifests of their hours.
+    """Count events of one log into the manifests of their hours.
 
     Args:
-        log: origin of the log that they are all of.
-        earlier: the tallies so far by hour; an hour that is not in it begins here.
+        earlier: the log's tallies so far by hour; an hour that is not in it begins here.
         events: in the order of their leaves, each leaf once and after those counted before.
 
     Returns:
@@ -147,7 +127,7 @@ def extend_tallies(
     for event in events:
         grouped.setdefault(hour_of(event.time_ms), []).append(event)
     return tuple(
-        _extended(earlier.get(hour, HourTally(log, hour)), of_hour)
+        _extended(earlier.get(hour, HourTally(of_hour[0].log, hour)), of_hour)
         for hour, of_hour in sorted(grouped.items())
     )
 
@@ -198,10 +178,10 @@ class _Expected:
 
     __slots__ = ("altered", "digest", "good", "index", "log")
 
-    def __init__(self, log: str, index: int, digest: str) -> None:
-        self.log = log
-        self.index = index
-        self.digest = digest
+    def __init__(self, event: SiemEvent) -> None:
+        self.log = event.log
+        self.index = event.index
+        self.digest = canonical.digest(event.data)
         self.good = 0
         self.altered = 0
 
@@ -222,10 +202,10 @@ class Comparison:
         self._foreign: dict[tuple[str, str], int] = {}
         self._unreadable = 0
 
-    def expect(self, log: str, event: SiemEvent) -> None:
+    def expect(self, event: SiemEvent) -> None:
         """Add an event of the ledger; one of another hour is left out."""
         if self._since_ms <= event.time_ms < self._until_ms:
-            self._expected[event.uid] = _Expected(log, event.index, canonical.digest(event.data))
+            self._expected[event.uid] = _Expected(event)
 
     def see(self, line: bytes) -> None:
         """Take one line of the sink.
