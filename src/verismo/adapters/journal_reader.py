@@ -9,7 +9,7 @@ from verismo.adapters import journal_schema as schema
 from verismo.adapters.journal_slot import slot_files
 from verismo.model.errors import StateError
 from verismo.model.ids import ProvId, TenantId, is_prov_id, prov_id_bytes
-from verismo.ports.journal import Record
+from verismo.ports.journal import Record, SignedRow
 
 SCAN_ROWS_MAX = 10_000
 """Rows of one `scan`: about 30 MB of records."""
@@ -59,6 +59,22 @@ class SqliteJournalReader:
         select = f"SELECT {_COLUMNS} FROM record WHERE seq_n > ? ORDER BY seq_n LIMIT ?"
         rows = self._read(path, select, (after_seq, max(0, min(limit, SCAN_ROWS_MAX))))
         return tuple(schema.record_from(row) for row in rows)
+
+    def scan_signed(self, slot: str, after_seq: int, limit: int) -> Sequence[SignedRow]:
+        """Return up to `limit` (at most 10,000) records' signed parts after a number, in order.
+
+        The columns stand before the graph in each row, so its pages are not read.
+
+        Raises:
+            StateError: the journal file cannot be read.
+        """
+        path = slot_files(self._data).get(slot)
+        if path is None:
+            return ()
+        select = (
+            "SELECT seq_n, kind, statement, jws FROM record WHERE seq_n > ? ORDER BY seq_n LIMIT ?"
+        )
+        return self._read(path, select, (after_seq, max(0, min(limit, SCAN_ROWS_MAX))))
 
     def slots(self) -> Sequence[str]:
         """Return the names of the slots that have a journal, ended ones included, sorted."""

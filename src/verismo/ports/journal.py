@@ -8,6 +8,8 @@ import msgspec
 from verismo.model.ids import ProvId, TenantId
 
 RecordKind = Literal["answer", "void"]
+SignedRow = tuple[int, RecordKind, bytes, bytes]
+"""Number, kind, statement and signature of a record: what the ledger needs of it."""
 
 
 class Record(msgspec.Struct, frozen=True):
@@ -120,6 +122,10 @@ class JournalReader(Protocol):
 
     def scan(self, slot: str, after_seq: int, limit: int) -> Sequence[Record]:
         """Return up to `limit` records of a slot with `seq_n` over `after_seq`, in order."""
+        ...
+
+    def scan_signed(self, slot: str, after_seq: int, limit: int) -> Sequence[SignedRow]:
+        """Return what of the same records is signed; graphs and content are not read."""
         ...
 
     def slots(self) -> Sequence[str]:

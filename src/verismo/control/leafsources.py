@@ -1,0 +1,89 @@
+"""Where leaves come from: every slot's journal, and the versions of the key ring."""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from verismo.attest.leaf import LeafType
+from verismo.model.errors import StateError
+from verismo.model.ledger import LogId, is_log_region, year_of, year_span_ms
+from verismo.ports.journal import JournalReader
+from verismo.ports.ledger import SourceRow
+
+_TYPES = {"answer": LeafType.ANSWER, "void": LeafType.VOID}
+
+
+class JournalSource:
+    """The journals as a `LeafSource`: one sequence for each slot.
+
+    Args:
+        reader: of every slot.
+    """
+
+    def __init__(self, reader: JournalReader) -> None:
+        self._reader = reader
+
+    def names(self) -> Sequence[str]:
+        """Return the slots' names."""
+        return self._reader.slots()
+
+    def rows(self, name: str, after: int, limit: int) -> Sequence[SourceRow]:
+        """Return records in order; see `ports.ledger.LeafSource`."""
+        return [
+            SourceRow(seq_n, _TYPES[kind], statement, jws)
+            for seq_n, kind, statement, jws in self._reader.scan_signed(name, after, limit)
+        ]
+
+
+class _Stated(msgspec.Struct, frozen=True, gc=False):
+    """What of a statement decides which log it goes to; voids and key rings have no region."""
+
+    iat: int
+    region: str = ""
+
+
+_decode = msgspec.json.Decoder(_Stated).decode
+
+
+class LogChooser:
+    """Says which log a row belongs to: the region and year that its own signed bytes name.
+
+    Args:
+        home_region: for what belongs to no tenant: voids and key ring versions.
+    """
+
+    def __init__(self, home_region: str) -> None:
+        self._home_region = home_region
+        self._logs: dict[tuple[str, int], LogId] = {}
+        self._year = 0
+        self._year_ms = range(0)
+
+    def choose(self, source: str, row: SourceRow) -> LogId:
+        """Return the log of a row.
+
+        Raises:
+            StateError: the statement cannot be read.
+        """
+        try:
+            stated = _decode(row.statement)
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            raise StateError(
+                f"record {row.seq_n} of {source} is damaged: {error}",
+                next_step="Keep the journal file for examination, check the disk, and restore a "
+                "backup. Nothing after that record is integrated until then.",
+            ) from error
+        iat = max(0, stated.iat)
+        if iat not in self._year_ms:
+            self._year = year_of(iat)
+            self._year_ms = year_span_ms(self._year)
+        key = (stated.region or self._home_region, self._year)
+        return self._logs.get(key) or self._add(*key)
+
+    def _add(self, region: str, year: int) -> LogId:
+        if not is_log_region(region):
+            raise StateError(
+                f"the region {region[:64]!r} cannot name a log",
+                next_step="A region has letters, digits, `.`, `_` and `-`, and no dot in front.",
+            )
+        log = self._logs[region, year] = LogId(region, year)
+        return log
