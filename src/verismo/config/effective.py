@@ -27,6 +27,8 @@ def effective(config: Config) -> dict[str, Json]:
         "log": msgspec.to_builtins(config.log),
         "telemetry": msgspec.to_builtins(config.telemetry),
         "policy": str(config.policy),
+        "ledger": msgspec.to_builtins(config.ledger),
+        "keys": msgspec.to_builtins(config.keys),
         "plan": plan,
         "credentials": {str(name): MASK for name in config.credentials},
         "warnings": [str(problem) for problem in config.warnings],

@@ -7,6 +7,7 @@ from typing import Final
 
 import msgspec
 
+from verismo.attest.succession import KeyRules
 from verismo.config.addresses import check_listeners, check_url
 from verismo.config.compiler import compile_plan
 from verismo.config.credentials import read_credentials
@@ -14,10 +15,11 @@ from verismo.config.environment import override
 from verismo.config.operations import read_operations
 from verismo.config.reading import read_table
 from verismo.config.references import check_references
-from verismo.config.schema import Config, ControlListen, Listen, LogSettings, Telemetry
+from verismo.config.schema import Config, ControlListen, Ledger, Listen, LogSettings, Telemetry
 from verismo.config.source import Findings, Source, open_source
-from verismo.config.tables import MainTable
+from verismo.config.tables import KeysTable, MainTable
 from verismo.model.errors import ConfigError
+from verismo.model.ledger import is_log_region
 from verismo.model.limits import Limits
 
 FILE_NAME: Final = "verismo.toml"
@@ -90,6 +92,8 @@ def _assemble(
             sample_ppm=main.telemetry.sample_ppm,
         ),
         policy=_policy(root / main.policy.bundle, source),
+        keys=_key_rules(main.keys, source),
+        ledger=_ledger(main, source),
         plan=compile_plan(main, source, operations),
         credentials=read_credentials(main.providers, source, environ, required=require_credentials),
         docs_base_url=_optional_url(main.docs_base_url, source, "docs_base_url"),
@@ -104,6 +108,28 @@ def _check_limits(limits: Limits, source: Source) -> None:
     for name in limits.__struct_fields__:
         if getattr(limits, name) < 1:
             source.error(("limits", name), "must be at least 1: with 0 nothing could be answered")
+
+
+def _key_rules(keys: KeysTable, source: Source) -> KeyRules:
+    """Spell the rules in ms; refuse those by which no key could follow another in time."""
+    if keys.notice_s < 2 * keys.jwks_max_age_s:
+        source.error(
+            ("keys", "notice_s"),
+            f"must be at least {2 * keys.jwks_max_age_s}, twice jwks_max_age_s: clients may keep "
+            "a key set that long and would meet an unknown key",
+        )
+    if keys.active_s <= 2 * keys.notice_s + keys.handover_s:
+        source.error(
+            ("keys", "active_s"),
+            f"must be over {2 * keys.notice_s + keys.handover_s}: two notices and the handover",
+        )
+    return KeyRules(
+        active_ms=keys.active_s * 1_000,
+        notice_ms=keys.notice_s * 1_000,
+        overlap_ms=keys.overlap_s * 1_000,
+        handover_ms=keys.handover_s * 1_000,
+        jwks_max_age_ms=keys.jwks_max_age_s * 1_000,
+    )
 
 
 def _listen(main: MainTable, source: Source) -> Listen:
@@ -123,6 +149,24 @@ def _listen(main: MainTable, source: Source) -> Listen:
         tls_key=root / listen.tls_key if listen.tls_key else None,
         trusted_proxies=listen.trusted_proxies,
         cors_origins=listen.cors_origins,
+    )
+
+
+def _ledger(main: MainTable, source: Source) -> Ledger:
+    table = main.ledger
+    if table.enabled:
+        for name, tenant in main.tenants.items():
+            if not is_log_region(tenant.region):
+                source.error(("tenants", name, "region"), "names a log: no dot may stand in front")
+        if "+" in main.issuer:
+            source.error(("issuer",), "names the logs: no `+` may stand in it")
+    regions = [tenant.region for _, tenant in sorted(main.tenants.items())]
+    return Ledger(
+        enabled=table.enabled,
+        home_region=table.home_region or next(iter(regions), "home"),
+        tile_interval_ms=table.tile_interval_ms,
+        checkpoint_interval_ms=table.checkpoint_interval_ms,
+        delay_alarm_s=table.delay_alarm_s,
     )
 
 

@@ -21,6 +21,8 @@ SECTIONS: Final[tuple[tuple[str, type[msgspec.Struct]], ...]] = (
     ("[log]", tables.LogTable),
     ("[telemetry]", tables.TelemetryTable),
     ("[policy]", tables.PolicyTable),
+    ("[ledger]", tables.LedgerTable),
+    ("[keys]", tables.KeysTable),
     ("[observe]", tables.ObserveTable),
     ("[providers.NAME]", tables.ProviderTable),
     ("[providers.NAME] timeouts = { ... }", Timeouts),

@@ -9,6 +9,7 @@ from typing import Final, Literal
 
 import msgspec
 
+from verismo.attest.succession import KeyRules
 from verismo.config.source import Problem
 from verismo.model.ids import ProviderId
 from verismo.model.limits import Limits
@@ -107,6 +108,24 @@ class Telemetry(msgspec.Struct, frozen=True):
     sample_ppm: int
 
 
+class Ledger(msgspec.Struct, frozen=True):
+    """The public log.
+
+    Args:
+        enabled: whether records are put into it.
+        home_region: whose log takes what belongs to no tenant.
+        tile_interval_ms: between two steps of the integrator.
+        checkpoint_interval_ms: least time between two checkpoints of a log.
+        delay_alarm_s: longest wait of a record for its proof without an alarm.
+    """
+
+    enabled: bool
+    home_region: str
+    tile_interval_ms: int
+    checkpoint_interval_ms: int
+    delay_alarm_s: int
+
+
 class Config(msgspec.Struct, frozen=True):
     """A whole configuration that passed every check.
 
@@ -121,6 +140,8 @@ class Config(msgspec.Struct, frozen=True):
         log: log settings.
         telemetry: trace settings.
         policy: folder of the policy bundle.
+        keys: how long signing keys live.
+        ledger: the public log.
         plan: tenants, providers, deployments and operations.
         credentials: of the providers that have one; a provider that should have one and has not
             is missing here and named in `warnings`.
@@ -138,6 +159,7 @@ class Config(msgspec.Struct, frozen=True):
     log: LogSettings
     telemetry: Telemetry
     policy: Path
+    ledger: Ledger
     plan: Plan
     credentials: dict[ProviderId, Secret]
     docs_base_url: str

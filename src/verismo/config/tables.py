@@ -5,7 +5,7 @@ Types, ranges and defaults stand here once; `reading.py` checks files against th
 """
 
 from decimal import Decimal
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -143,6 +143,34 @@ class TelemetryTable(msgspec.Struct, frozen=True):
     sample_ppm: Annotated[int, msgspec.Meta(ge=0, le=1_000_000)] = 10_000
 
 
+class LedgerTable(msgspec.Struct, frozen=True):
+    """The public log of everything that was signed.
+
+    Args:
+        enabled: put what the journals hold into the ledger. Off: answers are signed and kept, but
+            nobody can see that none was removed or backdated.
+        home_region: whose log takes what belongs to no tenant: recorded gaps and versions of the
+            key ring. Empty takes the region of the alphabetically first tenant; set it, since a log
+            that exists goes on.
+        tile_interval_ms: how often new records are put into the tree.
+        checkpoint_interval_ms: how often the tree's head is signed, at most; a proof is there once
+            it is.
+        delay_alarm_s: a record that waits longer than this for its proof is an alarm.
+    """
+
+    enabled: bool = True
+    home_region: Annotated[
+        str,
+        msgspec.Meta(
+            pattern=r"^([A-Za-z0-9_-][A-Za-z0-9._-]{0,127})?\Z",
+            description="1 to 128 letters, digits, `.`, `_` and `-`, no dot in front",
+        ),
+    ] = ""
+    tile_interval_ms: Annotated[int, msgspec.Meta(ge=10, le=60_000)] = 250
+    checkpoint_interval_ms: Annotated[int, msgspec.Meta(ge=10, le=3_600_000)] = 1_000
+    delay_alarm_s: Annotated[int, msgspec.Meta(ge=1, le=86_400)] = 60
+
+
 class PolicyTable(msgspec.Struct, frozen=True):
     """The rules that allow or refuse every call.
 
@@ -244,6 +272,27 @@ class TenantTable(msgspec.Struct, frozen=True):
     capture: bool = False
 
 
+class KeysTable(msgspec.Struct, frozen=True):
+    """How long signing keys live; a change counts for the keys that are made after it.
+
+    Args:
+        signer: who holds the private keys; `file` keeps them in the data folder.
+        active_s: how long a token key signs before its successor takes over, seconds.
+        notice_s: how long before its use a new token key is published, seconds; at least twice
+            `jwks_max_age_s`.
+        overlap_s: how long a retired key stays in the key set, seconds.
+        handover_s: how long the old key may still sign after the new one has taken over, seconds.
+        jwks_max_age_s: how long clients may keep the key set, seconds.
+    """
+
+    signer: Literal["file"] = "file"
+    active_s: Annotated[int, msgspec.Meta(ge=1, le=63_244_800)] = 2_592_000
+    notice_s: Annotated[int, msgspec.Meta(ge=0, le=2_592_000)] = 86_400
+    overlap_s: Annotated[int, msgspec.Meta(ge=0, le=63_244_800)] = 604_800
+    handover_s: Annotated[int, msgspec.Meta(ge=1, le=3_600)] = 60
+    jwks_max_age_s: Annotated[int, msgspec.Meta(ge=0, le=86_400)] = 300
+
+
 class MainTable(msgspec.Struct, frozen=True):
     """The top of verismo.toml.
 
@@ -259,6 +308,7 @@ class MainTable(msgspec.Struct, frozen=True):
         log: logs.
         telemetry: traces.
         policy: the policy bundle.
+        ledger: the public log.
         observe: unregistered operations.
         providers: upstream services by name.
         deployments: models at providers by name.
@@ -275,6 +325,7 @@ class MainTable(msgspec.Struct, frozen=True):
     log: LogTable = LogTable()
     telemetry: TelemetryTable = TelemetryTable()
     policy: PolicyTable = PolicyTable()
+    ledger: LedgerTable = LedgerTable()
     observe: ObserveTable = ObserveTable()
     providers: dict[str, ProviderTable] = {}
     deployments: dict[str, DeploymentTable] = {}
