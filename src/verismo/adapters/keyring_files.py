@@ -50,6 +50,7 @@ class KeyRingFiles:
         self._folder = data / RING_FOLDER
         self._keys = data / "keys"
         self._read: list[RingVersion] = []
+        self._first_kid = ""
 
     def versions(self) -> Sequence[RingVersion]:
         """Return every version from the first; costs one look at the disk if there is no new one.
@@ -135,8 +136,9 @@ class KeyRingFiles:
         files = sorted(self._keys.glob(f"*-{kid}.key"))
         found = [path for path in files if _KEY_NAME.fullmatch(path.name)]
         first = self._keys / FIRST_TOKEN_KEY
-        if not found and first.exists() and FileSigner(first, "token").kid == kid:
-            found.append(first)
+        if not found and first.exists():
+            self._first_kid = self._first_kid or FileSigner(first, "token").kid
+            found = [first] if self._first_kid == kid else []
         return found
 
     def _path(self, version: int) -> Path:

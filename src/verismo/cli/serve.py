@@ -59,7 +59,7 @@ def serve_until_told(config: Config, ready: Ready, beside: tuple[Child, ...] = (
         StateError: the port is taken, or the data folder cannot be used.
     """
     set_up_logs(config.log.level)
-    for made in prepare_data(config.data):
+    for made in prepare_data(config.data, config.keys):
         click.echo(f"made {made} (back it up: what it signs is verified for years)", err=True)
     # The port is held without listening, so that it stays ours while workers are started again.
     with _held(config.listen) as held:

@@ -159,6 +159,7 @@ class Config(msgspec.Struct, frozen=True):
     log: LogSettings
     telemetry: Telemetry
     policy: Path
+    keys: KeyRules
     ledger: Ledger
     plan: Plan
     credentials: dict[ProviderId, Secret]

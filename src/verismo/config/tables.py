@@ -308,6 +308,7 @@ class MainTable(msgspec.Struct, frozen=True):
         log: logs.
         telemetry: traces.
         policy: the policy bundle.
+        keys: lifetime of signing keys.
         ledger: the public log.
         observe: unregistered operations.
         providers: upstream services by name.
@@ -325,6 +326,7 @@ class MainTable(msgspec.Struct, frozen=True):
     log: LogTable = LogTable()
     telemetry: TelemetryTable = TelemetryTable()
     policy: PolicyTable = PolicyTable()
+    keys: KeysTable = KeysTable()
     ledger: LedgerTable = LedgerTable()
     observe: ObserveTable = ObserveTable()
     providers: dict[str, ProviderTable] = {}

@@ -46,6 +46,7 @@ from verismo.model.traffic import Reply, Request
 from verismo.ports.telemetry import Telemetry
 
 JWKS_PATH = "/.well-known/attest/jwks.json"
+KEYRING_PATH = "/.well-known/attest/keyring.json"
 VERIFY_PATH = "/v1/attest/verify"
 PATH_CHARS_MAX = 512
 """The path stands in the statement, which travels in a header; no operation's id is as long."""
@@ -207,7 +208,10 @@ class Application:
             return self._records.provenance(request)
         if path == JWKS_PATH:
             _require(method, "GET")
-            return self._records.jwks()
+            return self._records.jwks(request)
+        if path == KEYRING_PATH:
+            _require(method, "GET")
+            return self._records.keyring()
         if path == VERIFY_PATH:
             _require(method, "POST")
             return self._records.verify(request)

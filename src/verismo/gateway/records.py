@@ -5,7 +5,6 @@ import logging
 import msgspec
 
 from verismo.attest.headers import ProofHeaders
-from verismo.attest.keys import Jwks, PublicKey, to_jwk
 from verismo.attest.verify import (
     Check,
     Expectation,
@@ -13,9 +12,9 @@ from verismo.attest.verify import (
     SeenRequest,
     SeenResponse,
     Verdict,
-    Verifier,
 )
 from verismo.gateway.identify import identify
+from verismo.gateway.published import PublishedKeys
 from verismo.gateway.ratelimit import Bucket
 from verismo.gateway.snapshot import SnapshotCell
 from verismo.model import base64url
@@ -37,7 +36,6 @@ PROV_MEDIA = "application/vnd.verismo.prov+json"
 VERIFY_BYTES_MAX = 1_048_576
 """Body of a public verification request: anybody may send one. Larger answers verify offline."""
 RETRY_S = 5
-_JWKS_MAX_AGE_S = 300
 
 log = logging.getLogger("verismo.gateway")
 
@@ -108,7 +106,7 @@ class Records:
         snapshot: keys and tenants in force.
         reader: the journals.
         vault: says which tenants were erased.
-        keys: the token keys that are published.
+        keys: the keys that are published.
         verify_per_s_max: limit of the public verification API.
     """
 
@@ -117,27 +115,22 @@ class Records:
         snapshot: SnapshotCell,
         reader: JournalReader,
         vault: Vault,
-        keys: tuple[PublicKey, ...],
+        keys: PublishedKeys,
         verify_per_s_max: int,
     ) -> None:
         self._snapshot = snapshot
         self._reader = reader
         self._vault = vault
-        self._verifier = Verifier({key.kid: key for key in keys})
-        self._jwks = msgspec.json.encode(Jwks(tuple(to_jwk(key) for key in keys)))
+        self._keys = keys
         self._rate = Bucket(verify_per_s_max * 60, 0, burst=verify_per_s_max)
 
-    def jwks(self) -> Reply:
-        """Answer the public key set."""
-        return Reply(
-            status=200,
-            headers=[
-                (b"content-type", b"application/jwk-set+json"),
-                (b"cache-control", f"public, max-age={_JWKS_MAX_AGE_S}".encode()),
-                (b"access-control-allow-origin", b"*"),
-            ],
-            body=self._jwks,
-        )
+    def jwks(self, request: Request) -> Reply:
+        """Answer the public key set as it is at this moment."""
+        return self._keys.jwks(request.received_ms)
+
+    def keyring(self) -> Reply:
+        """Answer every version of the key ring."""
+        return self._keys.keyring()
 
     def provenance(self, request: Request) -> Reply:
         """Answer `GET /v1/prov/{prov_id}`: the tenant's own records, or any for an auditor.
@@ -210,7 +203,7 @@ class Records:
         if got is not None:
             body = base64url.decode(got.body)
             seen_response = SeenResponse(status=got.status, media=got.media, body=body)
-        return self._verifier.answer(proof, seen_request, seen_response, Expectation())
+        return self._keys.verifier.answer(proof, seen_request, seen_response, Expectation())
 
 
 def _json(value: object, media: str) -> Reply:

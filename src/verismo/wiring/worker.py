@@ -25,7 +25,7 @@ from verismo.adapters.signer_file import FileSigner, make_secret, read_secret
 from verismo.adapters.upstream_keepalive import KeepAliveUpstream
 from verismo.adapters.upstream_pyreqwest import PyreqwestUpstream
 from verismo.adapters.vault_file import FileVault
-from verismo.attest.keys import Role
+from verismo.attest.succession import KeyRules
 from verismo.config.schema import Config
 from verismo.gateway.admit import Admission
 from verismo.gateway.app import Application, Listener
@@ -43,7 +43,6 @@ from verismo.gateway.records import Records
 from verismo.gateway.report import Reporter
 from verismo.gateway.seal import Sealer
 from verismo.gateway.snapshot import Snapshot, SnapshotCell, compile_snapshot
-from verismo.model.errors import StateError
 from verismo.model.ids import ProviderId, TenantId
 from verismo.model.traffic import Usage
 from verismo.model.units import UsdMicros
@@ -53,6 +52,7 @@ from verismo.ports.policy import PolicyEngine
 from verismo.ports.telemetry import Telemetry
 from verismo.ports.upstream import Upstream
 from verismo.wiring.handles import handle_secret_file
+from verismo.wiring.keys import OpenSigner, TokenKeys, clock_ms, prepare_keys
 from verismo.wiring.policy import open_policy
 from verismo.wiring.recovery import Heir, OpenJournal, recover
 from verismo.wiring.rounds import Rounds
@@ -71,6 +71,8 @@ REPORT_S = 1.0
 """How often observed operations are written down."""
 BACKLOG = 2_048
 
+_RULES = KeyRules()
+
 log = logging.getLogger("verismo.worker")
 
 
@@ -78,38 +80,29 @@ class KeyFiles(msgspec.Struct, frozen=True):
     """Where a data folder keeps its secrets.
 
     Args:
-        token: seed of the active token key.
         handles: secret that tenants' opaque handles are derived from.
         tenants: folder of the tenants' data keys.
     """
 
-    token: Path
     handles: Path
     tenants: Path
 
 
 def key_files(data: Path) -> KeyFiles:
     """Return where a data folder keeps its secrets."""
-    keys = data / "keys"
-    return KeyFiles(
-        token=keys / "token.key", handles=handle_secret_file(data), tenants=keys / "tenants"
-    )
+    return KeyFiles(handles=handle_secret_file(data), tenants=data / "keys" / "tenants")
 
 
-def prepare_data(data: Path) -> list[Path]:
-    """Make the secrets of a new data folder; returns those that were made now.
+def prepare_data(data: Path, rules: KeyRules = _RULES) -> list[Path]:
+    """Make the secrets and the key ring of a new data folder; returns the files made now.
 
     Raises:
         StateError: answers were signed here before but the key is gone; making another would
             leave them without a key to verify them.
     """
-    files = key_files(data)
-    if not files.token.exists() and SqliteJournalReader(data).slots():
-        raise StateError(
-            f"{files.token} is missing although {data / 'journal'} has answers signed with it",
-            next_step="Restore keys/ from a backup.",
-        )
-    return [path for path in (files.token, files.handles) if make_secret(path)]
+    made = prepare_keys(data, rules, clock_ms())
+    handles = key_files(data).handles
+    return [*made, handles] if make_secret(handles) else made
 
 
 class Parts(msgspec.Struct, frozen=True):
@@ -122,7 +115,7 @@ class Parts(msgspec.Struct, frozen=True):
         telemetry: from the configuration and the slot.
     """
 
-    signer: Callable[[Path, Role], FileSigner] = FileSigner
+    signer: OpenSigner = FileSigner
     journal: OpenJournal = SqliteJournal
     budget: Callable[
         [Callable[[TenantId], UsdMicros], int, Mapping[TenantId, int], int], FixedBudget
@@ -162,7 +155,7 @@ class Worker:
         self._directory: Directory = self._state.directory
         self._handle_secret = read_secret(files.handles)
         self._slot = next_slot_name(config.data, index)
-        self._signer = parts.signer(files.token, "token")
+        self._keys = TokenKeys(config.data, config.keys, parts.signer)
         self._journal = parts.journal(config.data, self._slot, self._void)
         self._reader = SqliteJournalReader(config.data)
         self._vault = FileVault(files.tenants)
@@ -175,7 +168,7 @@ class Worker:
         self._writing = threading.Lock()
         self.breakers = Breakers()
         self._sealer = Sealer(
-            self._signer,
+            self._keys.signer,
             self._slot,
             config.plan.issuer,
             self._journal.last_seq(),
@@ -245,7 +238,7 @@ class Worker:
             self._snapshot,
             self._reader,
             self._vault,
-            (self._signer.public,),
+            self._keys.published,
             config.limits.verify_per_s_max,
         )
         listener = Listener(
@@ -306,7 +299,7 @@ class Worker:
             heir = Heir(
                 data=config.data,
                 issuer=config.plan.issuer,
-                signer=self._signer,
+                signer=self._keys.signer,
                 telemetry=self._telemetry,
                 open_journal=self._parts.journal,
             )
@@ -325,7 +318,7 @@ class Worker:
             closing.callback(exposition.close)
 
     async def _refresh(self) -> None:
-        """Swap the keys when they change, and the policy when its bundle does.
+        """Swap API keys and signing key when they change, and the policy when its bundle does.
 
         Raises:
             JournalFailed: the journal's writer died; only a new process can open it again.
@@ -339,6 +332,9 @@ class Worker:
             self._snapshot.swap(msgspec.structs.replace(current, keys=keys, version=version))
         if self._policy.reload():
             log.info("policy reloaded", extra={"fields": {"bundle": self._policy.bundle}})
+        signer = self._keys.refresh()
+        if signer is not None:
+            self._sealer.use(signer)
 
     async def _report(self) -> None:
         """Write down what observe mode let through.

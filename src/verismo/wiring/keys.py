@@ -1,0 +1,219 @@
+"""Composes keys: the first start, the key that a worker signs with, and what changes the ring."""
+
+import logging
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from verismo.adapters.journal_reader import SqliteJournalReader
+from verismo.adapters.keyring_files import KeyRingFiles
+from verismo.adapters.signer_file import FileSigner
+from verismo.adapters.signer_window import WindowedSigner
+from verismo.attest.keyentry import KeyEntry
+from verismo.attest.keyring import SignedRing, signing_key
+from verismo.attest.keys import Role, import_key
+from verismo.attest.succession import KeyRules
+from verismo.control.rotation import RingHistory, Rotation
+from verismo.gateway.published import PublishedKeys
+from verismo.model.errors import StateError
+from verismo.ports.signer import Signer
+
+OpenSigner = Callable[[Path, Role], FileSigner]
+"""Opens a private key, given its file and what it may sign."""
+
+log = logging.getLogger("verismo.keys")
+
+
+def clock_ms() -> int:
+    """Return the time that statements are dated by, Unix ms."""
+    return time.time_ns() // 1_000_000
+
+
+def open_rotation(data: Path, rules: KeyRules) -> Rotation:
+    """Return what changes the key ring of a data folder."""
+    return Rotation(KeyRingFiles(data), rules)
+
+
+def open_signer(data: Path, role: Role, rules: KeyRules, now_ms: int) -> Signer:
+    """Return the signer of a role, making its key and its place in the ring if there is none.
+
+    Args:
+        data: the data folder; `prepare_keys` has run on it.
+        role: what will be signed.
+        rules: how long keys live.
+        now_ms: Unix ms.
+
+    Raises:
+        StateError: the ring or the private key cannot be used.
+    """
+    files = KeyRingFiles(data)
+    rotation = Rotation(files, rules)
+    rotation.ensure(role, now_ms)
+    entry = _signing(rotation.newest(), role, now_ms)
+    return files.signer(entry.kid, role)
+
+
+def prepare_keys(data: Path, rules: KeyRules, now_ms: int) -> list[Path]:
+    """Make ring and keys at the first start, and see that there is a token key to sign with.
+
+    A folder from before there was a ring keeps its `keys/token.key`: it becomes the first key of
+    version 1, in force since the first answer that the journal holds. A gateway that was down when
+    its key ended gets a new one at once, and the ring says that it came without notice.
+
+    Returns:
+        The files that were made now.
+
+    Raises:
+        StateError: answers were signed here before but the private key is gone.
+    """
+    files = KeyRingFiles(data)
+    rotation = Rotation(files, rules)
+    made: list[Path] = []
+    token = data / "keys" / "token.key"
+    if rotation.newest() is None:
+        is_new = not token.exists()
+        since_ms = _first_answer_ms(data)
+        if is_new and since_ms is not None:
+            raise StateError(
+                f"{token} is missing although {data / 'journal'} has answers signed with it",
+                next_step="Restore keys/ from a backup.",
+            )
+        first = import_key(files.make_first_token_key(), "token")
+        # The oldest answer may be a stream whose heads were signed before its record.
+        made_ms = now_ms if is_new else token.stat().st_mtime_ns // 1_000_000
+        begins_ms = min(made_ms, since_ms or now_ms, now_ms)
+        _begin(rotation, lambda: rotation.begin(first, begins_ms, now_ms))
+        made += [token] if is_new else []
+    entry = _require_private_keys(files, rotation.newest(), now_ms)
+    if entry is None:
+        outcome = rotation.ensure("token", now_ms)
+        if outcome.key is not None:
+            made.append(files.key_file(outcome.key.kid, "token"))
+    return made
+
+
+class TokenKeys:
+    """The token key of one worker and what it publishes, kept up with the ring and the clock.
+
+    Args:
+        data: the data folder.
+        rules: how long keys live.
+        opener: opens a private key.
+        now_ms: the clock.
+
+    Raises:
+        StateError: no token key is in force, or it cannot be opened.
+    """
+
+    def __init__(
+        self,
+        data: Path,
+        rules: KeyRules,
+        opener: OpenSigner = FileSigner,
+        now_ms: Callable[[], int] = clock_ms,
+    ) -> None:
+        self._files = KeyRingFiles(data)
+        self._history = RingHistory(self._files)
+        self._open = opener
+        self._now_ms = now_ms
+        history = self._history.read()
+        self._version = len(history)
+        self.signer = self._opened(_signing(next(reversed(history), None), "token", now_ms()))
+        self.published = PublishedKeys(rules, history)
+
+    def refresh(self) -> WindowedSigner | None:
+        """Read what is new in the ring, and change the key if the clock says so.
+
+        Returns:
+            The signer to use from now on, None if it is the same as before.
+
+        Raises:
+            StateError: the ring cannot be read, or no key is in force. The signer of before
+                stays; it refuses by itself once its window is over.
+        """
+        history = self._history.read()
+        if len(history) != self._version:
+            self.published.swap(history)
+            self._version = len(history)
+        entry = _signing(history[-1], "token", self._now_ms())
+        if entry.kid == self.signer.kid and _window(entry) == self.signer.window_ms:
+            return None
+        fields = {"kid": entry.kid, "before": self.signer.kid, "version": self._version}
+        self.signer = self._opened(entry)
+        log.info("signing with another key", extra={"fields": fields})
+        return self.signer
+
+    def _opened(self, entry: KeyEntry) -> WindowedSigner:
+        signer = self._open(self._files.key_file(entry.kid, "token"), "token")
+        if signer.kid != entry.kid:
+            raise _missing(entry, self._files)
+        return WindowedSigner(signer, _window(entry), self._now_ms)
+
+
+def _window(entry: KeyEntry) -> tuple[int, int]:
+    return entry.not_before_ms, entry.window_end_ms
+
+
+def _signing(newest: SignedRing | None, role: Role, now_ms: int) -> KeyEntry:
+    entry = None if newest is None else signing_key(newest.ring, role, now_ms)
+    if entry is None:
+        raise StateError(
+            f"no {role} key is in force",
+            next_step="Look at the clock of this machine; if it is right: "
+            "`verismo keys rotate --emergency --reason ...`.",
+        )
+    return entry
+
+
+def _begin(rotation: Rotation, begin: Callable[[], object]) -> None:
+    """Make the first version, unless another process does in the same moment."""
+    try:
+        begin()
+    except StateError:
+        if rotation.newest() is None:
+            raise
+
+
+def _require_private_keys(
+    files: KeyRingFiles, newest: SignedRing | None, now_ms: int
+) -> KeyEntry | None:
+    """Return the token key in force, if any, after a look at what every role signs with."""
+    found: KeyEntry | None = None
+    for role in ("token", "evidence"):
+        entry = None if newest is None else signing_key(newest.ring, role, now_ms)
+        if entry is not None and not files.key_file(entry.kid, role).exists():
+            raise _missing(entry, files)
+        found = entry if role == "token" else found
+    return found
+
+
+def _missing(entry: KeyEntry, files: KeyRingFiles) -> StateError:
+    return StateError(
+        f"{files.key_file(entry.kid, entry.role)} is missing, or not the {entry.role} key "
+        f"{entry.kid} that the key ring names",
+        next_step="Restore keys/ from a backup that was made with --with-keys.",
+    )
+
+
+class _Dated(msgspec.Struct, frozen=True):
+    """The part of a statement that says when it was signed."""
+
+    iat: int
+
+
+def _first_answer_ms(data: Path) -> int | None:
+    """Return when the oldest record of the journals was signed; None if there are no journals."""
+    reader = SqliteJournalReader(data)
+    try:
+        slots = reader.slots()
+        firsts = [record for slot in slots for record in reader.scan(slot, 0, 1)]
+        times = [msgspec.json.decode(record.statement, type=_Dated).iat for record in firsts]
+    except msgspec.MsgspecError as error:
+        raise StateError(f"a record of {data / 'journal'} is damaged: {error}") from error
+    finally:
+        reader.close()
+    if not slots:
+        return None
+    return min(times, default=0)
