@@ -130,7 +130,7 @@ async def test_signer_that_refuses_withholds_and_is_counted(tmp_path):
         assert gateway.telemetry.withheld == {"seal": 2}
         assert gateway.records() == []
         assert gateway.budgets[0].reserved("TENANT_001") == 0
-        assert gateway.upstream.in_flight == 0
+        await until(lambda: gateway.upstream.in_flight == 0)
         signing.refuses = False
         answer = await gateway.chat()
         assert answer.statement.seq.n == 1, "a number is given at signing"

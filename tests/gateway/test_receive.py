@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from verismo.gateway.receive import (
     ClientGone,
     Head,
+    body_at_hand,
     client_address,
     read_head,
     receive_request,
@@ -46,7 +47,7 @@ async def receive(*messages: dict, body_bytes_max: int = 10, length: bytes = b""
         return waiting.pop(0)
 
     read = head((b"content-length", length)) if length else head()
-    return (await receive_request(read, next_message, LIMITS, body_bytes_max)).body
+    return (await receive_request(read, None, next_message, LIMITS, body_bytes_max)).body
 
 
 def piece(body: bytes, *, more: bool) -> dict:
@@ -143,3 +144,19 @@ def test_stranger_is_never_believed(forwarded: str, before: str):
 def test_what_a_client_writes_before_its_proxy_changes_nothing(forged: list[str]):
     headers = {"x-forwarded-for": ", ".join([*forged, "1.2.3.4", "10.0.0.7"])}
     assert client_address("10.0.0.1", headers, PROXIES) == "1.2.3.4"
+
+
+async def test_body_at_hand_is_taken_without_waiting_and_within_the_limit():
+    async def never() -> dict:
+        raise AssertionError("nothing is to be received")
+
+    scope = {"extensions": {"verismo.whole_body": {"take": lambda: b"0123456789"}}}
+    body = body_at_hand(scope)
+    assert (await receive_request(head(), body, never, LIMITS, 10)).body == b"0123456789"
+    with pytest.raises(BodyTooLarge, match="9 bytes"):
+        await receive_request(head(), body, never, LIMITS, 9)
+
+
+@pytest.mark.parametrize("extensions", [{}, {"extensions": {}}, {"extensions": {"tls": {}}}])
+def test_server_without_the_extension_has_no_body_at_hand(extensions: dict):
+    assert body_at_hand(extensions) is None

@@ -14,15 +14,19 @@ from contextlib import contextmanager
 from pathlib import Path
 from socket import socket
 from typing import Any
+from urllib.parse import unquote
 
 import httptools
 import msgspec
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
+from verismo.adapters.http_cycle import WHOLE_BODY, Cycle
+
 SWEEP_S = 1.0
 """How often slow clients are looked for; so they are cut off up to this much late."""
 KEEP_ALIVE_S = 75
+"""How long a connection without a request is kept."""
 CANCELLED_S_MAX = 2.0
 """How long requests that the end of the drain cancels may take to end."""
 
@@ -80,7 +84,6 @@ class HttpServer:
             access_log=False,
             proxy_headers=False,
             server_header=False,
-            timeout_keep_alive=KEEP_ALIVE_S,
             timeout_graceful_shutdown=settings.drain_s_max,
             ssl_certfile=settings.tls_cert,
             ssl_keyfile=settings.tls_key,
@@ -138,6 +141,7 @@ class HttpServer:
             now = time.monotonic()
             for connection in list(self._server.server_state.connections):
                 if isinstance(connection, _LimitedProtocol):
+                    connection.end_if_idle(now - KEEP_ALIVE_S)
                     connection.end_if_slow(now - self._settings.head_s_max)
                     connection.end_if_stalled(now - self._settings.stall_s_max, now)
 
@@ -175,6 +179,7 @@ class _LimitedProtocol(HttpToolsProtocol):
         super().__init__(*args, **kwargs)
         self._head_bytes = 0
         self._head_since: float | None = None
+        self._idle_since: float | None = None
         self._stalled_since: float | None = None
         self._unread_octets = 0
         self._running: asyncio.Task[None] | None = None
@@ -189,7 +194,7 @@ class _LimitedProtocol(HttpToolsProtocol):
             self._running.cancel()
 
     def data_received(self, data: bytes) -> None:
-        self._unset_keepalive_if_required()
+        self._idle_since = None
         if self._head_since is not None:
             self._head_bytes += len(data)
         try:
@@ -207,11 +212,39 @@ class _LimitedProtocol(HttpToolsProtocol):
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
-        if self.parser.should_upgrade():
+        parser = self.parser
+        if parser.should_upgrade():
             return  # `_decline` has it parsed once more
         self._head_since = None
         self._head_bytes = 0
-        super().on_headers_complete()
+        version = parser.get_http_version()
+        url = httptools.parse_url(self.url)
+        scope = self.scope
+        scope["method"] = parser.get_method().decode("ascii")
+        scope["http_version"] = version
+        scope["path"] = unquote(url.path.decode("ascii"))
+        scope["raw_path"] = url.path
+        scope["query_string"] = url.query or b""
+        before = self.cycle
+        self.cycle = cycle = Cycle(
+            scope=scope,
+            transport=self.transport,
+            flow=self.flow,
+            logger=self.logger,
+            access_logger=self.access_logger,
+            access_log=False,
+            default_headers=self.server_state.default_headers,
+            message_event=asyncio.Event(),
+            expect_100_continue=self.expect_100_continue,
+            keep_alive=version != "1.0" and parser.should_keep_alive(),
+            on_response=self.on_response_complete,
+        )
+        scope["extensions"] = {WHOLE_BODY: {"take": cycle.whole_body}}
+        if self._running is None or before.response_complete:
+            self._start_asgi_task(cycle, self.app)
+        else:
+            self.flow.pause_reading()
+            self.pipeline.appendleft((cycle, self.app))
 
     def on_message_complete(self) -> None:
         if self.parser.should_upgrade():
@@ -265,11 +298,26 @@ class _LimitedProtocol(HttpToolsProtocol):
         self._stalled_since = None
         super().resume_writing()
 
+    def on_response_complete(self) -> None:
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+        else:
+            self._idle_since = time.monotonic()
+
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:  # noqa: ANN401
         task = self.loop.create_task(cycle.run_asgi(app))
         task.add_done_callback(self.tasks.discard)
         self.tasks.add(task)
         self._running = task
+
+    def end_if_idle(self, oldest: float) -> None:
+        """Close the connection if it has had no request since a time."""
+        if self._idle_since is not None and self._idle_since < oldest:
+            self.transport.close()
 
     def end_if_slow(self, oldest: float) -> None:
         """Close the connection if its head began before a time and is not complete."""

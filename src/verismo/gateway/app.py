@@ -28,6 +28,7 @@ from verismo.gateway.receive import (
     Receive,
     Scope,
     Send,
+    body_at_hand,
     new_request_id,
     read_head,
     receive_request,
@@ -48,8 +49,6 @@ from verismo.ports.telemetry import Telemetry
 JWKS_PATH = "/.well-known/attest/jwks.json"
 KEYRING_PATH = "/.well-known/attest/keyring.json"
 VERIFY_PATH = "/v1/attest/verify"
-PATH_CHARS_MAX = 512
-"""The path stands in the statement, which travels in a header; no operation's id is as long."""
 PATH_CHARS_MAX = 512
 """A path is signed, and a statement has at most 2 KB; no path of ours is longer."""
 READ_BYTES_MAX = 4_096
@@ -162,7 +161,8 @@ class Application:
             self._refuse_overload()
             visit = self._pipeline.identify(head.headers, now_ms)
             limit = listener.limits.request_bytes_max
-            request = await receive_request(head, receive, listener.limits, limit)
+            body = body_at_hand(scope)
+            request = await receive_request(head, body, receive, listener.limits, limit)
             if head.path in _MODELS_PATHS:
                 return await self._pipeline.list_models(request, visit, door)
             return await self._pipeline.handle(request, visit, door)
@@ -191,9 +191,9 @@ class Application:
         limits = self._listener.limits
         if head.path == VERIFY_PATH:
             self._refuse_overload()
-            request = await receive_request(head, receive, limits, VERIFY_BYTES_MAX)
+            request = await receive_request(head, None, receive, limits, VERIFY_BYTES_MAX)
         else:
-            request = await receive_request(head, receive, limits, READ_BYTES_MAX)
+            request = await receive_request(head, None, receive, limits, READ_BYTES_MAX)
         if request.method == "OPTIONS":
             reply = Reply(status=204, headers=[])
         else:

@@ -27,6 +27,9 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
+_WHOLE_BODY = "verismo.whole_body"
+"""The server's ASGI extension; its `take` returns the body if all of it is here, else None."""
+
 _ONCE = frozenset({"authorization", "content-type", "attest-nonce", "x-api-key", "api-key"})
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}\Z").match
 
@@ -106,13 +109,23 @@ def _headers(scope: Scope, limits: Limits) -> dict[str, str]:
     return headers
 
 
+def body_at_hand(scope: Scope) -> bytes | None:
+    """Return a request's body if all of it came together with its head, else None."""
+    extensions = scope.get("extensions")
+    if not extensions or _WHOLE_BODY not in extensions:
+        return None
+    body: bytes | None = extensions[_WHOLE_BODY]["take"]()
+    return body
+
+
 async def receive_request(
-    head: Head, receive: Receive, limits: Limits, body_bytes_max: int
+    head: Head, body: bytes | None, receive: Receive, limits: Limits, body_bytes_max: int
 ) -> Request:
     """Receive the body and return the request whole.
 
     Args:
         head: from `read_head`.
+        body: from `body_at_hand`; None if it is still to come.
         receive: gives the body's pieces.
         limits: how long the body may take.
         body_bytes_max: how long it may be.
@@ -125,7 +138,10 @@ async def receive_request(
     declared = head.headers.get("content-length", "0")
     if declared.isascii() and declared.isdigit() and int(declared[:20]) > body_bytes_max:
         raise BodyTooLarge(f"the body has {declared[:20]} bytes; the limit is {body_bytes_max}")
-    body = await _receive_body(receive, limits, body_bytes_max)
+    if body is None:
+        body = await _receive_body(receive, limits, body_bytes_max)
+    elif len(body) > body_bytes_max:
+        raise BodyTooLarge(f"the limit is {body_bytes_max} bytes")
     return Request(
         method=head.method,
         path=head.path,
