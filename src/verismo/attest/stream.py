@@ -27,6 +27,8 @@ EVENT_BYTES_MAX = 1_048_576
 """One event over this is refused on both sides: no provider sends one, and a parser must end."""
 HEAD_EVERY_EVENTS = 32
 HEAD_EVERY_MS = 500
+"""While the gateway waits for its provider, fewer events than that stand without a head, and none
+for longer. What came at once is covered at once, however much it is: no verifier may count."""
 
 _PREFIX = b": attest "
 
@@ -63,13 +65,12 @@ class Chain:
 
     def extend(self, events: Sequence[bytes]) -> None:
         """Append several events in order; the same as `add` for each, in one go."""
-        head, octets = self.head, 0
+        head, sha256 = self.head, hashlib.sha256
         for event in events:
-            head = hashlib.sha256(b"\x01" + head + hashlib.sha256(event).digest()).digest()
-            octets += len(event)
+            head = sha256(b"\x01" + head + sha256(event).digest()).digest()
         self.head = head
         self.events += len(events)
-        self.octets += octets
+        self.octets += sum(map(len, events))
 
     def peek(self, event: bytes) -> bytes:
         """Return what the head would be after one more event, without adding it."""

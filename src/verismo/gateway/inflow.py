@@ -37,59 +37,98 @@ class Inflow:
         self._octets = 0
         self._taker: asyncio.Future[None] | None = None
         self._room: asyncio.Future[None] | None = None
-        self._heard_s = self._loop.time()
-        self._watch = self._loop.call_later(silence_s_max, self._check_silence)
+        self._reader: asyncio.Task[None] | None = None
+        self._heard_s = 0.0
+        self._watch: asyncio.TimerHandle | None = None
+        self._alarm: asyncio.TimerHandle | None = None
         self._is_silent = False
-        self._reader = self._loop.create_task(self._read())
-        self._reader.add_done_callback(self._wake)
 
-    async def take(self, until_s: float | None) -> bytes | None:
+    @property
+    def ended(self) -> bool:
+        """Whether the provider's answer is complete, and all of it was taken."""
+        reader = self._reader
+        return (
+            not self._pieces
+            and reader is not None
+            and reader.done()
+            and not reader.cancelled()
+            and reader.exception() is None
+        )
+
+    async def take(self, until_s: float | None) -> bytes:
         """Return everything that has come, waiting for it if nothing has.
+
+        The first call begins to read and waits for nothing. Until then whatever comes stays with
+        the exchange, which costs less than reading along.
 
         Args:
             until_s: when to stop waiting, by the loop's clock; None to wait until something comes.
+                It never goes back from one call to the next.
 
         Returns:
-            Bytes; empty if the time came first; None at the end.
+            Bytes; empty at the end, if the time came first, or if nothing came before the first
+            call. An earlier call's time may still ring.
 
         Raises:
             UpstreamError: the exchange failed, or the provider fell silent.
         """
-        if not self._pieces and not self._reader.done():
+        reader = self._reader
+        if reader is None:
+            reader = self._begin()
+            await asyncio.sleep(0)  # one turn, in which it takes what the exchange holds
+        elif not self._pieces and not reader.done():
             await self._wait(until_s)
-        if self._pieces:
-            data = b"".join(self._pieces)
-            self._pieces.clear()
-            self._octets = 0
-            if self._room is not None and not self._room.done():
-                self._room.set_result(None)
-            return data
-        if not self._reader.done():
-            return b""
-        if self._is_silent:
-            raise UpstreamTimeout("the provider fell silent within its stream")
-        self._reader.result()
-        return None
+        if not self._pieces and reader.done():
+            if self._is_silent:
+                raise UpstreamTimeout("the provider fell silent within its stream")
+            reader.result()
+        return self._taken()
 
     async def aclose(self) -> None:
         """Stop reading and close the exchange; breaks it off if it is not complete."""
-        self._watch.cancel()
-        if not self._reader.done():
-            self._reader.cancel()
-            await asyncio.wait({self._reader})
-        elif not self._reader.cancelled():
-            self._reader.exception()  # told by `take`, or no longer of interest
+        for timer in (self._watch, self._alarm):
+            if timer is not None:
+                timer.cancel()
+        reader = self._reader
+        if reader is not None and not reader.done():
+            reader.cancel()
+            await asyncio.wait({reader})
+        elif reader is not None and not reader.cancelled():
+            reader.exception()  # told by `take`, or no longer of interest
         await self._reply.aclose()
 
+    def _begin(self) -> asyncio.Task[None]:
+        self._heard_s = self._loop.time()
+        self._reader = self._loop.create_task(self._read())
+        self._reader.add_done_callback(self._wake)
+        return self._reader
+
+    def _taken(self) -> bytes:
+        pieces = self._pieces
+        if not pieces:
+            return b""
+        data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        pieces.clear()
+        self._octets = 0
+        if self._room is not None and not self._room.done():
+            self._room.set_result(None)
+        return data
+
     async def _wait(self, until_s: float | None) -> None:
+        # Timers are left to ring, early if need be, rather than set anew for each wait.
+        if until_s is not None and self._alarm is None:
+            self._alarm = self._loop.call_at(until_s, self._ring)
+        if self._watch is None:
+            self._watch = self._loop.call_later(self._silence_s_max, self._check_silence)
         self._taker = self._loop.create_future()
-        alarm = None if until_s is None else self._loop.call_at(until_s, self._wake)
         try:
             await self._taker
         finally:
-            if alarm is not None:
-                alarm.cancel()
             self._taker = None
+
+    def _ring(self) -> None:
+        self._alarm = None
+        self._wake()
 
     def _wake(self, _: object = None) -> None:
         if self._taker is not None and not self._taker.done():
@@ -117,4 +156,5 @@ class Inflow:
             self._watch = self._loop.call_later(left_s, self._check_silence)
             return
         self._is_silent = True
-        self._reader.cancel()
+        if self._reader is not None:
+            self._reader.cancel()

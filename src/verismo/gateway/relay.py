@@ -113,22 +113,20 @@ class Relay:
             IntegrityError: a head or the end could not be sealed or stored; the connection is to
                 be cut.
         """
-        cause, translator = VerismoError.code, self._flowing.translator
+        cause, block = VerismoError.code, opening
         try:
-            yield opening
             end = StreamEnd(COMPLETE)
             try:
-                while (chunk := await self._inflow.take(self._head_due_s())) is not None:
-                    events = translator.feed(chunk) if chunk else []
-                    if block := self._signed(events):
+                while not self._inflow.ended:
+                    block += self._relayed(await self._inflow.take(self._head_due_s()))
+                    if block:
                         yield block
-                if block := self._signed(translator.finish()):
-                    yield block
-                if not translator.ended:
+                    block = b""
+                if not self._flowing.translator.ended:
                     raise UpstreamBroken("the provider's stream ended before its end marker")
             except UpstreamError as error:
                 end = StreamEnd(error.code)
-                yield self._signed([_error_event(error)])
+                yield block + self._chained([_error_event(error)])
             yield await self._end(end)
         except (asyncio.CancelledError, GeneratorExit):
             cause = self._desk.departure()
@@ -146,35 +144,40 @@ class Relay:
         """Return when the events that left without a head get one; None if none did."""
         return None if self._chain.events == self._headed else self._unheaded_since_s + HEAD_EVERY_S
 
-    def _signed(self, events: list[bytes]) -> bytes:
-        """Chain events and return them, with a head after each 32 and 500 ms after the first.
+    def _relayed(self, data: bytes) -> bytes:
+        """Return what the client gets for bytes that came at once: their events, a head if owed.
 
-        The 500 ms run from the first event without a head, so that a quiet stream costs nothing.
+        If they end the answer, the final statement follows, which says all that a head would.
         """
-        now_s = self._loop.time()
-        if events:
-            self._note_arrival(events, now_s)
-        blocks: list[bytes] = []
-        at = 0
-        while at < len(events):
-            upto = at + HEAD_EVERY_EVENTS - (self._chain.events - self._headed)
-            batch = events[at:upto]
-            self._chain.extend(batch)
-            blocks += batch
-            at += len(batch)
-            if self._chain.events - self._headed == HEAD_EVERY_EVENTS:
-                blocks.append(self._head())
-                self._unheaded_since_s = now_s
-        due_s = self._head_due_s()
-        if due_s is not None and due_s <= now_s:
-            blocks.append(self._head())
-        return b"".join(blocks)
+        translator = self._flowing.translator
+        events = translator.feed(data) if data else []
+        if self._inflow.ended:
+            return self._chained(events + translator.finish())
+        return self._chained(events) + self._owed_head()
 
-    def _note_arrival(self, events: list[bytes], now_s: float) -> None:
+    def _chained(self, events: list[bytes]) -> bytes:
+        if events:
+            self._note_arrival(events)
+            self._chain.extend(events)
+        return b"".join(events)
+
+    def _owed_head(self) -> bytes:
+        """Return a head if the client would wait with too many events, or for too long, without.
+
+        The time runs from the first event without a head, so that a quiet stream costs nothing.
+        """
+        due_s = self._head_due_s()
+        if due_s is None or (
+            self._chain.events - self._headed < HEAD_EVERY_EVENTS and self._loop.time() < due_s
+        ):
+            return b""
+        return self._head()
+
+    def _note_arrival(self, events: list[bytes]) -> None:
         if not self._journey.first_byte_ns:
             self._journey.first_byte_ns = time.monotonic_ns()
         if self._chain.events == self._headed:
-            self._unheaded_since_s = now_s
+            self._unheaded_since_s = self._loop.time()
         if self._kept is not None and self._kept_octets <= CAPTURED_BYTES_MAX:
             self._kept.extend(events)
             self._kept_octets += sum(map(len, events))

@@ -239,6 +239,22 @@ def test_any_cut_of_a_stream_gives_the_same_events(places: list[int], carriage_r
     assert translator.usage == Usage(7, 2, 5)
 
 
+QUOTING = b'data: {"choices":[{"delta":{"content":"[DONE] \\"usage\\":{"}}]}\n\n'
+BESIDE = b'data: {"choices":[{"delta":{}}],"usage": {"prompt_tokens":1,"completion_tokens":2}}\n\n'
+TWO_LINES = b'event: x\ndata: {"choices":[],\ndata: "usage":{}}\n\n'
+EVENTS = st.sampled_from([CHUNK, LAST, COUNT, QUOTING, BESIDE, TWO_LINES, DONE])
+
+
+@given(st.lists(EVENTS, max_size=12), st.booleans())
+def test_events_that_come_together_are_read_like_single_ones(events: list[bytes], asks: bool):
+    together = OpenAiTranslator(shows_usage=asks)
+    singly = OpenAiTranslator(shows_usage=asks)
+    shown = [one for event in events for one in singly.feed(event)]
+    assert together.feed(b"".join(events)) == shown
+    assert (together.usage, together.model) == (singly.usage, singly.model)
+    assert together.ended is singly.ended is (DONE in events)
+
+
 @given(st.binary(max_size=200), st.integers(0, 700))
 def test_any_answer_is_read_or_refused(body: bytes, status: int):
     for candidate in (body, b'{"usage":' + body + b"}", b'{"model":"' + body + b'"}'):

@@ -122,17 +122,23 @@ class OpenAiTranslator:
         if self._ended:
             return []
         events = self._splitter.feed(chunk)
-        if self._started and not _needs_reading(b"".join(events)):
+        if not events:
             return events
-        shown: list[bytes] = []
-        for event in events:
-            if b"[DONE]" in event and is_done(event):
+        if not self._started and not is_done(events[0]):
+            self._started = True
+            self._model = read_answer(event_data(events[0])).model
+        octets = b"".join(events)
+        start = _find_telling(octets)
+        if start < 0:
+            return events
+        # An event has a blank line at its end and nowhere else, so blank lines count events.
+        plain = octets.count(b"\n\n", 0, start)
+        shown = events[:plain]
+        for event in events[plain:]:
+            if is_done(event):
                 self._ended = True
                 break
-            if not self._started:
-                self._started = True
-                self._model = read_answer(event_data(event)).model
-            if b'"usage"' not in event or not _counted(event) or self._shows(event):
+            if _counted(event) is None or self._shows(event):
                 shown.append(event)
         return shown
 
@@ -156,9 +162,16 @@ class OpenAiTranslator:
         return self._shows_usage or answer.choices is None or len(answer.choices) > 0
 
 
-def _needs_reading(events: bytes) -> bool:
-    """Say whether some event may be the end marker or carry a usage that is not null."""
-    return b"[DONE]" in events or _counted(events) is not None
+def _find_telling(events: bytes) -> int:
+    """Return where something stands that may be the end marker or a usage that is not null, or -1.
+
+    All events are searched at once: most have neither.
+    """
+    done, usage = events.find(b"[DONE]"), events.find(b'"usage"')
+    if usage >= 0:
+        counted = _counted(events, usage)
+        usage = counted.start() if counted is not None else -1
+    return max(done, usage) if done < 0 or usage < 0 else min(done, usage)
 
 
 def wants_usage(body: JsonBody) -> bool:

@@ -7,12 +7,16 @@ because the comments of our streams carry proofs and an upstream must not be abl
 Source: HTML standard, section 9.2 "Server-sent events".
 """
 
+import re
+
 from verismo.model.errors import UpstreamBroken
 
 EVENT_BYTES_MAX = 1_048_576
 """Largest event, its blank line included: the limit that `dialect.StreamTranslator` promises."""
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_plain_events = re.compile(rb"data:[^\n]*\n\n").findall
+"""Events of one line of data, which is all that most providers send."""
 
 
 class SseSplitter:
@@ -52,13 +56,19 @@ class SseSplitter:
             chunk = b"".join((*pending, chunk))
             pending.clear()
             self._pending_bytes = 0
-        *blocks, rest = chunk.split(b"\n\n")
         if self._at_start:
             self._at_start = False
-            blocks[0] = blocks[0].removeprefix(_BYTE_ORDER_MARK)
+            chunk = chunk.removeprefix(_BYTE_ORDER_MARK)
+        if chunk.startswith(b"data:") and len(chunk) <= EVENT_BYTES_MAX:
+            events: list[bytes] = _plain_events(chunk)
+            plain = b"".join(events)
+            rest = chunk[len(plain) :]
+            # Plain ones from the first octet on, and no event of another shape behind them.
+            if chunk.startswith(plain) and b"\n\n" not in rest:
+                self._hold(rest)
+                return events
+        *blocks, rest = chunk.split(b"\n\n")
         self._hold(rest)
-        if _are_plain(chunk, blocks):
-            return [block + b"\n\n" for block in blocks]
         return [event for block in blocks if (event := _event_of(block))]
 
     def rest(self) -> bytes:
@@ -86,15 +96,6 @@ class SseSplitter:
         if chunk:
             self._after_cr = chunk.endswith(b"\r")
         return chunk.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-
-
-def _are_plain(chunk: bytes, blocks: list[bytes]) -> bool:
-    """Say whether all blocks are events as they should be, so that none needs a second look."""
-    return (
-        len(chunk) <= EVENT_BYTES_MAX
-        and b"\n:" not in chunk
-        and all(block.startswith(b"data:") for block in blocks)
-    )
 
 
 def _is_one_event(chunk: bytes) -> bool:
