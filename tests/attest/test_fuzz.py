@@ -1,11 +1,10 @@
 """Seeded mutations: 100,000 for each parser, no crash but the declared error, and no accept."""
 
 import json
-import random
-from collections.abc import Iterator
 
 import pytest
 from forge import QUESTION, TOKEN, item, signed_bytes, stream, stream_recipe, text_bytes, token
+from tests.support.mutation import MUTATIONS, mutants
 
 from verismo.attest import jws
 from verismo.attest.headers import read_proof_headers
@@ -25,41 +24,7 @@ from verismo.model import base64url, canonical
 
 pytestmark = pytest.mark.slow
 
-MUTATIONS = 100_000
 KEYS = read_jwks(json.dumps({"keys": [TOKEN.jwk]}).encode())
-PIECES = (b"", b"\0", b"\n", b"\r", b"\n\n", b".", b"..", b"=", b":", b'"', b"{", b"}", b"\\u0061")
-LETTERS = b'AZaz09-_+/=.,:"{}[] \n\\'
-
-
-def mutants(original: bytes, seed: str, count: int = MUTATIONS) -> Iterator[bytes]:
-    """Yield changed copies: bits, cuts, copies, insertions, swaps; one to three at once."""
-    uniform = random.Random(seed).random
-
-    def pick(count: int) -> int:
-        return int(uniform() * count)
-
-    made = 0
-    while made < count:
-        data = bytearray(original)
-        for _ in range((1, 1, 1, 2, 3)[pick(5)]):
-            a = pick(len(data) + 1)
-            b = min(len(data), a + pick(40))
-            match pick(6):
-                case 0 if data:
-                    data[pick(len(data))] ^= 1 << pick(8)
-                case 1:
-                    del data[a:b]
-                case 2:
-                    data[b:b] = data[a:b]
-                case 3:
-                    data[a:a] = PIECES[pick(len(PIECES))] or bytes([pick(256), pick(256)])
-                case 4 if data:
-                    data[pick(len(data))] = LETTERS[pick(len(LETTERS))]
-                case _:
-                    data[a:b] = data[a:b][::-1]
-        if data != original:
-            made += 1
-            yield bytes(data)
 
 
 def test_no_mutated_token_verifies():

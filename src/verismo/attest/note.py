@@ -12,6 +12,7 @@ Source: C2SP signed-note.
 
 import base64
 import binascii
+import functools
 import hashlib
 from collections.abc import Iterable, Sequence
 from typing import Literal
@@ -29,6 +30,7 @@ KEY_HASH_BYTES = 4
 ED25519_SIGNATURE_BYTES = 64
 NAME_CHARS_MAX = 255
 """More than any name of a host with a path that a log or a witness has."""
+KEYS_REMEMBERED_MAX = 256
 
 ALGORITHM_ED25519: Literal[1] = 1
 ALGORITHM_COSIGNATURE: Literal[4] = 4
@@ -128,9 +130,8 @@ def verifier_key(name: str, raw: bytes, algorithm: Algorithm = ALGORITHM_ED25519
         NoteRefused: a name that notes cannot carry, or a key that verifiers disagree on.
     """
     check_name(name)
-    role: Role = "log" if algorithm == ALGORITHM_ED25519 else "witness"
     try:
-        import_key(raw, role)
+        _check_key(raw, algorithm)
     except KeyRefused as error:
         raise NoteRefused(f"the key {name[:64]!r} is refused: {error}") from error
     return VerifierKey(name, key_hash(name, algorithm, raw), algorithm, raw)
@@ -160,10 +161,11 @@ def parse_vkey(text: str) -> VerifierKey:
     algorithm = decoded[0]
     if algorithm not in (ALGORITHM_ED25519, ALGORITHM_COSIGNATURE):
         raise NoteRefused(f"the key {name[:64]!r} is of the unknown algorithm {algorithm}")
-    key = verifier_key(name, decoded[1:], algorithm)
-    if key.key_hash.hex() != hash_text:
-        raise NoteRefused(f"the hash of the key {name[:64]!r} is {key.key_hash.hex()}")
-    return key
+    check_name(name)
+    expected = key_hash(name, algorithm, decoded[1:]).hex()
+    if expected != hash_text:
+        raise NoteRefused(f"the hash of the key {name[:64]!r} is {expected}")
+    return verifier_key(name, decoded[1:], algorithm)
 
 
 def read_note(data: bytes) -> Note:
@@ -302,6 +304,14 @@ def decode_base64(text: str, what: str) -> bytes:
     if base64.b64encode(data).decode("ascii") != text:
         raise NoteRefused(f"the {what} is not the canonical base64 spelling")
     return data
+
+
+# The check of a key's order takes 2 ms, and the few keys of logs and witnesses come again with each
+# origin and each policy. What is remembered are answers of a pure function, a bounded number.
+@functools.lru_cache(maxsize=KEYS_REMEMBERED_MAX)
+def _check_key(raw: bytes, algorithm: Algorithm) -> None:
+    role: Role = "log" if algorithm == ALGORITHM_ED25519 else "witness"
+    import_key(raw, role)
 
 
 def _read_line(line: str) -> NoteSignature:

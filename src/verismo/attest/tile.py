@@ -256,11 +256,13 @@ def tile_of(node: NodeCoordinate, size: int) -> TilePosition:
     Raises:
         TileRefused: the tree has no such node.
     """
+    if node.level < 0 or node.index < 0:
+        raise TileRefused(f"no node {node.index} at level {node.level} in {size} leaves")
     level, height = divmod(node.level, TILE_HEIGHT)
     index, begin = divmod(node.index << height, TILE_WIDTH)
     end = begin + (1 << height)
     width = min(TILE_WIDTH, (size >> (level * TILE_HEIGHT)) - index * TILE_WIDTH)
-    if node.level < 0 or node.index < 0 or end > width:
+    if end > width:
         raise TileRefused(f"no node {node.index} at level {node.level} in {size} leaves")
     return TilePosition(Tile(level, index, width), begin, end)
 
