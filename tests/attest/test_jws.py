@@ -29,6 +29,22 @@ def test_header_has_exactly_three_members_in_one_spelling():
     assert text == b'{"alg":"Ed25519","kid":"k","typ":"attest+jws"}'
 
 
+def test_a_known_header_is_taken_for_its_own_spelling_alone():
+    known = {jws.protected_header(TOKEN.kid, jws.TYPE_STATEMENT): parse(GOOD).header}
+    assert parse(GOOD, known) == parse(GOOD)
+    other = token(b"x", TOKEN, header(typ=jws.TYPE_HEAD))
+    assert parse(other, known).header.typ == jws.TYPE_HEAD
+    spaced = token(b"x", TOKEN, header().replace(b",", b", "))
+    with pytest.raises(JwsRefused, match="canonical"):
+        parse(spaced, known)
+
+
+def test_a_known_header_does_not_make_up_for_the_type():
+    known = {jws.protected_header(TOKEN.kid, jws.TYPE_STATEMENT): parse(GOOD).header}
+    with pytest.raises(JwsRefused, match="is for attest"):
+        parse_detached(GOOD, jws.TYPE_HEAD, known)
+
+
 def test_embedded_payload_is_refused():
     protected, _, signature = GOOD.split(".")
     with pytest.raises(JwsRefused, match="embedded"):

@@ -100,7 +100,7 @@ def test_latency_is_given_beside_direct(tmp_path):
 def test_every_paced_verification_is_answered_and_valid(tmp_path):
     document = result_of("verify", tmp_path)
     rows = {row["name"]: row for row in document["rows"]}
-    assert rows.keys() == {"api", "offline", "offline-with-graph"}
+    assert rows.keys() == {"api", "ed25519-only", "offline", "offline-with-graph"}
     assert [row for row in rows.values() if "flag" in row] == []
     assert rows["api"]["requests"] == 5 * document["rate_per_s"]
     assert rows["api"]["p50_ms"] <= rows["api"]["p95_ms"] <= rows["api"]["p99_ms"]

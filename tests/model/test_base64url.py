@@ -45,6 +45,20 @@ def test_malleable_spellings_are_refused(text):
         decode(text)
 
 
+@pytest.mark.parametrize("text", ["AB", "AA==", "+/", "AAB"])
+def test_another_spelling_of_some_bytes_is_called_that(text):
+    with pytest.raises(NotBase64, match="not the canonical base64url spelling"):
+        decode(text)
+
+
+@pytest.mark.parametrize("text", ["A", "AA\n", "A!AA", "AA=AA", "AAAA AAAA", "é", "===="])
+def test_what_spells_no_bytes_is_called_that(text):
+    with pytest.raises(NotBase64, match=r"^not base64url$"):
+        decode(text)
+    with pytest.raises(NotBase64, match=r"^not base64$"):
+        decode_binary_item(f":{text}:")
+
+
 @pytest.mark.parametrize(
     "text",
     [

@@ -165,6 +165,27 @@ def test_a_type_of_integers_and_texts_keeps_every_value_within_the_domain(data):
     assert canonical.encode(canonical.decode(data, Shallow)) == data
 
 
+@given(
+    st.integers(-(2**62), 2**62) | st.sampled_from([2**53 - 1, 2**53, 10**15, 10**16]),
+    st.integers(0, 5),
+)
+def test_an_integer_is_within_the_domain_or_refused_wherever_it_stands(number, place):
+    n, kind = str(number), dict[str, int]
+    spelled = [n, f"[{n}]", f"[0,{n}]", f'{{"a":{n}}}', f'{{"a":0,"b":{n}}}', f'{{"a":{n},"b":0}}']
+    kind = [int, tuple[int, ...], tuple[int, ...], kind, kind, kind][place]
+    if abs(number) <= MAX_INTEGER:
+        assert encode(decode(spelled[place].encode(), kind)) == spelled[place].encode()
+    else:
+        with pytest.raises(NotCanonical, match="2\\*\\*53"):
+            decode(spelled[place].encode(), kind)
+
+
+@pytest.mark.parametrize("text", ["", "a" * 63, "a" * 65, "A" * 64, "g" * 64, "a" * 64 + "\n"])
+def test_a_digest_has_64_characters_of_lower_case_hex(text):
+    assert canonical.is_digest(canonical.digest(b""))
+    assert not canonical.is_digest(text)
+
+
 def test_a_type_with_room_for_floats_is_looked_through():
     with pytest.raises(canonical.NotCanonical, match="float"):
         canonical.decode(b'{"ratio":0.5}', Loose)

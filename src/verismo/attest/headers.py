@@ -94,10 +94,9 @@ def read_proof_headers(headers: Mapping[str, str]) -> ProofHeaders | None:
     Raises:
         HeadersRefused: some proof headers are there but not all, or one is malformed.
     """
-    named = [n for n in headers if n.startswith("attest-")]
-    if not named:
-        return None
     if headers.get(ATTEST_VERSION) != VERSION:
+        if not any(name.startswith("attest-") for name in headers):
+            return None
         raise HeadersRefused("Attest-Version is not 1; update the verifier")
     try:
         proof = ProofHeaders(

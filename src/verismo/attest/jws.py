@@ -6,6 +6,8 @@ exactly the members `alg`, `kid`, `typ`, spelled canonically; no embedded payloa
 one purpose can be passed off for another.
 """
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Literal
 
 import msgspec
@@ -52,6 +54,9 @@ class DetachedJws(msgspec.Struct, frozen=True):
     signature: bytes
 
 
+_NONE_KNOWN: Mapping[str, Header] = MappingProxyType({})
+
+
 def protected_header(
     kid: str, typ: SignatureType, alg: Literal["Ed25519", "EdDSA"] = "Ed25519"
 ) -> str:
@@ -72,11 +77,13 @@ def detached(protected: str, signature: bytes) -> str:
     return f"{protected}..{base64url.encode(signature)}"
 
 
-def parse(text: str) -> DetachedJws:
+def parse(text: str, known: Mapping[str, Header] = _NONE_KNOWN) -> DetachedJws:
     """Parse a detached JWS of the profile, whatever it signs.
 
     Args:
         text: `header..signature`.
+        known: headers by their canonical spelling, as `protected_header` returns it; one of these
+            need not be decoded.
 
     Raises:
         JwsRefused: embedded payload, unknown or missing members, another `alg`, any non-canonical
@@ -93,24 +100,31 @@ def parse(text: str) -> DetachedJws:
     if len(signature_text) != SIGNATURE_CHARS:
         raise JwsRefused(f"an Ed25519 signature has {SIGNATURE_BYTES} bytes")
     try:
-        header = canonical.decode(base64url.decode(protected), Header)
+        header = known.get(protected) or _read_header(protected)
         signature = base64url.decode(signature_text)
     except (base64url.NotBase64, canonical.NotCanonical) as error:
         raise JwsRefused(f"the JWS is outside the profile: {error}") from error
     return DetachedJws(header=header, protected=protected, signature=signature)
 
 
-def parse_detached(text: str, typ: SignatureType) -> DetachedJws:
+def parse_detached(
+    text: str, typ: SignatureType, known: Mapping[str, Header] = _NONE_KNOWN
+) -> DetachedJws:
     """Parse a detached JWS that signs one kind of payload.
 
     Args:
         text: `header..signature`.
         typ: what kind of payload the caller is about to check.
+        known: see `parse`.
 
     Raises:
         JwsRefused: as `parse` does, or it signs another kind of payload.
     """
-    parsed = parse(text)
+    parsed = parse(text, known)
     if parsed.header.typ != typ:
         raise JwsRefused(f"the signature is for {parsed.header.typ}, not for {typ}")
     return parsed
+
+
+def _read_header(protected: str) -> Header:
+    return canonical.decode(base64url.decode(protected), Header)

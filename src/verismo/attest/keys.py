@@ -25,6 +25,7 @@ Role = Literal["token", "log", "witness", "rollup", "evidence", "plan"]
 _P = 2**255 - 19
 _D = -121665 * pow(121666, _P - 2, _P) % _P
 _L = 2**252 + 27742317777372353535851937790883648493
+_ALL_BUT_SIGN = 2**255 - 1
 _SQRT_M1 = pow(2, (_P - 1) // 4, _P)
 _LOW_ORDER_Y = frozenset(
     {
@@ -195,14 +196,14 @@ def has_agreed_r(signature: bytes) -> bool:
     Args:
         signature: 64 bytes.
     """
-    y = int.from_bytes(signature[:32], "little") & (2**255 - 1)
+    y = int.from_bytes(signature[:32], "little") & _ALL_BUT_SIGN
     return y < _P and y not in _LOW_ORDER_Y
 
 
 def _decompress(raw: bytes) -> tuple[int, int] | None:
     """RFC 8032, 5.1.3, refusing non-canonical y and the non-canonical zero x."""
     value = int.from_bytes(raw, "little")
-    sign, y = value >> 255, value & (2**255 - 1)
+    sign, y = value >> 255, value & _ALL_BUT_SIGN
     if y >= _P:
         return None
     u, v = (y * y - 1) % _P, (_D * y * y + 1) % _P

@@ -39,7 +39,6 @@ HopKind = Literal[
 ]
 Attribute = str | int | bool
 
-_HEX = frozenset("0123456789abcdef")
 _NODE_DOMAIN = b"attest/v1/node\0"
 _encode = msgspec.json.Encoder(order="sorted").encode
 
@@ -187,7 +186,7 @@ def read_graph(document: bytes) -> tuple[Graph, str]:
         graph = canonical.decode(document, Graph)
     except canonical.NotCanonical as error:
         raise GraphRefused(str(error)) from error
-    if graph.v != VERSION or any(node.v != VERSION for node in graph.nodes):
+    if {graph.v, *[node.v for node in graph.nodes]} != {VERSION}:
         raise GraphRefused("a version that is not known here; update the verifier")
     if not is_prov_id(graph.prov_id):
         raise GraphRefused("prov_id is not a canonical UUIDv7")
@@ -204,19 +203,18 @@ def read_graph(document: bytes) -> tuple[Graph, str]:
 def _check_links(nodes: tuple[Node, ...]) -> str:
     """Recompute ids in order; every input must stand earlier; the root must reach every node."""
     used: set[str] = set()
-    seen: dict[str, Node] = {}
+    seen: set[str] = set()
     root = ""
     for node in nodes:
         _check_size(node)
         root = node_id(node)
         if root in seen:
             raise GraphRefused("a node stands twice")
-        for parent in node.inputs:
-            if parent not in seen:
-                raise GraphRefused("a node names an input that is not an earlier node")
+        if not seen.issuperset(node.inputs):
+            raise GraphRefused("a node names an input that is not an earlier node")
         used.update(node.inputs)
-        seen[root] = node
-    unreached = set(seen) - used - {root}
+        seen.add(root)
+    unreached = seen - used - {root}
     if unreached:
         raise GraphRefused(f"{len(unreached)} nodes are not reached from the root")
     return root
@@ -229,7 +227,7 @@ def _cut(value: Attribute) -> Attribute:
 def _check_size(node: Node) -> None:
     if node.t0 < 0 or node.t1 < 0:
         raise GraphRefused("a node's time is negative")
-    if node.commit is not UNSET and not (len(node.commit) == 64 and _HEX.issuperset(node.commit)):
+    if node.commit is not UNSET and not canonical.is_digest(node.commit):
         raise GraphRefused("a commitment is not a SHA-256 in lower-case hex")
     if len(node.inputs) > PARENTS_MAX or len(set(node.inputs)) != len(node.inputs):
         raise GraphRefused(f"a node has at most {PARENTS_MAX} inputs, each once")

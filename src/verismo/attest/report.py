@@ -139,26 +139,24 @@ class Findings:
     @property
     def failed(self) -> bool:
         """Whether any check has failed."""
-        return any(check.outcome == "fail" for check in self._found.values())
+        return "fail" in [check.outcome for check in self._found.values()]
 
     def passes(self, number: int, detail: str) -> None:
         """Note that a check passed."""
-        self._note(number, "pass", detail)
+        self._found[number] = Check(number, CHECK_NAMES[number], "pass", detail)
 
     def skips(self, number: int, detail: str) -> None:
         """Note that a check was not made, and why."""
-        self._note(number, "skip", detail)
+        self._found[number] = Check(number, CHECK_NAMES[number], "skip", detail)
 
     def fails(self, number: int, detail: str) -> None:
         """Note that a check failed."""
-        self._note(number, "fail", detail)
+        self._found[number] = Check(number, CHECK_NAMES[number], "fail", detail)
 
     def judge(self, number: int, problem: str, detail: str) -> None:
         """Note a failure if there is a problem, else a pass."""
-        if problem:
-            self.fails(number, problem)
-        else:
-            self.passes(number, detail)
+        outcome: Outcome = "fail" if problem else "pass"
+        self._found[number] = Check(number, CHECK_NAMES[number], outcome, problem or detail)
 
     def checks(self) -> tuple[Check, ...]:
         """Return all checks in order; those that were not reached are skipped."""
@@ -166,6 +164,3 @@ class Findings:
             self._found.get(number) or Check(number, name, "skip", "not reached")
             for number, name in CHECK_NAMES.items()
         )
-
-    def _note(self, number: int, outcome: Outcome, detail: str) -> None:
-        self._found[number] = Check(number, CHECK_NAMES[number], outcome, detail)

@@ -4,6 +4,7 @@ Also the head: the smaller JSON that is signed for a prefix of a stream. Field n
 stable because they are signed (decisions 4); `docs/attestation-format.md` explains each.
 """
 
+import re
 from typing import Literal, TypeVar
 
 import msgspec
@@ -23,8 +24,7 @@ CacheState = Literal["off", "miss", "hit"]
 Decision = Literal["allow", "deny", "none"]
 """The policy's decision; `none` where a request was refused before the policy was asked."""
 
-_HEX = frozenset("0123456789abcdef")
-_NONCE = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_")
+_nonce = re.compile(f"[A-Za-z0-9_-]{{1,{NONCE_CHARS_MAX}}}").fullmatch
 
 
 class StatementRefused(ValueError):
@@ -231,7 +231,7 @@ def read_head(data: bytes) -> Head:
 
 def is_nonce(text: str) -> bool:
     """Say whether a text may be a nonce: 1 to 86 characters of base64url."""
-    return 0 < len(text) <= NONCE_CHARS_MAX and _NONCE.issuperset(text)
+    return _nonce(text) is not None
 
 
 _T = TypeVar("_T", Statement, Head)
@@ -254,5 +254,5 @@ def _read(data: bytes, kind: type[_T]) -> _T:
 
 
 def _require_digest(name: str, value: str) -> None:
-    if len(value) != 64 or not _HEX.issuperset(value):
+    if not canonical.is_digest(value):
         raise StatementRefused(f"{name} is not a SHA-256 in lower-case hex")

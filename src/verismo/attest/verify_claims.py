@@ -8,7 +8,7 @@ import hashlib
 from msgspec import UNSET
 
 from verismo.attest.commitment import commit
-from verismo.attest.provenance import Graph, GraphRefused, Node, read_graph
+from verismo.attest.provenance import Graph, GraphRefused, read_graph
 from verismo.attest.report import Expectation, Findings, SeenRequest, SeenResponse
 from verismo.attest.statement import Head, Statement
 from verismo.model import base64url
@@ -130,16 +130,12 @@ def _wrong_graph(statement: Statement, graph: Graph, root: str) -> str:
         return f"the graph has {len(graph.nodes)} nodes, signed were {statement.dag.nodes}"
     if graph.prov_id != statement.prov_id:
         return "the graph belongs to another answer"
-    if _commit_of(graph.nodes, "request") != statement.req.commit:
+    # `read_graph` has seen that the first node is the one request, the last the one response.
+    if graph.nodes[0].commit != statement.req.commit:
         return "the graph's request is not the signed one"
-    if _commit_of(graph.nodes, "response") != statement.res.commit:
+    if graph.nodes[-1].commit != statement.res.commit:
         return "the graph's response is not the signed one"
     return ""
-
-
-def _commit_of(nodes: tuple[Node, ...], kind: str) -> str:
-    commits = [node.commit for node in nodes if node.kind == kind]
-    return commits[0] if len(commits) == 1 and commits[0] is not UNSET else ""
 
 
 def check_content_digest(response: SeenResponse | None, findings: Findings) -> None:

@@ -1,6 +1,5 @@
 """Strict base64: one spelling for each value, so that signed texts are not malleable."""
 
-import base64
 import binascii
 
 
@@ -10,7 +9,8 @@ class NotBase64(ValueError):
 
 def encode(data: bytes) -> str:
     """Return base64url without padding (RFC 7515, section 2)."""
-    return base64.urlsafe_b64encode(data).rstrip(b"=").decode("ascii")
+    spelled = binascii.b2a_base64(data, newline=False).rstrip(b"=").decode("ascii")
+    return spelled.replace("+", "-").replace("/", "_")
 
 
 def decode(text: str) -> bytes:
@@ -19,9 +19,10 @@ def decode(text: str) -> bytes:
     Raises:
         NotBase64: padding, white space, other characters, or stray bits in the last character.
     """
+    padded = text.replace("-", "+").replace("_", "/") + "=" * (-len(text) % 4)
     try:
-        data = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
-    except (binascii.Error, ValueError) as error:
+        data = binascii.a2b_base64(padded, strict_mode=True)
+    except ValueError as error:
         raise NotBase64("not base64url") from error
     if encode(data) != text:
         raise NotBase64("not the canonical base64url spelling")
@@ -30,7 +31,7 @@ def decode(text: str) -> bytes:
 
 def encode_binary_item(data: bytes) -> str:
     """Return an RFC 9651 byte sequence: `:base64:` with padding."""
-    return f":{base64.b64encode(data).decode('ascii')}:"
+    return f":{binascii.b2a_base64(data, newline=False).decode('ascii')}:"
 
 
 def decode_binary_item(text: str) -> bytes:
@@ -41,10 +42,11 @@ def decode_binary_item(text: str) -> bytes:
     """
     if len(text) < 2 or text[0] != ":" or text[-1] != ":":
         raise NotBase64("not a byte sequence between colons")
+    spelled = text[1:-1]
     try:
-        data = base64.b64decode(text[1:-1], validate=True)
-    except (binascii.Error, ValueError) as error:
+        data = binascii.a2b_base64(spelled, strict_mode=True)
+    except ValueError as error:
         raise NotBase64("not base64") from error
-    if encode_binary_item(data) != text:
+    if binascii.b2a_base64(data, newline=False).decode("ascii") != spelled:
         raise NotBase64("not the canonical base64 spelling")
     return data

@@ -39,7 +39,10 @@ _EXACT = (
     msgspec.inspect.NoneType,
     msgspec.inspect.StrType,
 )
-_long_number = re.compile(rb"(?:^|[:,[])-?[0-9]{16}").search
+_digest = re.compile("[0-9a-f]{64}").fullmatch
+_SHAPES = bytes.maketrans(b"123456789,[-", b"000000000:::")
+"""All digits look alike, and so does all that may stand before a number."""
+_LONG_NUMBER = b":" + b"0" * 16
 """2**53 has 16 digits. A text may hold such a run too; that costs it the walk, no more."""
 
 
@@ -129,11 +132,14 @@ def decode(data: bytes, kind: type[T]) -> T:
         raise NotCanonical("the bytes are not the canonical spelling of their value")
     # Where the type leaves room only for large integers and for keys that are not ASCII, a look
     # at the bytes that finds neither spares the walk through the value.
-    if not (
-        _leaves_no_room(cast("Hashable", kind)) and data.isascii() and _long_number(data) is None
-    ):
+    if not _leaves_no_room(cast("Hashable", kind)) or not data.isascii() or _has_long_number(data):
         check_domain(msgspec.to_builtins(value))
     return value
+
+
+def _has_long_number(data: bytes) -> bool:
+    """Say whether JSON may hold a number of 16 digits; one may also be all that there is."""
+    return _LONG_NUMBER in (b":" + data).translate(_SHAPES)
 
 
 @functools.cache
@@ -160,3 +166,8 @@ def _is_exact(info: msgspec.inspect.Type, above: frozenset[type]) -> bool:
 def digest(data: bytes) -> str:
     """Return the SHA-256 of bytes as lower-case hex (decisions 2)."""
     return hashlib.sha256(data).hexdigest()
+
+
+def is_digest(text: str) -> bool:
+    """Say whether a text is spelled as `digest` spells: 64 characters of lower-case hex."""
+    return _digest(text) is not None
