@@ -172,9 +172,9 @@ async def test_stream_whose_opening_fails_is_a_503_and_the_provider_is_let_go(tm
             assert "gateway_lost" in ends, "an opening on disk gets its terminal record"
 
 
-async def cut_stream(gateway: Gateway) -> bytes:
+async def cut_stream(gateway: Gateway, order: str = "tokens=40, interval=5") -> bytes:
     """Send a chat as a stream on a raw socket and return everything up to the end."""
-    body = chat_body("[simulate: tokens=40, interval=5]", stream=True)
+    body = chat_body(f"[simulate: {order}]", stream=True)
     head = (
         "POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nconnection: close\r\n"
         f"authorization: Bearer {gateway.keys['TENANT_001']}\r\n"
@@ -203,6 +203,35 @@ async def test_stream_whose_end_fails_is_cut_without_final_statement_and_done(tm
         signing.refuses = False
         assert gateway.telemetry.finished[-1].code == "attestation_unavailable"
         assert gateway.telemetry.withheld["seal" if fault == "signer" else "journal"] >= 1
+        await gateway.proven(await gateway.chat())
+    async with running_gateway(tmp_path) as gateway:
+        terminal = [r for r in gateway.records() if b'"mode":"sse"' in r.statement]
+        assert len(terminal) == 1, "the restart closes what was left open, once"
+
+
+async def test_stream_whose_second_head_fails_is_cut_after_its_first(tmp_path):
+    gate, signing, loop = asyncio.Event(), Signing(), asyncio.get_running_loop()
+    commits: list[Batch] = []
+
+    def held(connection: sqlite3.Connection, batch: Batch) -> None:
+        commits.append(batch)
+        asyncio.run_coroutine_threadsafe(gate.wait(), loop).result(10)
+        commit_batch(connection, batch)
+
+    setup = Setup(commit=held, signer=signing)
+    async with running_gateway(tmp_path, setup) as gateway:
+        streaming = asyncio.create_task(cut_stream(gateway, "stall=40"))
+        await until(lambda: len(commits) == 1)
+        signing.refuses = True
+        gate.set()
+        seen = await streaming
+        assert b"HTTP/1.1 200 " in seen
+        assert seen.count(b": attest ") == 1
+        assert not seen.endswith(b"0\r\n\r\n"), "the end of the body is not spoken"
+        await until(lambda: gateway.telemetry.now_in_flight == 0)
+        await until(lambda: gateway.upstream.in_flight == 0)
+        assert gateway.telemetry.finished[-1].code == "attestation_unavailable"
+        signing.refuses = False
         await gateway.proven(await gateway.chat())
     async with running_gateway(tmp_path) as gateway:
         terminal = [r for r in gateway.records() if b'"mode":"sse"' in r.statement]

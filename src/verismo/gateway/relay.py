@@ -127,12 +127,15 @@ class Relay:
             except UpstreamError as error:
                 end = StreamEnd(error.code)
                 yield block + self._chained([_error_event(error)])
+                block = b""
             yield await self._end(end)
         except (asyncio.CancelledError, GeneratorExit):
             cause = self._desk.departure()
             raise
         except VerismoError as error:
             cause = error.code
+            if block:
+                yield block  # the opening, which is proven, without the events that came with it
             raise
         finally:
             # Whoever closes or cancels this generator must not be kept waiting, so the terminal
