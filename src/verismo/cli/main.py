@@ -27,6 +27,7 @@ class LazyGroup(click.Group):
         "demo": ("verismo.cli.demo:demo", "Run the gateway with a simulated upstream."),
         "doctor": ("verismo.cli.doctor:doctor", "Say what is missing or wrong on this machine."),
         "init": ("verismo.cli.init:init", "Write a working configuration into a folder."),
+        "keys": ("verismo.cli.keys:keys", "List, rotate and revoke signing keys."),
         "operation": ("verismo.cli.operation:operation", "List, import and learn operations."),
         "policy": ("verismo.cli.policy:policy", "Test, check, evaluate and build the policy."),
         "restore": ("verismo.cli.backup:restore", "Bring a backup back into an empty folder."),
@@ -83,10 +84,14 @@ def cli() -> None:
     """A gateway for LLM and agent APIs whose every answer carries a proof."""
 
 
-def main() -> None:
-    """Run the command line and turn an operator's error into two lines and exit code 2."""
+def main(*command: str) -> None:
+    """Run the command line and turn an operator's error into two lines and exit code 2.
+
+    Args:
+        command: words before those that were typed, for programs that stand for one command.
+    """
     try:
-        cli(prog_name="verismo")
+        cli([*command, *sys.argv[1:]], prog_name="verismo")
     except OperatorError as error:
         click.echo(f"error: {error.detail}\nnext:  {error.advice}", err=True)
         sys.exit(2)

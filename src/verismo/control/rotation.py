@@ -100,7 +100,15 @@ class Rotation:
         Raises:
             StateError: the ring is damaged.
         """
-        return next(reversed(self._history.read()), None)
+        return next(reversed(self.history()), None)
+
+    def history(self) -> tuple[SignedRing, ...]:
+        """Return every version from the first; empty before the first start.
+
+        Raises:
+            StateError: the ring is damaged.
+        """
+        return self._history.read()
 
     def begin(self, token: PublicKey, since_ms: int, now_ms: int) -> Outcome:
         """Make the first version: the token key that is there, and a key for every other role.

@@ -1,5 +1,6 @@
 """Composes keys: the first start, the key that a worker signs with, and what changes the ring."""
 
+import asyncio
 import logging
 import time
 from collections.abc import Callable
@@ -19,9 +20,13 @@ from verismo.control.rotation import RingHistory, Rotation
 from verismo.gateway.published import PublishedKeys
 from verismo.model.errors import StateError
 from verismo.ports.signer import Signer
+from verismo.wiring.rounds import Step
 
 OpenSigner = Callable[[Path, Role], FileSigner]
 """Opens a private key, given its file and what it may sign."""
+
+ROTATION_S = 5.0
+"""How often the control process looks whether a key has to be made; it has a day for that."""
 
 log = logging.getLogger("verismo.keys")
 
@@ -34,6 +39,16 @@ def clock_ms() -> int:
 def open_rotation(data: Path, rules: KeyRules) -> Rotation:
     """Return what changes the key ring of a data folder."""
     return Rotation(KeyRingFiles(data), rules)
+
+
+def rotating(data: Path, rules: KeyRules) -> Step:
+    """Return the control process's round for keys: it rotates the token key in time."""
+    rotation = open_rotation(data, rules)
+
+    async def step() -> None:
+        await asyncio.to_thread(rotation.step, clock_ms())
+
+    return step
 
 
 def open_signer(data: Path, role: Role, rules: KeyRules, now_ms: int) -> Signer:
