@@ -13,6 +13,7 @@ import msgspec
 
 from verismo.attest.checkpoint import Checkpoint, open_checkpoint, read_decimal, read_hash
 from verismo.attest.merkle import (
+    HASH_BYTES,
     INCLUSION_HASHES_MAX,
     SIZE_MAX,
     ProofRefused,
@@ -55,8 +56,7 @@ class LedgerProof(msgspec.Struct, frozen=True):
         Raises:
             ProofRefused: index, path or extra data are outside the format.
         """
-        if not 0 <= self.index < SIZE_MAX or len(self.hashes) > INCLUSION_HASHES_MAX:
-            raise ProofRefused(f"index {self.index} with a path of {len(self.hashes)} hashes")
+        _check_path(self.index, self.hashes)
         if len(self.extra) > EXTRA_BYTES_MAX:
             raise ProofRefused(f"extra data of more than {EXTRA_BYTES_MAX} octets")
         lines = [_FIRST_LINE]
@@ -108,12 +108,11 @@ def read_proof(data: bytes) -> LedgerProof:
         extra = _read_extra(lines)
         if not lines or not lines[0].startswith("index "):
             raise ProofRefused("the proof file has no index line")
-        if len(lines) - 1 > INCLUSION_HASHES_MAX:
-            raise ProofRefused(f"a path of more than {INCLUSION_HASHES_MAX} hashes")
         index = read_decimal(lines[0].removeprefix("index "))
         hashes = tuple(read_hash(line) for line in lines[1:])
     except NoteRefused as error:
         raise ProofRefused(f"the proof file is malformed: {error}") from error
+    _check_path(index, hashes)
     return LedgerProof(extra, index, hashes, checkpoint)
 
 
@@ -169,6 +168,15 @@ def _read_extra(lines: list[str]) -> bytes:
     if not 0 < len(extra) <= EXTRA_BYTES_MAX:
         raise ProofRefused(f"extra data of {len(extra)} octets; 1 to {EXTRA_BYTES_MAX} are allowed")
     return extra
+
+
+def _check_path(index: int, hashes: tuple[bytes, ...]) -> None:
+    if not 0 <= index < SIZE_MAX:
+        raise ProofRefused(f"there is no index {index} in any log")
+    if len(hashes) > INCLUSION_HASHES_MAX:
+        raise ProofRefused(f"a path of more than {INCLUSION_HASHES_MAX} hashes")
+    if any(len(one) != HASH_BYTES for one in hashes):
+        raise ProofRefused(f"a hash has {HASH_BYTES} octets")
 
 
 def _base64(data: bytes) -> str:
