@@ -220,7 +220,7 @@ async def test_stream_whose_second_head_fails_is_cut_after_its_first(tmp_path):
 
     setup = Setup(commit=held, signer=signing)
     async with running_gateway(tmp_path, setup) as gateway:
-        streaming = asyncio.create_task(cut_stream(gateway, "stall=40"))
+        streaming = asyncio.create_task(cut_stream(gateway, "tokens=60, stall=40"))
         await until(lambda: len(commits) == 1)
         signing.refuses = True
         gate.set()

@@ -73,7 +73,7 @@ async def test_as_many_events_as_owe_a_head_get_it_before_the_provider_goes_on(
 ):
     monkeypatch.setattr("verismo.gateway.relay.HEAD_EVERY_S", 3_600)
     async with running_gateway(tmp_path) as gateway:
-        body = chat_body(f"[simulate: stall={HEAD_EVERY_EVENTS}]", stream=True)
+        body = chat_body(f"[simulate: tokens=60, stall={HEAD_EVERY_EVENTS}]", stream=True)
         async with stream_of(gateway, body) as response:
             verifier = verifier_of(gateway, body, response)
             async for piece in response.aiter_bytes():
