@@ -1,11 +1,10 @@
 """The integrator: what it takes, in which log, and what it never does."""
 
 import pytest
-from tests.support.ledger import EU, ISSUER, NOW_MS, US, Place
+from tests.support.ledger import EU, NOW_MS, Place
 
 from verismo.attest.checkpoint import read_checkpoint
 from verismo.attest.note import read_note
-from verismo.model.ledger import LogId
 
 
 @pytest.fixture

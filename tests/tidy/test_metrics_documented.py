@@ -8,7 +8,9 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from tests.tidy.source import ROOT
 
 from verismo.adapters.telemetry import TelemetrySettings, WorkerTelemetry
+from verismo.adapters.telemetry_ledger import ledger_lines
 from verismo.control.exposition import merge_expositions
+from verismo.model.ledger import LogId
 from verismo.ports.telemetry import Answered
 
 PAGE = (ROOT / "docs" / "metrics.md").read_text(encoding="utf-8")
@@ -35,7 +37,10 @@ def exposed():
     telemetry.tried("d", "ok")
     telemetry.breaker("d", False)
     telemetry.unidentified("not_found")
-    text = merge_expositions({"s0": telemetry.expose()}).decode("utf-8")
+    eu = LogId("eu", 2026)
+    ledger = ledger_lines({eu: 1}, {eu: 1.0}, 0.0, {"state": 0})
+    control = "".join([*ledger, "# EOF\n"]).encode()
+    text = merge_expositions({"s0": telemetry.expose(), "control": control}).decode("utf-8")
     found = []
     for family in text_string_to_metric_families(text):
         name = family.name + SUFFIXES.get(family.type, "")

@@ -46,7 +46,7 @@ class FolderTiles:
             for file in files:
                 target = folder / file.path
                 self._make_folder(target.parent, touched)
-                if not _link_new(target, file.content, folder / UNFINISHED):
+                if not _link(target, file.content, folder / UNFINISHED):
                     _compare(target, file.content)
                 touched.add(target.parent)
             for path in touched:
@@ -107,7 +107,7 @@ def read_file(path: Path) -> bytes | None:
         ) from error
 
 
-def _link_new(target: Path, content: bytes, unfinished: Path) -> bool:
+def _link(target: Path, content: bytes, unfinished: Path) -> bool:
     """Write a new file whole; False if the name is taken."""
     partial = unfinished / f"{os.getpid()}"
     descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, PUBLIC_MODE)

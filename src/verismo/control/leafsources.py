@@ -8,8 +8,10 @@ from verismo.attest.leaf import LeafType
 from verismo.model.errors import StateError
 from verismo.model.ledger import LogId, is_log_region, year_of, year_span_ms
 from verismo.ports.journal import JournalReader
+from verismo.ports.keyring import KeyRingStore
 from verismo.ports.ledger import SourceRow
 
+KEY_RING = "@keyring"
 _TYPES = {"answer": LeafType.ANSWER, "void": LeafType.VOID}
 
 
@@ -32,6 +34,28 @@ class JournalSource:
         return [
             SourceRow(seq_n, _TYPES[kind], statement, jws)
             for seq_n, kind, statement, jws in self._reader.scan_signed(name, after, limit)
+        ]
+
+
+class KeyRingSource:
+    """The versions of the key ring as a `LeafSource`; no slot's name begins with `@`.
+
+    Args:
+        store: of the ring.
+    """
+
+    def __init__(self, store: KeyRingStore) -> None:
+        self._store = store
+
+    def names(self) -> Sequence[str]:
+        """Return its one name."""
+        return (KEY_RING,)
+
+    def rows(self, name: str, after: int, limit: int) -> Sequence[SourceRow]:
+        """Return versions in order; see `ports.ledger.LeafSource`."""
+        return [
+            SourceRow(one.version, LeafType.KEY_RING, one.statement, one.jws)
+            for one in self._store.versions()[after : after + limit]
         ]
 
 
@@ -64,14 +88,7 @@ class LogChooser:
         Raises:
             StateError: the statement cannot be read.
         """
-        try:
-            stated = _decode(row.statement)
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-            raise StateError(
-                f"record {row.seq_n} of {source} is damaged: {error}",
-                next_step="Keep the journal file for examination, check the disk, and restore a "
-                "backup. Nothing after that record is integrated until then.",
-            ) from error
+        stated = _read_stated(source, row)
         iat = max(0, stated.iat)
         if iat not in self._year_ms:
             self._year = year_of(iat)
@@ -87,3 +104,23 @@ class LogChooser:
             )
         log = self._logs[region, year] = LogId(region, year)
         return log
+
+
+def stated_ms(source: str, row: SourceRow) -> int:
+    """Return when a row was signed, as it says itself, Unix ms.
+
+    Raises:
+        StateError: the statement cannot be read.
+    """
+    return _read_stated(source, row).iat
+
+
+def _read_stated(source: str, row: SourceRow) -> _Stated:
+    try:
+        return _decode(row.statement)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise StateError(
+            f"record {row.seq_n} of {source} is damaged: {error}",
+            next_step="Keep the journal file for examination, check the disk, and restore a "
+            "backup. Nothing after that record is integrated until then.",
+        ) from error

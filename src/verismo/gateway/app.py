@@ -20,7 +20,9 @@ from verismo.gateway.doors import (
     OperationDoor,
     Refusal,
 )
+from verismo.gateway.logfiles import LOG_PREFIX
 from verismo.gateway.pipeline import Pipeline
+from verismo.gateway.proofs import LedgerReads
 from verismo.gateway.receive import (
     ClientGone,
     Head,
@@ -88,6 +90,7 @@ class Application:
         telemetry: counts what is refused before identification.
         listener: limits and surroundings.
         unready: returns why the worker is not ready, empty if it is.
+        ledger: answers reads of the public log, None if there is none.
     """
 
     def __init__(
@@ -97,7 +100,9 @@ class Application:
         telemetry: Telemetry,
         listener: Listener,
         unready: Callable[[], list[str]],
+        ledger: LedgerReads | None = None,
     ) -> None:
+        self._ledger = ledger
         self._pipeline = pipeline
         self._records = records
         self._telemetry = telemetry
@@ -203,6 +208,9 @@ class Application:
 
     def _look_up(self, request: Request) -> Reply:
         method, path = request.method, request.path
+        found = None if self._ledger is None else self._ledger.answer(request)
+        if found is not None:
+            return found
         if path.startswith(PROV_PREFIX):
             _require(method, "GET")
             return self._records.provenance(request)
@@ -244,6 +252,8 @@ class Application:
         methods = {method for method, known in self._doors if known == path}
         if path.startswith(HTTP_PREFIX) or path == VERIFY_PATH:
             methods.add("POST")
+        if path.startswith(LOG_PREFIX):
+            methods = {"GET", "HEAD"}
         return ", ".join(sorted(methods or {"GET"}))
 
     async def _send(self, scope: Scope, send: Send, reply: Reply) -> None:

@@ -140,14 +140,7 @@ class Records:
             NotFound: no such record, or another tenant's; the answer is the same for both.
             Erased: the tenant's data key was deleted.
         """
-        caller = identify(self._snapshot.current, request.headers, request.received_ms)
-        prov_id = request.path[len(PROV_PREFIX) :]
-        record = self._find(ProvId(prov_id)) if is_prov_id(prov_id) else None
-        own = caller.view.tenant.id
-        if record is None or record.kind != "answer":
-            raise NotFound("no record of that prov_id")
-        if record.tenant != own and caller.key.role != "auditor":
-            raise NotFound("no record of that prov_id")
+        record = self.record_of(request, ProvId(request.path[len(PROV_PREFIX) :]))
         if self._vault.is_erased(record.tenant):
             raise Erased("the tenant of this record was erased")
         signed = SignedGraph(
@@ -157,6 +150,25 @@ class Records:
             graph=msgspec.Raw(record.graph),
         )
         return _json(signed, PROV_MEDIA)
+
+    def record_of(self, request: Request, prov_id: ProvId) -> Record:
+        """Return a record for whoever may read it: its tenant, or an auditor.
+
+        Args:
+            request: says who asks.
+            prov_id: as it was sent, perhaps none.
+
+        Raises:
+            Unauthenticated: no key in force.
+            NotFound: no such record, or another tenant's; the answer is the same for both.
+        """
+        caller = identify(self._snapshot.current, request.headers, request.received_ms)
+        record = self._find(prov_id) if is_prov_id(prov_id) else None
+        if record is None or record.kind != "answer":
+            raise NotFound("no record of that prov_id")
+        if record.tenant != caller.view.tenant.id and caller.key.role != "auditor":
+            raise NotFound("no record of that prov_id")
+        return record
 
     def _find(self, prov_id: ProvId) -> Record | None:
         try:

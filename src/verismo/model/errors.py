@@ -17,6 +17,7 @@
     ├── CapacityError          try later
     │   ├── RateLimited            429 rate_limited
     │   ├── BudgetExhausted        429 budget_exhausted
+    │   ├── ProofPending           409 proof_pending
     │   └── Overloaded             503 overloaded
     ├── UpstreamError          the provider's fault; `retryable` says whether another may do
     │   ├── UpstreamUnreachable    502 upstream_unreachable
@@ -203,6 +204,15 @@ class BudgetExhausted(CapacityError):
     status = 429
     title = "Budget exhausted"
     next_step = "Wait for the next period or raise `budget_usd_per_day` of the tenant."
+
+
+class ProofPending(CapacityError):
+    """The record is durable and not yet under a checkpoint of the public log."""
+
+    code = "proof_pending"
+    status = 409
+    title = "Proof not there yet"
+    next_step = "Ask again after `Retry-After` seconds; operators: docs/runbooks/ledger-delay.md."
 
 
 class Overloaded(CapacityError):

@@ -10,10 +10,15 @@ from verismo.adapters.journal_slot import next_slot_name
 from verismo.config.schema import Config, ControlListen
 from verismo.control.api import ControlDesk, control_app
 from verismo.model.errors import StateError
+from verismo.wiring.keys import ROTATION_S, rotating
+from verismo.wiring.ledger import LedgerLoop
+from verismo.wiring.rounds import Rounds
 from verismo.wiring.state import open_state
 from verismo.wiring.telemetry import read_expositions, run_folder, socket_path
 
 BACKLOG = 128
+CONTROL = "control"
+"""The label `worker` of this process's own metrics."""
 
 
 async def run_control(config: Config, ready: Callable[[], None]) -> None:
@@ -33,19 +38,30 @@ async def run_control(config: Config, ready: Callable[[], None]) -> None:
         stall_s_max=limits.client_stall_ms_max / 1_000,
         drain_s_max=1,
     )
+    ledger = LedgerLoop(config) if config.ledger.enabled else None
     with open_state(config.data) as state, _bound(config.control) as listener:
         desk = ControlDesk(
             admins=state.admins,
             directory=state.directory,
             plan=lambda: config.plan,
-            expositions=_expositions(config),
+            expositions=_expositions(config, ledger),
             unready=lambda: _workers_down(config),
             now_ms=lambda: time.time_ns() // 1_000_000,
             metrics_need_no_key=_is_loopback(config.control.host),
             docs_base=config.docs_base_url,
         )
         server = HttpServer(control_app(desk), settings)
-        await server.serve(listener, ready)
+        rounds = Rounds(server.stop)
+        rounds.begin("keys", ROTATION_S, rotating(config.data, config.keys))
+        try:
+            if ledger is not None:
+                rounds.begin("ledger", config.ledger.tile_interval_ms / 1_000, ledger.round)
+            await server.serve(listener, ready)
+        finally:
+            rounds.end()
+            if ledger is not None:
+                await ledger.close()
+        rounds.check()
 
 
 def _slots(config: Config) -> list[str]:
@@ -65,9 +81,18 @@ def _workers_down(config: Config) -> list[str]:
     return down
 
 
-def _expositions(config: Config) -> Callable[[], Awaitable[Mapping[str, bytes]]]:
+def _expositions(
+    config: Config, ledger: LedgerLoop | None
+) -> Callable[[], Awaitable[Mapping[str, bytes]]]:
     slots = _slots(config)
-    return lambda: read_expositions(run_folder(config.data), slots)
+
+    async def read() -> Mapping[str, bytes]:
+        texts = dict(await read_expositions(run_folder(config.data), slots))
+        lines = [] if ledger is None else await ledger.expose()
+        texts[CONTROL] = "".join([*lines, "# EOF\n"]).encode("utf-8")
+        return texts
+
+    return read
 
 
 def _bound(listen: ControlListen) -> socket.socket:

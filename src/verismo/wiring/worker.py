@@ -53,6 +53,7 @@ from verismo.ports.telemetry import Telemetry
 from verismo.ports.upstream import Upstream
 from verismo.wiring.handles import handle_secret_file
 from verismo.wiring.keys import OpenSigner, TokenKeys, clock_ms, prepare_keys
+from verismo.wiring.ledgerreads import open_ledger_reads
 from verismo.wiring.policy import open_policy
 from verismo.wiring.recovery import Heir, OpenJournal, recover
 from verismo.wiring.rounds import Rounds
@@ -249,7 +250,10 @@ class Worker:
             cors_origins=frozenset(config.listen.cors_origins),
             docs_base=config.docs_base_url,
         )
-        return Application(self._pipeline, records, self._telemetry, listener, self._unready)
+        ledger = open_ledger_reads(config, records) if config.ledger.enabled else None
+        return Application(
+            self._pipeline, records, self._telemetry, listener, self._unready, ledger
+        )
 
     def _unready(self) -> list[str]:
         reasons = ["draining"] if self.server.is_draining else []
