@@ -100,3 +100,16 @@ def test_key_that_others_may_read_is_refused(vault: FileVault, tmp_path: Path):
     (tmp_path / "tenants" / "TENANT_001.key").chmod(0o644)
     with pytest.raises(StateError, match="read by others"):
         vault.seal(ONE, prov_id(1), b"")
+
+
+def test_archived_file_opens_under_its_own_name_and_tenant_alone(vault: FileVault):
+    sealed = vault.seal_file(ONE, "statements/ab/09.ndjson.gz.enc", b"words")
+    assert vault.open_file(ONE, "statements/ab/09.ndjson.gz.enc", sealed) == b"words"
+    assert b"words" not in sealed
+    vault.seal_file(OTHER, "other", b"")
+    with pytest.raises(StateError, match="altered"):
+        vault.open_file(ONE, "statements/ab/10.ndjson.gz.enc", sealed)
+    with pytest.raises(StateError, match="altered"):
+        vault.open_file(OTHER, "statements/ab/09.ndjson.gz.enc", sealed)
+    with pytest.raises(StateError, match="altered"):
+        vault.open(ONE, prov_id(1), sealed)

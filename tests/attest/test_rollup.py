@@ -102,7 +102,7 @@ def test_absent_counters_are_left_out_and_never_zero():
     told = json.loads(dsse.read_envelope(first_day())[1])["predicate"]
     assert "siem" not in told
     assert "keyring" not in told
-    counted = rollup.SiemCounters(exported=7, dead=1, next_index=9)
+    counted = (rollup.SiemCounters(sink="file", exported=7, dead=1, next_index=9),)
     told = rollup.read_rollup(signed(predicate(0, 9, siem=counted))).predicate
     assert told.siem == counted
 
@@ -167,6 +167,20 @@ def test_day_without_leaves_must_keep_the_root():
     rollup.check_rollup(statement(told))
     with pytest.raises(rollup.RollupRefused):
         rollup.check_rollup(statement(msgspec.structs.replace(told, root=root(10))))
+
+
+def test_day_is_covered_by_the_witnesses_of_a_larger_tree():
+    proof = tuple(one.hex() for one in consistency_proof(9, 12, read))
+    larger = rollup.Witnessed(12, root(12), proof)
+    told = predicate(0, 9, witnessed=larger)
+    assert rollup.read_rollup(signed(told)).predicate.witnessed == larger
+    for forged in (
+        msgspec.structs.replace(larger, root=root(11)),
+        msgspec.structs.replace(larger, consistency=()),
+        msgspec.structs.replace(larger, size=8),
+    ):
+        with pytest.raises(rollup.RollupRefused):
+            signed(msgspec.structs.replace(told, witnessed=forged))
 
 
 def test_two_subjects_of_one_name_are_refused():

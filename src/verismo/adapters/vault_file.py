@@ -29,6 +29,21 @@ class FileVault:
 
     def seal(self, tenant: TenantId, prov_id: ProvId, content: bytes) -> bytes:
         """Encrypt content under the tenant's key; a random nonce stands before the ciphertext."""
+        return self._sealed(tenant, _bound(tenant, prov_id), content)
+
+    def open(self, tenant: TenantId, prov_id: ProvId, sealed: bytes) -> bytes:
+        """Decrypt what `seal` returned."""
+        return self._opened(tenant, _bound(tenant, prov_id), sealed)
+
+    def seal_file(self, tenant: TenantId, name: str, content: bytes) -> bytes:
+        """Encrypt an archived file under the tenant's key, bound to the file's name."""
+        return self._sealed(tenant, _bound_file(tenant, name), content)
+
+    def open_file(self, tenant: TenantId, name: str, sealed: bytes) -> bytes:
+        """Decrypt what `seal_file` returned."""
+        return self._opened(tenant, _bound_file(tenant, name), sealed)
+
+    def _sealed(self, tenant: TenantId, bound: bytes, content: bytes) -> bytes:
         if self.is_erased(tenant):
             raise StateError(
                 f"{tenant} was erased; its content is not captured any more",
@@ -37,19 +52,19 @@ class FileVault:
         path = self._path(tenant)
         make_secret(path)
         nonce = os.urandom(NONCE_BYTES)
-        sealed = AESGCM(read_secret(path)).encrypt(nonce, content, _bound(tenant, prov_id))
-        return nonce + sealed
+        return nonce + AESGCM(read_secret(path)).encrypt(nonce, content, bound)
 
-    def open(self, tenant: TenantId, prov_id: ProvId, sealed: bytes) -> bytes:
-        """Decrypt what `seal` returned."""
+    def _opened(self, tenant: TenantId, bound: bytes, sealed: bytes) -> bytes:
         if self.is_erased(tenant) or not self._path(tenant).exists():
             raise Erased("the tenant's data key is gone")
         key = AESGCM(read_secret(self._path(tenant)))
         nonce, ciphertext = sealed[:NONCE_BYTES], sealed[NONCE_BYTES:]
         try:
-            return key.decrypt(nonce, ciphertext, _bound(tenant, prov_id))
+            return key.decrypt(nonce, ciphertext, bound)
         except (InvalidTag, ValueError) as error:
-            raise StateError("the captured content is not this answer's, or was altered") from error
+            raise StateError(
+                "the content is not this answer's or file's, or was altered"
+            ) from error
 
     def is_erased(self, tenant: TenantId) -> bool:
         """Say whether the tenant was erased."""
@@ -62,3 +77,8 @@ class FileVault:
 def _bound(tenant: TenantId, prov_id: ProvId) -> bytes:
     """What the ciphertext belongs to, so that it cannot be moved to another answer."""
     return prov_id_bytes(prov_id) + tenant.encode("utf-8")
+
+
+def _bound_file(tenant: TenantId, name: str) -> bytes:
+    """What an archived file belongs to; its label is no UUIDv7, so it is never an answer's."""
+    return b"archive\0" + name.encode("utf-8") + b"\0" + tenant.encode("utf-8")

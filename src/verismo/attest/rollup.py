@@ -63,17 +63,33 @@ class KeyRingState(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class SiemCounters(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What the export to the SIEM had reached when the rollup was made.
+    """What the export to one SIEM sink had reached when the rollup was made.
 
     Args:
-        exported: events that the sink has acknowledged, of this log.
-        dead: events that were put aside as undeliverable.
-        next_index: the leaf that is exported next.
+        sink: its name.
+        exported: events of this log that the sink has acknowledged.
+        dead: events that were put aside as undeliverable, of every log.
+        next_index: the leaf of this log that is exported next.
     """
 
+    sink: str
     exported: int
     dead: int
     next_index: int
+
+
+class Witnessed(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A published checkpoint of a larger tree, whose cosignatures cover the day as well.
+
+    Args:
+        size: of that tree.
+        root: hex.
+        consistency: proof that it extends the day's tree.
+    """
+
+    size: int
+    root: str
+    consistency: tuple[str, ...]
 
 
 class Predicate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -91,10 +107,12 @@ class Predicate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         answers: how many answers for each policy decision and status class, such as `allow 2xx`.
         consistency: proof that the tree of this day extends that of the day before (RFC 6962,
             2.1.2); empty for the first rollup.
-        uploads: what the archive answered about the objects of the previous rollup.
+        erased: leaves whose tenant was erased before, so that their statements are not archived.
+        uploads: what the archive answered about the objects of earlier rollups, once each.
         keyring: the key ring in force.
         previous: the rollup before this one; left out for a log's first.
-        siem: left out where nothing is exported.
+        siem: for each sink; left out where nothing is exported.
+        witnessed: what `checkpoint.witnessed` is to the day's tree, if there is such a file.
     """
 
     v: Literal[1]
@@ -108,9 +126,11 @@ class Predicate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     answers: dict[str, int]
     consistency: tuple[str, ...]
     uploads: tuple[UploadProof, ...]
+    erased: int = 0
     keyring: KeyRingState | UnsetType = UNSET
     previous: Previous | UnsetType = UNSET
-    siem: SiemCounters | UnsetType = UNSET
+    siem: tuple[SiemCounters, ...] | UnsetType = UNSET
+    witnessed: Witnessed | UnsetType = UNSET
 
 
 class RollupStatement(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
@@ -211,6 +231,8 @@ def check_rollup(statement: RollupStatement) -> None:
     if len({subject.name for subject in statement.subject}) != len(statement.subject):
         raise RollupRefused("two subjects have one name")
     _check_growth(told)
+    if told.witnessed is not UNSET:
+        _check_witnessed(told, told.witnessed)
 
 
 def check_succession(earlier: bytes, later: RollupStatement) -> None:
@@ -266,14 +288,30 @@ def _check_growth(told: Predicate) -> None:
         return
     if told.previous.size != told.first:
         raise RollupRefused("the day does not begin where the previous one ended")
-    if len(told.consistency) > CONSISTENCY_HASHES_MAX:
+    _check_extends(
+        (told.previous.size, told.previous.root), (told.size, told.root), told.consistency, told.day
+    )
+
+
+def _check_witnessed(told: Predicate, larger: Witnessed) -> None:
+    if larger.size < told.size:
+        raise RollupRefused("the witnessed tree is smaller than the day's")
+    _check_extends(
+        (told.size, told.root), (larger.size, larger.root), larger.consistency, "its witnesses"
+    )
+
+
+def _check_extends(
+    earlier: tuple[int, str], later: tuple[int, str], proof: tuple[str, ...], whose: str
+) -> None:
+    """Verify that one tree, size and root, extends another."""
+    if len(proof) > CONSISTENCY_HASHES_MAX:
         raise RollupRefused("a consistency proof of more hashes than any log needs")
-    root, earlier_root = _hash(told.root), _hash(told.previous.root)
-    proof = tuple(_hash(text) for text in told.consistency)
+    hashes = tuple(_hash(text) for text in proof)
     try:
-        verify_consistency(told.first, told.size, proof, earlier_root, root)
+        verify_consistency(earlier[0], later[0], hashes, _hash(earlier[1]), _hash(later[1]))
     except ProofRefused as error:
-        raise RollupRefused(f"the tree of {told.day} does not extend the earlier one") from error
+        raise RollupRefused(f"the tree of {whose} does not extend the earlier one") from error
 
 
 def _check_day(text: str) -> None:

@@ -13,15 +13,10 @@ class ArchiveUnusable(StateError):
     Wrong or expired credentials, no such bucket, a bucket without Object Lock, a clock that is off.
     """
 
-    code = "archive_unusable"
-    title = "Archive not usable"
-
 
 class ArchiveUnreachable(StateError):
     """The archive did not answer; the same call may succeed later. Nothing is lost."""
 
-    code = "archive_unreachable"
-    title = "Archive not reachable"
     next_step = (
         "Check the network and the archive's state, then repeat the command: what is already "
         "there is recognised and kept."
@@ -31,8 +26,6 @@ class ArchiveUnreachable(StateError):
 class RetentionHolds(StateError):
     """The object's lock has not run out, so it is not deleted."""
 
-    code = "retention_holds"
-    title = "Retention holds"
     next_step = "Wait for the lock's end; nobody may delete the object before."
 
 

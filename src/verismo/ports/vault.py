@@ -1,4 +1,4 @@
-"""The vault: captured content under each tenant's own data key, so that it can be erased."""
+"""The vault: content and archived records under each tenant's own data key: erasable."""
 
 from typing import Protocol
 
@@ -25,6 +25,23 @@ class Vault(Protocol):
         Raises:
             Erased: the tenant's key is gone.
             StateError: the bytes are not this answer's.
+        """
+        ...
+
+    def seal_file(self, tenant: TenantId, name: str, content: bytes) -> bytes:
+        """Encrypt a file of a tenant's records for the archive, bound to the tenant and its name.
+
+        Raises:
+            StateError: the key cannot be read or made, or the tenant was erased.
+        """
+        ...
+
+    def open_file(self, tenant: TenantId, name: str, sealed: bytes) -> bytes:
+        """Decrypt what `seal_file` returned.
+
+        Raises:
+            Erased: the tenant's key is gone.
+            StateError: the bytes are not this file's.
         """
         ...
 
