@@ -15,7 +15,7 @@ REGISTRY = re.compile(
 )
 INDEX_OPTION = re.compile(r"^\s*(?:-i|-f|--(?:extra-)?index-url|--find-links|--trusted-host)\b")
 PIN = re.compile(r"([a-z0-9]+(?:[._-][a-z0-9]+)*)==(\S+)")
-LOCKS = ("core", "run", "cluster", "dev", "uv", "oracle")
+LOCKS = ("core", "run", "cluster", "dev", "uv", "oracle", "oracle-tlog")
 TEXT = [path for path in tracked() if path.suffix not in {".png", ".ico", ".db", ".gz"}]
 
 
@@ -82,7 +82,9 @@ def test_a_faulty_lock_is_seen(text):
     assert lock_faults(text)
 
 
-@pytest.mark.parametrize(("small", "large"), [("core", "run"), ("run", "cluster"), ("cluster", "dev")])
+@pytest.mark.parametrize(
+    ("small", "large"), [("core", "run"), ("run", "cluster"), ("cluster", "dev")]
+)
 def test_the_larger_lock_holds_the_smaller_at_equal_versions(small, large):
     assert pins(lock(small)).items() <= pins(lock(large)).items()
 
