@@ -1,10 +1,24 @@
 """The integrator: what it takes, in which log, and what it never does."""
 
-import pytest
-from tests.support.ledger import EU, NOW_MS, Place
+import errno
+import os
+import shutil
+import sqlite3
+from contextlib import closing
 
+import msgspec
+import pytest
+from tests.support.ledger import EU, ISSUER, NOW_MS, US, Place, row
+
+from verismo.adapters import tiles_folder
+from verismo.adapters.ledger_sqlite import FILE_NAME
 from verismo.attest.checkpoint import read_checkpoint
+from verismo.attest.leaf import LeafType
 from verismo.attest.note import read_note
+from verismo.model.errors import StateError
+from verismo.model.ledger import LogId, origin_of, year_start_ms
+from verismo.ports.ledger import LeafPlace, LedgerForked, SourceRow
+from verismo.ports.signer import SigningFailed
 
 
 @pytest.fixture
@@ -39,3 +53,225 @@ def test_a_log_that_grows_by_steps_is_the_same_as_one_that_grew_at_once(place):
         while integrator.step(now_ms).is_behind:
             now_ms += 1_000
         place.check_all()
+
+
+def test_answers_go_to_the_log_of_their_own_region_and_year(place):
+    new_year_ms = year_start_ms(2027)
+    place.source.add(2, slot="s0", region="eu", iat=new_year_ms - 1)
+    place.source.add(1, slot="s0", region="eu", iat=new_year_ms)
+    place.source.add(1, slot="s1", region="us", iat=new_year_ms - 1)
+    # A clock that stepped back over the boundary: what counts is what the statement says.
+    place.source.add(1, slot="s0", region="eu", iat=new_year_ms - 5)
+    published = place.integrator().step(new_year_ms + 1_000).published
+    sizes = {log: size_of(note) for log, note in published.items()}
+    assert sizes == {EU: 3, LogId("eu", 2027): 1, US: 1}
+    place.check_all()
+    assert place.store().locate("s0", 4) == LeafPlace(EU, 2)
+    assert place.store().locate("s0", 3) == LeafPlace(LogId("eu", 2027), 0)
+
+
+def test_gaps_go_to_the_home_region_as_leaves_of_type_5(place):
+    void = SourceRow(7, LeafType.VOID, b'{"first":2,"iat":%d,"last":7}' % NOW_MS, b"h..v")
+    place.source.lists["s0"] = [row(1), void, row(8)]
+    place.integrator(home_region="us").step(NOW_MS)
+    place.check_all()
+    assert place.store().locate("s0", 7) == LeafPlace(US, 0)
+    assert place.store().locate("s0", 8) == LeafPlace(EU, 1)
+    assert place.store().locate("s0", 5) is None
+    assert place.entries(US, 1)[0][0] == LeafType.VOID
+
+
+@pytest.mark.parametrize("step_ms", [-86_400_000, -1, 0, 86_400_000])
+def test_a_clock_that_steps_does_no_harm(place, step_ms):
+    integrator = place.integrator()
+    place.source.add(3)
+    integrator.step(NOW_MS)
+    place.source.add(3)
+    integrator.step(NOW_MS + step_ms)
+    place.source.add(3)
+    integrator.step(NOW_MS + step_ms + 1_000)
+    place.check_all()
+
+
+def test_a_lease_of_a_clock_that_stepped_back_is_not_waited_for(place):
+    place.source.add(1)
+    place.integrator(holder="dead").step(NOW_MS + 3_600_000)
+    place.source.add(1)
+    place.integrator(holder="b").step(NOW_MS)
+    place.check_all()
+
+
+def test_checkpoints_come_at_most_once_an_interval(place):
+    integrator, signed = place.integrator(), []
+    for tick in range(12):
+        place.source.add(1)
+        signed += integrator.step(NOW_MS + 250 * tick).published.values()
+    assert [size_of(note) for note in signed] == [1, 5, 9]
+
+
+def test_partial_tiles_go_once_the_full_tile_is_there(place):
+    integrator = place.integrator()
+    place.source.add(255)
+    integrator.step(NOW_MS)
+    assert place.tiles.read(EU, "tile/0/000.p/255") is not None
+    place.source.add(1)
+    integrator.step(NOW_MS + 1_000)
+    folder = place.log_folder / EU.path / "tile"
+    assert not (folder / "0" / "000.p").exists()
+    assert not (folder / "entries" / "000.p").exists()
+    place.check_all()
+
+
+def test_one_source_that_cannot_be_read_does_not_stop_the_others(place):
+    place.source.add(5, slot="s0")
+    place.source.add(5, slot="s1")
+    place.source.broken = {"s0"}
+    integrator = place.integrator()
+    with pytest.raises(StateError, match="s0 is broken"):
+        integrator.step(NOW_MS)
+    assert place.check(EU) == 5
+    place.source.broken.clear()
+    integrator.step(NOW_MS + 1_000)
+    place.check_all()
+
+
+@pytest.mark.parametrize("statement", [b"{", b"\xff", b"[]", b'{"iat":1,"region":".."}'])
+def test_what_stands_before_a_damaged_record_is_integrated(place, statement):
+    place.source.add(5)
+    place.source.lists["s0"].append(SourceRow(6, LeafType.ANSWER, statement, b"h..s"))
+    place.source.add(5)
+    with pytest.raises(StateError):
+        place.integrator().step(NOW_MS)
+    assert place.check(EU) == 5
+    assert place.store().cursors() == {"s0": 5}
+
+
+def test_a_full_disk_loses_nothing(place, monkeypatch):
+    integrator = place.integrator()
+    place.source.add(300)
+    link = os.link
+
+    def full(source, target):
+        if "entries" in str(target):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        link(source, target)
+
+    monkeypatch.setattr(tiles_folder.os, "link", full)
+    for second in range(3):
+        with pytest.raises(StateError, match="No space left"):
+            integrator.step(NOW_MS + 1_000 * second)
+    assert place.check(EU) == 0
+    monkeypatch.undo()
+    integrator.step(NOW_MS + 5_000)
+    place.check_all()
+
+
+def test_a_log_key_that_fails_holds_only_the_checkpoint_up(place):
+    class Failing:
+        kid, public_key = place.signer.kid, place.signer.public_key
+
+        def sign(self, message):
+            raise SigningFailed("no")
+
+    place.source.add(3)
+    with pytest.raises(StateError, match="could not be signed"):
+        place.integrator(msgspec.structs.replace(place.desk(), signer=Failing())).step(NOW_MS)
+    assert place.store().logs()[0].integrated == 3
+    place.integrator().step(NOW_MS)
+    place.check_all()
+
+
+# A restored old copy -----------------------------------------------------------------------------
+
+
+def grown(place):
+    """Let a log grow by two checkpoints; returns a copy of the ledger between them."""
+    integrator = place.integrator()
+    place.source.add(10)
+    integrator.step(NOW_MS)
+    saved = place.folder / "saved.db"
+    with (
+        closing(sqlite3.connect(place.folder / FILE_NAME)) as live,
+        closing(sqlite3.connect(saved)) as copy,
+    ):
+        live.backup(copy)
+    place.source.add(10)
+    integrator.step(NOW_MS + 1_000)
+    integrator.release()
+    return saved
+
+
+def put_back(place, saved):
+    for path in place.folder.glob(FILE_NAME + "*"):
+        path.unlink()
+    if saved is not None:
+        shutil.copy(saved, place.folder / FILE_NAME)
+
+
+@pytest.mark.parametrize("forgotten", ["nothing", "second place", "published"])
+def test_a_restored_old_ledger_is_refused_by_either_place(place, forgotten):
+    saved = grown(place)
+    put_back(place, saved)
+    if forgotten == "second place":
+        shutil.rmtree(place.folder / "keys" / "checkpoints")
+    if forgotten == "published":
+        (place.log_folder / EU.path / "checkpoint").unlink()
+    note = place.tiles.read(EU, "checkpoint")
+    place.source.add(30)
+    with pytest.raises(LedgerForked, match="an old copy of the ledger") as refusal:
+        place.integrator().step(NOW_MS + 60_000)
+    assert "ledger adopt" in refusal.value.advice
+    assert place.tiles.read(EU, "checkpoint") == note
+
+
+def test_a_deleted_ledger_is_refused(place):
+    grown(place)
+    put_back(place, None)
+    with pytest.raises(LedgerForked, match="an old copy of the ledger"):
+        place.integrator().step(NOW_MS + 60_000)
+
+
+def test_another_history_of_the_same_size_is_refused(place):
+    grown(place)
+    put_back(place, None)
+    memory, tiles = place.folder / "keys" / "checkpoints", place.log_folder
+    memory.rename(place.folder / "memory")
+    tiles.rename(place.folder / "tiles")
+    place.source.lists.clear()
+    place.source.add(20, region="eu", iat=NOW_MS + 5)
+    integrator = place.integrator()
+    integrator.step(NOW_MS)
+    integrator.release()
+    (place.folder / "memory").rename(place.folder / "keys" / "checkpoints2")
+    shutil.rmtree(memory)
+    (place.folder / "keys" / "checkpoints2").rename(memory)
+    with pytest.raises(LedgerForked, match="another history"):
+        place.integrator().step(NOW_MS + 60_000)
+
+
+def test_a_changed_tile_is_refused_where_it_would_be_built_on(place):
+    place.source.add(300)
+    integrator = place.integrator()
+    integrator.step(NOW_MS)
+    integrator.release()
+    tile = place.log_folder / EU.path / "tile" / "0" / "000"
+    tile.write_bytes(b"\0" * 8_192)
+    with pytest.raises(LedgerForked, match="another history"):
+        place.integrator().step(NOW_MS + 60_000)
+
+
+def test_a_changed_issuer_is_refused(place):
+    place.source.add(3)
+    integrator = place.integrator()
+    integrator.step(NOW_MS)
+    integrator.release()
+    with pytest.raises(LedgerForked, match="not of other"):
+        place.integrator(issuer="https://other.example").step(NOW_MS + 60_000)
+
+
+def test_the_second_place_is_told_before_the_world(place):
+    place.source.add(3)
+    place.integrator().step(NOW_MS)
+    note = place.tiles.read(EU, "checkpoint")
+    assert place.memory.remembered(origin_of(ISSUER, EU)) == note
+    assert place.store().latest_checkpoint(EU).note == note
