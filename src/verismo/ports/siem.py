@@ -30,7 +30,7 @@ class LoggedRecord(msgspec.Struct, frozen=True):
     record: Record
 
 
-class LeafSource(Protocol):
+class LeafReader(Protocol):
     """Reads leaves in their order while they are written. Used from one thread at a time.
 
     Only leaves that are durable are returned, and a leaf once returned is returned alike for ever.
@@ -162,6 +162,22 @@ class Advance(msgspec.Struct, frozen=True):
     dead: tuple[DeadLetter, ...] = ()
 
 
+class Progress(msgspec.Struct, frozen=True, order=True):
+    """How far one sink is in one log.
+
+    Args:
+        sink: its name.
+        log: origin.
+        cursor: index of the last leaf that was sent or put aside.
+        dead: how many events of the log are dead letters of the sink.
+    """
+
+    sink: str
+    log: str
+    cursor: int
+    dead: int
+
+
 class CursorMoved(Exception):
     """Another process moved the cursor meanwhile: read it again and go on from there."""
 
@@ -190,8 +206,10 @@ class SiemStore(Protocol):
         """
         ...
 
-    def dead_letters(self, sink: str = "", limit: int = 1_000) -> Sequence[DeadLetter]:
-        """Return dead letters of a sink, or of all, oldest leaf first."""
+    def dead_letters(
+        self, sink: str = "", limit: int = 1_000, state: DeadState | None = None
+    ) -> Sequence[DeadLetter]:
+        """Return dead letters of a sink, or of all, in one state or any, oldest leaf first."""
         ...
 
     def queue_dead_letters(self, sink: str, uids: Sequence[str] = ()) -> int:
@@ -204,6 +222,6 @@ class SiemStore(Protocol):
         """Forget what was delivered at last; mark what was refused again as dead, with reason."""
         ...
 
-    def sinks(self) -> Sequence[str]:
-        """Return the names of all sinks that were ever sent to, sorted."""
+    def progress(self) -> Sequence[Progress]:
+        """Return how far each sink is in each log that it was ever sent, sorted."""
         ...
