@@ -109,7 +109,7 @@ def store_secret(path: Path, content: bytes) -> bool:
         _sync_folder(path.parent)
     except OSError as error:
         raise StateError(
-            f"cannot make the secret {path}: {error.strerror}",
+            f"cannot make {path}: {error.strerror}",
             next_step="Give the data folder to the user that runs Verismo.",
         ) from error
     return True
