@@ -42,7 +42,8 @@ from verismo.attest.verify_claims import (
 from verismo.model.ids import is_prov_id
 
 HELD_BYTES_MAX = 33_554_432
-"""As many octets may wait for a head; a gateway signs one every 32 events or 500 ms."""
+"""As many octets may wait for a head; a gateway signs one before it waits with 32 events, or after
+500 ms."""
 
 
 class StreamVerifier:
