@@ -231,6 +231,12 @@ def test_the_largest_tree_has_the_longest_proofs():
     assert all(len(group) <= 63 for group in inclusion_nodes(0, SIZE_MAX))
 
 
+@pytest.mark.parametrize("size", [-1, SIZE_MAX + 1])
+def test_a_tree_of_an_impossible_size_has_no_root(size):
+    with pytest.raises(ProofRefused, match=rf"^a tree of {size} leaves; 0 to {SIZE_MAX} are"):
+        root_nodes(size)
+
+
 def test_the_nodes_of_a_proof_are_said_beforehand():
     assert inclusion_nodes(4, 7) == (
         (NodeCoordinate(0, 5),),

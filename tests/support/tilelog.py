@@ -96,9 +96,13 @@ class TileLog:
         return self.tiles[tile]
 
     def grow(self, count: int) -> None:
+        """Add the next entries that numbers stand for; see `add`."""
+        self.add([entry_of(number) for number in range(self.size, self.size + count)])
+
+    def add(self, entries: list[bytes]) -> None:
         """Add entries, publish tiles, bundles and checkpoint."""
         before = self.size
-        self.entries += [entry_of(number) for number in range(before, before + count)]
+        self.entries += entries
         leaves = [leaf_hash(entry) for entry in self.entries[before:]]
         for tile, octets in grown_tiles(before, leaves, self.fetch):
             assert self.tiles.setdefault(tile, octets) == octets
