@@ -192,7 +192,7 @@ async def running_gateway(folder: Path, setup: Setup | None = None) -> AsyncIter
     record = Record(setup.simulator.keep_requests)
     async with running_upstream(setup.simulator, record) as upstream_url:
         config = configure(folder, upstream_url, setup)
-        prepare_data(config.data)
+        prepare_data(config.data, config.keys)
         gateway = Gateway(config, make_keys(config.data), record)
         async with serving(gateway, setup):
             yield gateway

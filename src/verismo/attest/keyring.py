@@ -85,9 +85,19 @@ class Remembered(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def signing_key(ring: KeyRing, role: Role, now_ms: int) -> KeyEntry | None:
-    """Return the key that a role signs with: of those that are active the one that began last."""
+    """Return the key that a role signs with: the newest active one that is not about to be revoked.
+
+    Args:
+        ring: the newest version.
+        role: what is to be signed.
+        now_ms: Unix ms.
+
+    Returns:
+        Its entry; None if no key of the role is active.
+    """
     active = [k for k in ring.keys if k.role == role and state_at(k, now_ms) == "active"]
-    return max(active, key=lambda k: k.not_before_ms, default=None)
+    # Of several that begin in the same instant the last one in the ring is the newest.
+    return max(reversed(active), key=lambda k: (k.revoked_ms == 0, k.not_before_ms), default=None)
 
 
 def published_at(ring: KeyRing, now_ms: int, overlap_ms: int) -> tuple[KeyEntry, ...]:
