@@ -230,7 +230,7 @@ class _Reading:
 
     def _take_witness(self, name: str, text: str, url: str) -> None:
         key = _read_key(text, ALGORITHM_COSIGNATURE)
-        self._check_new(name)
+        self._refuse_taken(name)
         if len(self._witnesses) == WITNESSES_MAX:
             raise PolicyRefused(f"more than {WITNESSES_MAX} witnesses")
         if any(one.key.raw == key.raw for one in self._witnesses):
@@ -238,7 +238,7 @@ class _Reading:
         self._witnesses.append(PolicyWitness(name, key, url))
 
     def _take_group(self, name: str, threshold: str, members: list[str]) -> None:
-        self._check_new(name)
+        self._refuse_taken(name)
         if len(self._groups) == GROUPS_MAX:
             raise PolicyRefused(f"more than {GROUPS_MAX} groups")
         count = {"all": len(members), "any": 1}.get(threshold)
@@ -260,7 +260,7 @@ class _Reading:
             self._check_defined(name)
         self._quorum = name
 
-    def _check_new(self, name: str) -> None:
+    def _refuse_taken(self, name: str) -> None:
         if name == NO_QUORUM or self._is_defined(name):
             raise PolicyRefused(f"the name {name[:64]!r} is taken")
 
