@@ -97,3 +97,11 @@ def test_a_refusal_names_the_header_and_not_its_value() -> None:
     assert "`authorization`" in caught.value.detail
     assert "secret" not in caught.value.detail
     assert not caught.value.retryable
+
+
+def test_header_whose_value_never_comes_again_drives_nothing_out() -> None:
+    encoder = RequestEncoder(accept_gzip=False)
+    for number in range(CACHE_ENTRIES_MAX + 1):
+        head = encode(encoder, headers=(("traceparent", f"00-{number}"),))
+        assert b"\r\ntraceparent: 00-%d\r\n" % number in head
+    assert [name for name, _ in encoder._lines] == ["authorization"]

@@ -178,7 +178,7 @@ class RegorusPolicy:
         self._folder = folder
         self._thread = threading.get_ident()
         self._memo_entries_max = memo_entries_max
-        self._memo: OrderedDict[bytes, Verdict] = OrderedDict()
+        self._memo: OrderedDict[PolicyInput, Verdict] = OrderedDict()
         self._encoder = msgspec.json.Encoder()
         self._seen = look_at(folder)
         self._loaded = _load(read_bundle(folder), folder)
@@ -200,20 +200,20 @@ class RegorusPolicy:
             RuntimeError: called from another thread; a mistake of ours.
         """
         self._own_thread()
+        known = self._memo.get(question)
+        if known is not None:
+            self._memo.move_to_end(question)
+            return known
         try:
             key = self._encoder.encode(question)
         except UnicodeEncodeError:
             return _refusal(self._loaded.digest, "the input holds text that is not Unicode")
-        known = self._memo.get(key)
-        if known is not None:
-            self._memo.move_to_end(key)
-            return known
         try:
             verdict = _evaluate(self._loaded, key)
         except PolicyFault as error:
             return _refusal(self._loaded.digest, str(error))
         if self.memoises and len(key) <= MEMO_KEY_BYTES_MAX:
-            self._memo[key] = verdict
+            self._memo[question] = verdict
             if len(self._memo) > self._memo_entries_max:
                 self._memo.popitem(last=False)
         return verdict

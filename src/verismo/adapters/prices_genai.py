@@ -63,9 +63,10 @@ class GenaiPrices:
     def cost(self, provider: Provider, deployment: Deployment, usage: Usage) -> UsdMicros | None:
         """Return the cost of a call, or None for a model without a known price."""
         key = (deployment.id, deployment.model, deployment.price)
-        if key not in self._known:
-            self._known[key] = _find(provider, deployment)
-        price = self._known[key]
+        try:
+            price = self._known[key]
+        except KeyError:
+            price = self._known[key] = _find(provider, deployment)
         return None if price is None else price.cost(usage)
 
 

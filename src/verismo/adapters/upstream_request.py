@@ -45,6 +45,9 @@ _URL = re.compile(
     r"(?P<query>\?[!$-;=?-Z\[\]^_a-z|~{}@%]*)?"
 ).fullmatch
 
+UNREPEATED_HEADERS = frozenset(("traceparent",))
+"""Headers whose value never comes again: remembering it would drive out what does."""
+
 BODIED_METHODS = frozenset(("PATCH", "POST", "PUT"))
 """Methods whose empty body has a length of 0, not none: RFC 9110 8.6."""
 
@@ -131,10 +134,7 @@ class RequestEncoder:
         """
         origin, start = self._starts.get((call.method, call.url)) or self._start(call)
         lines = self._lines
-        try:
-            middle = b"".join([lines[pair] for pair in call.headers])
-        except KeyError:
-            middle = b"".join([lines.get(pair) or self._line(*pair) for pair in call.headers])
+        middle = b"".join([lines.get(pair) or self._line(*pair) for pair in call.headers])
         if call.body or call.method in BODIED_METHODS:
             return origin, b"%b%bcontent-length: %d\r\n\r\n" % (start, middle, len(call.body))
         return origin, b"%b%b\r\n" % (start, middle)
@@ -156,7 +156,7 @@ class RequestEncoder:
     def _line(self, name: str, value: str) -> bytes:
         check_header(name, value)
         line = f"{name}: {value}\r\n".encode("latin-1")
-        if len(value) <= CACHED_TEXT_MAX:
+        if len(value) <= CACHED_TEXT_MAX and name not in UNREPEATED_HEADERS:
             if len(self._lines) >= CACHE_ENTRIES_MAX:
                 self._lines.clear()
             self._lines[name, value] = line

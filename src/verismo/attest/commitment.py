@@ -6,7 +6,7 @@ on), so what a record says about a short prompt cannot be found by guessing (dec
 """
 
 import hashlib
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 if TYPE_CHECKING:
     from hashlib import _Hash
@@ -16,6 +16,11 @@ SALT_BYTES = 32
 CommitmentKind = Literal["req", "res", "query", "sent", "received"]
 """`req`, `res`, `query`: what client and gateway exchanged. `sent`, `received`: what gateway and
 provider exchanged; they stand in the graph only."""
+
+
+_PREFIXES = {
+    kind: b"attest/v1/" + kind.encode("ascii") + b"\0" for kind in get_args(CommitmentKind)
+}
 
 
 def open_commitment(kind: CommitmentKind, salt: bytes) -> "_Hash":
@@ -30,7 +35,7 @@ def open_commitment(kind: CommitmentKind, salt: bytes) -> "_Hash":
     """
     if len(salt) != SALT_BYTES:
         raise ValueError(f"a salt has exactly {SALT_BYTES} bytes")
-    return hashlib.sha256(b"attest/v1/" + kind.encode("ascii") + b"\0" + salt)
+    return hashlib.sha256(_PREFIXES[kind] + salt)
 
 
 def commit(kind: CommitmentKind, salt: bytes, body: bytes) -> str:

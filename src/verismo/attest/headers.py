@@ -1,6 +1,6 @@
 """The response headers that carry a proof, by name and spelling (RFC 9651 structured fields)."""
 
-import base64
+import binascii
 import hashlib
 from collections.abc import Mapping
 
@@ -60,7 +60,7 @@ def proof_headers(
     """Return the proof headers of a whole answer as raw pairs."""
     return [
         *stream_headers(prov_id, salt),
-        (b"attest-statement", b":" + base64.b64encode(statement) + b":"),
+        (b"attest-statement", _binary_item(statement)),
         (b"attest-signature", jws.encode("ascii")),
     ]
 
@@ -70,7 +70,7 @@ def stream_headers(prov_id: str, salt: bytes) -> list[tuple[bytes, bytes]]:
     return [
         (b"attest-version", b"1"),
         (b"attest-prov-id", prov_id.encode("ascii")),
-        (b"attest-salt", b":" + base64.b64encode(salt) + b":"),
+        (b"attest-salt", _binary_item(salt)),
     ]
 
 
@@ -79,7 +79,12 @@ def content_digest(body: bytes) -> bytes:
 
     Source: RFC 9530, section 2.
     """
-    return b"sha-256=:" + base64.b64encode(hashlib.sha256(body).digest()) + b":"
+    return b"sha-256=" + _binary_item(hashlib.sha256(body).digest())
+
+
+def _binary_item(data: bytes) -> bytes:
+    """Return an RFC 9651 byte sequence as it stands in a raw header."""
+    return b":%b:" % binascii.b2a_base64(data, newline=False)
 
 
 def read_proof_headers(headers: Mapping[str, str]) -> ProofHeaders | None:

@@ -129,15 +129,7 @@ class GraphBuilder:
         parents = tuple(inputs) if len(inputs) < 2 else tuple(dict.fromkeys(inputs))
         if len(parents) > PARENTS_MAX or len(attrs) > ATTRIBUTES_MAX:
             raise GraphRefused(f"over {PARENTS_MAX} inputs or {ATTRIBUTES_MAX} attributes")
-        node = Node(
-            v=VERSION,
-            kind=kind,
-            inputs=parents,
-            attrs=attrs,
-            t0=span_ms[0],
-            t1=span_ms[1],
-            commit=commit,
-        )
+        node = Node(VERSION, kind, parents, attrs, *span_ms, commit)
         encoded = _encode(node)
         if len(encoded) > ATTRIBUTE_CHARS_MAX:  # else no attribute can be longer than that
             cut = {name: _cut(value) for name, value in attrs.items()}

@@ -39,8 +39,10 @@ class Admission:
         Raises:
             RateLimited: the tenant or the key is over its rate.
         """
-        now_ms = journey.request.received_ms
         meters = self._meters(journey)
+        if not meters:
+            return
+        now_ms = journey.received_ms
         try:
             for meter in meters:
                 meter.check(now_ms)
@@ -58,7 +60,12 @@ class Admission:
             BudgetExhausted: the tenant's budget does not hold it.
         """
         began = journey.now_ms()
-        estimate = max((self._estimate(journey, one) for one in deployments), default=0)
+        estimate, usage = 0, _estimated(journey)
+        providers = journey.snapshot.plan.providers
+        for one in deployments:
+            cost = self._prices.cost(providers[one.provider], one, usage)
+            if cost is not None and cost > estimate:
+                estimate = cost
         tenant = journey.caller.view.tenant.id
         journey.reservation = self._budget.reserve(tenant, UsdMicros(estimate), began)
         journey.hop("budget", {"reserved_usd_micros": estimate}, began)
@@ -88,17 +95,9 @@ class Admission:
 
     def _meters(self, journey: Journey) -> list[Meter]:
         tenant, key = journey.caller.view.tenant, journey.caller.key
-        now_ms = journey.request.received_ms
-        both = (
-            self._limiter.meter("tenant", tenant.id, tenant.rate, now_ms),
-            self._limiter.meter("key", key.id, key.rate, now_ms),
-        )
-        return [meter for meter in both if meter is not None]
-
-    def _estimate(self, journey: Journey, deployment: Deployment) -> int:
-        provider = journey.snapshot.plan.providers[deployment.provider]
-        usage = _estimated(journey)
-        return self._prices.cost(provider, deployment, usage) or 0
+        of_tenant = self._limiter.meter("tenant", tenant.id, tenant.rate, journey.received_ms)
+        of_key = self._limiter.meter("key", key.id, key.rate, journey.received_ms)
+        return [meter for meter in (of_tenant, of_key) if meter is not None]
 
 
 def _estimated(journey: Journey) -> Usage:

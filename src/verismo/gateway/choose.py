@@ -41,7 +41,7 @@ def choose(
         NoDeployment: every breaker is open; says when the first admits a probe.
     """
     now_ms = journey.now_ms()
-    ready = tuple(one for one in allowed if breakers.of(one.id).opens_in_ms(now_ms) == 0)
+    ready = tuple([one for one in allowed if breakers.of(one.id).opens_in_ms(now_ms) == 0])
     if not ready:
         wait_ms = min(breakers.of(one.id).opens_in_ms(now_ms) for one in allowed)
         raise NoDeployment(

@@ -52,6 +52,7 @@ class Journey:
         self.caller = caller
         self.snapshot = snapshot
         self.kind = kind
+        self.received_ms = request.received_ms
         self.started_ns = time.monotonic_ns()
         self.prov_id: ProvId = prov_id_from(request.received_ms, random[:10])
         self.salt = random[10 : 10 + SALT_BYTES]
@@ -102,8 +103,7 @@ class Journey:
 
     def now_ms(self) -> int:
         """Return the time as Unix ms: the one clock reading plus what has passed since."""
-        elapsed = time.monotonic_ns() - self.started_ns
-        return self.request.received_ms + elapsed // _NS_PER_MS
+        return self.received_ms + (time.monotonic_ns() - self.started_ns) // _NS_PER_MS
 
     def hop(
         self,
@@ -120,7 +120,8 @@ class Journey:
             began_ms: when it began, Unix ms; it ends now.
             commitment: to the bytes it produced, hex.
         """
-        span = (began_ms, max(began_ms, self.now_ms()))
+        ended_ms = self.now_ms()
+        span = (began_ms, ended_ms if ended_ms > began_ms else began_ms)
         self.last = self.graph.add(kind, (self.last,), attrs, span, commitment)
         return self.last
 
@@ -149,4 +150,5 @@ class Journey:
 
 def cut(text: str) -> str:
     """Shorten somebody else's text to what a record may hold; lone surrogates become `?`."""
-    return text[:_CHARS_MAX].encode("utf-8", "replace").decode("utf-8")
+    short = text[:_CHARS_MAX]
+    return short if short.isascii() else short.encode("utf-8", "replace").decode("utf-8")

@@ -18,6 +18,9 @@ JsonValue = None | bool | int | float | str | list["JsonValue"] | dict[str, "Jso
 
 _SPACE = re.compile(r"[ \t\n\r]*").match
 _SPACES = frozenset(" \t\n\r")
+_PLAIN_NAME = re.compile(r'"([^"\\\x00-\x1f]*)"[ \t\n\r]*:[ \t\n\r]*').match
+"""A member's name without escapes, and all that stands between it and its value."""
+_NEXT_MEMBER = re.compile(r'[ \t\n\r]*,[ \t\n\r]*(?=")').match
 
 
 def _refuse_duplicates(pairs: list[tuple[str, JsonValue]]) -> dict[str, JsonValue]:
@@ -89,6 +92,11 @@ class JsonBody(msgspec.Struct, frozen=True):
             replacements: member name to the JSON text of its new value; a member that is not
                 there is added at the end. Everything else keeps its exact bytes.
         """
+        if len(replacements) == 1:
+            [(name, new)] = replacements.items()
+            if name in self.spans:
+                start, stop = self.spans[name]
+                return f"{self.text[:start]}{new}{self.text[stop:]}".encode()
         edits = [(*self.spans[n], new) for n, new in replacements.items() if n in self.spans]
         added = [f"{json.dumps(n)}:{v}" for n, v in replacements.items() if n not in self.spans]
         if added:
@@ -141,18 +149,31 @@ def _parse_text(text: str) -> JsonBody:
     if text[at : at + 1] == "}":
         return _finish(text, pairs, spans, at)
     while True:
-        if text[at : at + 1] != '"':
-            raise json.JSONDecodeError("expected a member name", text, at)
-        name, at = _scan(text, at)
-        member = cast("str", name)  # it began with a quotation mark
-        start = _skip(text, _expect(text, _skip(text, at), ":"))
+        plain = _PLAIN_NAME(text, at)
+        if plain is not None:
+            member, start = plain[1], plain.end()
+        else:
+            member, start = _scan_name(text, at)
         value, at = _scan(text, start)
         pairs.append((member, value))
         spans[member] = (start, at)
+        following = _NEXT_MEMBER(text, at)
+        if following is not None:
+            at = following.end()
+            continue
         at = _skip(text, at)
         if text[at : at + 1] == "}":
             return _finish(text, pairs, spans, at)
         at = _skip(text, _expect(text, at, ","))
+
+
+def _scan_name(text: str, at: int) -> tuple[str, int]:
+    """Parse a member's name that may hold escapes; returns it and where its value begins."""
+    if text[at : at + 1] != '"':
+        raise json.JSONDecodeError("expected a member name", text, at)
+    name, at = _scan(text, at)
+    member = cast("str", name)  # it began with a quotation mark
+    return member, _skip(text, _expect(text, _skip(text, at), ":"))
 
 
 def _scan(text: str, at: int) -> tuple[JsonValue, int]:

@@ -54,6 +54,8 @@ def continue_trace(header: str, random: bytes, sampled: bool) -> TraceContext:
 
 
 def _split(header: str) -> tuple[str, str, str] | None:
+    if not header:
+        return None
     parts = header.split("-")
     if len(parts) < 4 or len(parts[0]) != 2 or parts[0] == "ff":
         return None
