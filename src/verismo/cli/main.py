@@ -28,6 +28,7 @@ class LazyGroup(click.Group):
         "doctor": ("verismo.cli.doctor:doctor", "Say what is missing or wrong on this machine."),
         "init": ("verismo.cli.init:init", "Write a working configuration into a folder."),
         "keys": ("verismo.cli.keys:keys", "List, rotate and revoke signing keys."),
+        "ledger": ("verismo.cli.ledger:ledger", "Look at the public log and audit it."),
         "operation": ("verismo.cli.operation:operation", "List, import and learn operations."),
         "policy": ("verismo.cli.policy:policy", "Test, check, evaluate and build the policy."),
         "restore": ("verismo.cli.backup:restore", "Bring a backup back into an empty folder."),

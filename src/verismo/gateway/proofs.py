@@ -52,14 +52,12 @@ class Proofs:
 
     Args:
         records: finds a record for whoever may read it.
-        ledger: says which index it has.
-        tiles: reads what is published.
+        maker: makes its proof.
     """
 
-    def __init__(self, records: Records, ledger: LedgerReader, tiles: TileReader) -> None:
+    def __init__(self, records: Records, maker: "ProofMaker") -> None:
         self._records = records
-        self._ledger = ledger
-        self._tiles = tiles
+        self._maker = maker
 
     def answer(self, request: Request) -> Reply:
         """Answer a request for a proof.
@@ -75,10 +73,10 @@ class Proofs:
             raise NotFound("no record of that prov_id")
         record = self._records.record_of(request, ProvId(prov_id))
         try:
-            proof = self._prove(record)
-        except (StateError, TileMissing, TileRefused, ProofRefused, NoteRefused) as error:
+            proof = self._maker.prove(record)
+        except StateError as error:
             # What is wrong with the store is the operator's business, not the client's.
-            log.warning("no proof could be made", extra={"fields": {"error": str(error)}})
+            log.warning("no proof could be made", extra={"fields": {"error": error.detail}})
             raise Overloaded("the ledger cannot be read now", retry_after_s=RETRY_S) from error
         return Reply(
             status=200,
@@ -92,6 +90,34 @@ class Proofs:
             ],
             body=proof,
         )
+
+
+class ProofMaker:
+    """Makes the proof file of a record.
+
+    Args:
+        ledger: says which index it has.
+        tiles: reads what is published.
+    """
+
+    def __init__(self, ledger: LedgerReader, tiles: TileReader) -> None:
+        self._ledger = ledger
+        self._tiles = tiles
+
+    def prove(self, record: Record) -> bytes:
+        """Return the proof file of an answer's record.
+
+        Raises:
+            ProofPending: it is not under a checkpoint yet.
+            StateError: the ledger cannot be read, or does not fit together.
+        """
+        try:
+            return self._prove(record)
+        except (TileMissing, TileRefused, ProofRefused, NoteRefused) as error:
+            raise StateError(
+                f"no proof for {record.prov_id} can be made: {error}",
+                next_step="`verismo ledger audit` names what is damaged.",
+            ) from error
 
     def _prove(self, record: Record) -> bytes:
         stated = msgspec.json.decode(record.statement, type=_Stated).seq

@@ -8,7 +8,7 @@ from verismo.adapters.ledger_sqlite import FILE_NAME, SqliteLedger
 from verismo.adapters.tiles_folder import FolderTiles
 from verismo.config.schema import Config
 from verismo.gateway.logfiles import LogFiles
-from verismo.gateway.proofs import LedgerReads, Proofs
+from verismo.gateway.proofs import LedgerReads, ProofMaker, Proofs
 from verismo.gateway.records import Records
 
 
@@ -36,4 +36,4 @@ def open_ledger_reads(config: Config, records: Records) -> LedgerReads:
     places = ledger_places(config.data)
     tiles = FolderTiles(places.tiles)
     reader = SqliteLedger(places.state, read_only=True)
-    return LedgerReads(LogFiles(tiles), Proofs(records, reader, tiles))
+    return LedgerReads(LogFiles(tiles), Proofs(records, ProofMaker(reader, tiles)))
