@@ -235,6 +235,7 @@ def test_outcome_code_that_is_no_text_is_ignored():
     assert event["status_code"] == "200"
 
 
+@pytest.mark.slow
 @given(
     path=st.text(max_size=60).filter(lambda text: text.isprintable()),
     op=st.text(max_size=40).filter(lambda text: text.isprintable()),

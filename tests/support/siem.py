@@ -1,6 +1,6 @@
 """Records of a ledger as the SIEM export gets them, and sources and sinks that keep them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import msgspec
 from msgspec import UNSET
@@ -20,8 +20,11 @@ from verismo.attest.statement import (
     Void,
 )
 from verismo.model import canonical
+from verismo.model.errors import StateError
 from verismo.model.ids import ProvId, TenantId, prov_id_from
+from verismo.model.siem import SiemEvent
 from verismo.ports.journal import Record
+from verismo.ports.siem import LoggedRecord, Refusal, SinkUnavailable
 
 LOG = "gateway.example/log/eu/2026"
 HOUR_MS = 3_600_000
@@ -134,3 +137,70 @@ def logged(record: Record, index: int, kind: int = 0) -> Logged:
 def chats(count: int, start_ms: int = START_MS, step_ms: int = 1_000) -> Sequence[Record]:
     """Return records of chats, one every `step_ms`."""
     return [answer(stated(n, start_ms + n * step_ms)) for n in range(count)]
+
+
+def logged_record(record: Record, index: int) -> LoggedRecord:
+    kind = LeafType.VOID if record.kind == "void" else LeafType.ANSWER
+    fields = (record.prov_id, record.statement, record.jws, record.graph, record.written_ms)
+    return LoggedRecord(index, kind, *fields)
+
+
+class KeptLeaves:
+    """A `LeafReader` over lists; remembers how much it was asked for at once."""
+
+    def __init__(self, logs: dict[str, Sequence[Record]]) -> None:
+        self.kept = {name: list(records) for name, records in logs.items()}
+        self.limits: list[int] = []
+        self.error: StateError | None = None
+
+    def logs(self) -> Sequence[str]:
+        if self.error is not None:
+            raise self.error
+        return sorted(self.kept)
+
+    def size(self, log: str) -> int:
+        return len(self.kept.get(log, ()))
+
+    def read(self, log: str, after_index: int, limit: int) -> Sequence[LoggedRecord]:
+        self.limits.append(limit)
+        first = after_index + 1
+        found = self.kept.get(log, [])[first : first + limit]
+        return [logged_record(record, first + number) for number, record in enumerate(found)]
+
+
+class KeptSink:
+    """A `SiemSink` in memory that can fail, before or after it has taken a batch."""
+
+    def __init__(self) -> None:
+        self.events: list[SiemEvent] = []
+        self.batches: list[int] = []
+        self.faults: list[tuple[str, SinkUnavailable]] = []
+        self.refuse: Callable[[SiemEvent], bool] = lambda _: False
+
+    async def send(self, events: Sequence[SiemEvent]) -> Sequence[Refusal]:
+        fault, error = self.faults.pop(0) if self.faults else ("", SinkUnavailable(""))
+        if fault == "not taken":
+            raise error
+        self.batches.append(len(events))
+        self.events += [event for event in events if not self.refuse(event)]
+        if fault == "but taken":
+            raise error
+        return [Refusal(n, "refused here") for n, event in enumerate(events) if self.refuse(event)]
+
+    async def aclose(self) -> None:
+        pass
+
+
+class KeptReader:
+    """A `SinkReader` over lines in memory."""
+
+    def __init__(self, lines: Sequence[bytes] = ()) -> None:
+        self.kept = list(lines)
+        self.error: StateError | None = None
+        self.looks = 0
+
+    def lines(self, since_ms: int, until_ms: int) -> Iterator[bytes]:
+        self.looks += 1
+        if self.error is not None:
+            raise self.error
+        yield from self.kept

@@ -11,7 +11,7 @@ Source: RFC 6962, section 2.1 (roots); ADR-022.
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -250,6 +250,27 @@ class Comparison:
             foreign=_sorted([Named(log, -1, u, n) for (log, u), n in self._foreign.items()]),
             unreadable=self._unreadable,
         )
+
+
+def merged(since_ms: int, until_ms: int, parts: Sequence[ParityReport]) -> ParityReport:
+    """Return the report of a span of time from those of its parts.
+
+    Args:
+        since_ms: begin of the whole span, Unix ms.
+        until_ms: its end, not included.
+        parts: of spans that follow each other; each saw every line, so its unreadable ones alike.
+    """
+    return ParityReport(
+        since_ms=since_ms,
+        until_ms=until_ms,
+        expected=sum(part.expected for part in parts),
+        matched=sum(part.matched for part in parts),
+        missing=tuple(one for part in parts for one in part.missing),
+        altered=tuple(one for part in parts for one in part.altered),
+        duplicate=tuple(one for part in parts for one in part.duplicate),
+        foreign=tuple(one for part in parts for one in part.foreign),
+        unreadable=max((part.unreadable for part in parts), default=0),
+    )
 
 
 def _sorted(found: list[Named]) -> tuple[Named, ...]:

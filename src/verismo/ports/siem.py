@@ -6,7 +6,6 @@ from typing import Literal, Protocol
 import msgspec
 
 from verismo.model.siem import HourTally, SiemEvent
-from verismo.ports.journal import Record
 
 NOTHING_SENT = -1
 """The cursor of a log of which nothing was sent yet."""
@@ -16,41 +15,50 @@ DeadState = Literal["dead", "queued"]
 
 
 class LoggedRecord(msgspec.Struct, frozen=True):
-    """A leaf of a log with the record that it commits to.
+    """A leaf of a log with what it commits to.
 
     Args:
         index: of the leaf.
         kind: the leaf's type byte (decisions 6).
-        record: as the journal holds it; of kinds that no journal holds, the statement and its
-            signature in the same shape.
+        prov_id: of the record; empty if its kind has none.
+        statement: the signed bytes.
+        jws: the detached signature.
+        graph: the provenance graph, canonical JSON; empty if its kind has none.
+        written_ms: when it was stored, Unix ms.
     """
 
     index: int
     kind: int
-    record: Record
+    prov_id: str
+    statement: bytes
+    jws: bytes
+    graph: bytes
+    written_ms: int
 
 
 class LeafReader(Protocol):
-    """Reads leaves in their order while they are written. Used from one thread at a time.
+    """Reads leaves in their order while the log grows. Used from several threads.
 
-    Only leaves that are durable are returned, and a leaf once returned is returned alike for ever.
+    Only leaves that are durable in the tree are returned, and a leaf once returned is returned
+    alike for ever.
     """
 
     def logs(self) -> Sequence[str]:
         """Return the origins of all logs, sorted."""
         ...
 
+    def size(self, log: str) -> int:
+        """Return how many leaves of a log there are to read."""
+        ...
+
     def read(self, log: str, after_index: int, limit: int) -> Sequence[LoggedRecord]:
         """Return up to `limit` leaves after an index, without a gap; empty at the end.
 
-        Raises:
-            StateError: the ledger cannot be read now.
-            IntegrityError: a record is not the one that its leaf commits to.
-        """
-        ...
+        Fewer than `limit` do not mean that there are no more.
 
-    def size(self, log: str) -> int:
-        """Return how many leaves a log has."""
+        Raises:
+            StateError: the ledger or a journal cannot be read now, or lacks a record.
+        """
         ...
 
 
