@@ -6,6 +6,7 @@ from typing import Protocol
 
 from verismo.model.ledger import LogId
 from verismo.model.retention import UploadProof
+from verismo.ports.journal import Record
 
 
 class DayWriter(Protocol):
@@ -67,4 +68,28 @@ class RollupStore(Protocol):
 
     def thin(self, log: LogId, day: date, names: Sequence[str]) -> None:
         """Remove files of a day that is in the archive; the others stay."""
+        ...
+
+
+class RestoredRecords(Protocol):
+    """Takes the records that an archive gives back, for readers; nobody writes to them again."""
+
+    def add(self, slot: str, records: Sequence[Record]) -> None:
+        """Store records of a slot, in any order; one that is there already is fine.
+
+        Raises:
+            StateError: it cannot be stored.
+        """
+        ...
+
+    def finish(self, last_seq: Mapping[str, int], now_ms: int) -> None:
+        """End every slot, records or not, so that none goes on, and leave the restore's marker.
+
+        Args:
+            last_seq: the last number of each slot that the ledger holds.
+            now_ms: Unix ms.
+
+        Raises:
+            StateError: it cannot be stored.
+        """
         ...
