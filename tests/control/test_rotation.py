@@ -190,3 +190,28 @@ def test_log_of_a_round_names_the_key_and_no_secret(caplog):
     assert record.fields["kid"] == tokens(rotation)[-1].kid
     assert record.levelname == "INFO"
     assert store.keys
+
+
+def test_restored_old_ring_takes_in_what_was_published_since():
+    rotation, store = begun()
+    rotation.rotate("token", START_MS)
+    rotation.rotate("token", START_MS + HOUR_MS, "an emergency")
+    published = rotation.history()
+    restored = MemoryStore()
+    restored.stored, restored.keys = store.stored[:1], store.keys
+    old = Rotation(restored, RULES)
+    assert old.adopt(published, START_MS + DAY_MS).changed
+    assert old.history() == published
+    assert not old.adopt(published, START_MS + DAY_MS).changed
+
+
+def test_ring_that_is_not_a_longer_one_of_ours_is_not_adopted():
+    rotation, store = begun()
+    rotation.rotate("token", START_MS)
+    stored = list(store.stored)
+    other, _ = begun(MemoryStore("another"))
+    other.rotate("token", START_MS)
+    for offered in (other.history(), rotation.history()[:1], ()):
+        with pytest.raises(StateError, match="cannot be adopted"):
+            rotation.adopt(offered, START_MS)
+    assert store.stored == stored

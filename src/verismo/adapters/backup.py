@@ -1,9 +1,11 @@
 """A consistent copy of a data folder, taken while the gateway runs.
 
-What is copied, in this order: the journals, `state.db`, then `keys/`. Each database is one snapshot
-(SQLite's backup interface). The order is what keeps the copy whole: a record names a tenant, an
-operation and a key; all of them were there before the record, so what is copied after the record
-holds them. Nothing else in the folder is copied; the manifest names what was left out.
+What is copied, in this order: the journals, `state.db`, `keyring/`, then `keys/`. Each database is
+one snapshot (SQLite's backup interface). The order is what keeps the copy whole: a record names a
+tenant, an operation and a key, and a version of the key ring names private keys; all of them were
+there before, so what is copied afterwards holds them. The ring is public and always copied:
+without it the answers of the past could not be verified. Nothing else in the folder is copied; the
+manifest names what was left out.
 
 The manifest's hashes find damage, not forgery: who can change a backup can change its manifest.
 Forged records are found by their signatures, which `verismo verify` checks.
@@ -28,6 +30,7 @@ from verismo.adapters.journal_slot import (
     slot_files,
     sync_folder,
 )
+from verismo.adapters.keyring_files import RING_FOLDER
 from verismo.model.errors import StateError
 
 MANIFEST_VERSION = 1
@@ -91,8 +94,10 @@ def make_backup(data: Path, out: Path, *, with_keys: bool, now_ms: int) -> Manif
         slots = _copy_journals(data, content)
         if (data / STATE_FILE).exists():
             _copy_database(data / STATE_FILE, content / STATE_FILE)
+        if (data / RING_FOLDER).is_dir():
+            _copy_files(data / RING_FOLDER, content / RING_FOLDER)
         if with_keys:
-            _copy_keys(data / KEYS_FOLDER, content / KEYS_FOLDER)
+            _copy_files(data / KEYS_FOLDER, content / KEYS_FOLDER)
         manifest = Manifest(
             v=MANIFEST_VERSION,
             made_ms=now_ms,
@@ -177,18 +182,20 @@ def _copy_database(source: Path, copy: Path) -> None:
         )
 
 
-def _copy_keys(source: Path, copy: Path) -> None:
+def _copy_files(source: Path, copy: Path) -> None:
     copy.mkdir(mode=0o700)
     if not source.is_dir():
         return
     for path in _paths(source):
         target = copy / path
+        if target.name.startswith("."):
+            continue  # half of a file that is being made, or that a crash left
         target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         write_durably(target, (source / path).read_bytes())
 
 
 def _left_out(data: Path, *, with_keys: bool) -> tuple[str, ...]:
-    copied = {JOURNAL_FOLDER, STATE_FILE, f"{STATE_FILE}-wal", f"{STATE_FILE}-shm"}
+    copied = {JOURNAL_FOLDER, RING_FOLDER, STATE_FILE, f"{STATE_FILE}-wal", f"{STATE_FILE}-shm"}
     if with_keys:
         copied.add(KEYS_FOLDER)
     return tuple(sorted(name for name in os.listdir(data) if name not in copied))

@@ -44,12 +44,14 @@ from verismo.adapters.journal_slot import (
     slot_files,
     sync_folder,
 )
+from verismo.adapters.keyring_files import RING_FOLDER
 from verismo.model.errors import StateError
 
 MANIFEST_BYTES_MAX = 16_777_216
 """About 100,000 files; a manifest over this is no manifest."""
 _PATH = re.compile(
     rf"{JOURNAL_FOLDER}/[a-z0-9-]{{1,64}}\.db|{re.escape(STATE_FILE)}"
+    rf"|{RING_FOLDER}/[0-9]{{8}}\.json"
     rf"|{KEYS_FOLDER}(/[A-Za-z0-9_][A-Za-z0-9._-]{{0,127}}){{1,4}}"
 )
 _IGNORED = frozenset({"lost+found"})
@@ -219,7 +221,7 @@ def _end_slots(data: Path, restored: Restored) -> None:
 
 def _clear(data: Path) -> None:
     """Take back what a failed restore wrote; the folder was empty before it."""
-    for name in (JOURNAL_FOLDER, KEYS_FOLDER):
+    for name in (JOURNAL_FOLDER, RING_FOLDER, KEYS_FOLDER):
         if (data / name).is_dir():
             shutil.rmtree(data / name)
     # The manifest last: as long as anything is left, no journal may be opened here.

@@ -10,8 +10,8 @@ from verismo.wiring.backup import restore as restore_into
 
 FOLDER = click.Path(path_type=Path, file_okay=False)
 KEYS_LEFT_OUT = (
-    "private keys: not in this backup. A gateway restored from it signs with new keys; keep your "
-    "copy of /.well-known/attest/jwks.json to verify the old answers."
+    "private keys: not in this backup, only the public key ring. A gateway restored from it starts "
+    "once keys/ is put back from your own copy; the old answers verify without it."
 )
 KEYS_INSIDE = (
     "private keys: IN this backup, unencrypted. Who reads it can sign as this gateway and read "
@@ -29,7 +29,7 @@ KEYS_INSIDE = (
 )
 @click.option("--with-keys", is_flag=True, help="Also copy the private keys.")
 def backup(data: Path, out: Path, with_keys: bool) -> None:
-    """Copy a data folder while it is in use: journals, state and, if asked for, keys."""
+    """Copy a data folder while it is in use: journals, state, key ring and, if asked for, keys."""
     manifest = back_up(data, out, with_keys=with_keys)
     size_bytes = sum(file.bytes for file in manifest.files.values())
     click.echo(f"backed up {data} to {out}: {len(manifest.files)} files, {size_bytes} bytes")
@@ -63,7 +63,9 @@ def restore(source: Path, data: Path) -> None:
     click.echo(f"new answers go to fresh slots: {restoration.first_slot}, ...")
     click.echo(
         "warning: answers given after the backup was made are not in it; their proofs still "
-        "verify, but GET /v1/prov does not find them. Repeat what was revoked or erased since.",
+        "verify, but GET /v1/prov does not find them. Repeat what was revoked or erased since. "
+        "If signing keys were rotated since, run `verismo keys ring --adopt FILE` with the newest "
+        "published key ring before the gateway starts.",
         err=True,
     )
     if not manifest.has_keys:

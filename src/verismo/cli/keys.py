@@ -7,15 +7,22 @@ from pathlib import Path
 import click
 import msgspec
 
-from verismo.attest.keyentry import FOR_EVER_MS, KeyEntry, state_at
-from verismo.attest.keyring import SignedRing, jwks_of, published_at, sha256_of, write_keyring
+from verismo.attest.keyentry import FOR_EVER_MS, KeyEntry, KeyRingRefused, state_at
+from verismo.attest.keyring import (
+    SignedRing,
+    jwks_of,
+    published_at,
+    read_keyring,
+    sha256_of,
+    write_keyring,
+)
 from verismo.attest.keys import Role
 from verismo.cli.options import columns, config_option, json_option, moment
 from verismo.config.load import load_config
 from verismo.config.schema import Config
 from verismo.config.writing import write_whole
 from verismo.control.rotation import Outcome, Rotation
-from verismo.model.errors import StateError
+from verismo.model.errors import OperatorError, StateError
 from verismo.wiring.keys import clock_ms, open_rotation
 from verismo.wiring.worker import prepare_data
 
@@ -168,9 +175,16 @@ def revoke(config: Path, as_json: bool, kid: str, reason: str, at: str | None, y
 @config_option
 @json_option
 @out_option
-def ring(config: Path, as_json: bool, out: Path | None) -> None:
+@click.option(
+    "--adopt",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="A published keyring.json with newer versions, after a backup was restored.",
+)
+def ring(config: Path, as_json: bool, out: Path | None, adopt: Path | None) -> None:
     """Show the versions of the key ring; with --out write it as the gateway serves it."""
     loaded = load_config(config)
+    if adopt is not None:
+        _adopt(loaded, adopt)
     history = _rotation(loaded).history()
     if out is not None:
         write_whole(out, write_keyring(history))
@@ -206,6 +220,19 @@ def _rotation(config: Config) -> Rotation:
             next_step="`verismo serve` makes it at its first start, `verismo keys rotate` too.",
         )
     return rotation
+
+
+def _adopt(config: Config, file: Path) -> None:
+    try:
+        offered = read_keyring(file.read_bytes())
+    except (OSError, KeyRingRefused) as error:
+        raise OperatorError(
+            f"{file} cannot be read as a key ring: {error}",
+            next_step="Give what /.well-known/attest/keyring.json has served.",
+        ) from error
+    outcome = open_rotation(config.data, config.keys).adopt(offered, clock_ms())
+    said = "adopted up to" if outcome.changed else "nothing changed: this is the newest,"
+    click.echo(f"{said} version {outcome.version}", err=True)
 
 
 def _newest(config: Config) -> SignedRing:

@@ -13,10 +13,13 @@ from verismo.attest import jws, succession
 from verismo.attest.keyentry import KeyEntry, KeyRingRefused
 from verismo.attest.keyring import (
     KeyRing,
+    Remembered,
     SignedRing,
+    check_history,
     check_step,
     extend,
     read_version,
+    sha256_of,
     signing_key,
 )
 from verismo.attest.keys import PublicKey, Role, import_key
@@ -159,6 +162,30 @@ class Rotation:
         }
         log.log(level, "the next token key", extra={"fields": fields})
         return outcome
+
+    def adopt(self, offered: Sequence[SignedRing], now_ms: int) -> Outcome:
+        """Take in versions that were published and are missing here, as after a restored backup.
+
+        Args:
+            offered: a whole history, such as a verifier has kept it.
+            now_ms: Unix ms.
+
+        Raises:
+            StateError: the history is not a longer one of this ring; nothing was changed.
+        """
+        known = self.history()
+        try:
+            seen = Remembered(len(known), sha256_of(known[-1])) if known else None
+            check_history(seen, offered)
+        except KeyRingRefused as error:
+            raise StateError(
+                f"this key ring cannot be adopted: {error}",
+                next_step="Nothing was changed. Ask verifiers for the newest keyring.json.",
+            ) from error
+        for one in offered[len(known) :]:
+            jws_bytes = one.jws.encode("ascii")
+            self._store.append(RingVersion(one.ring.version, one.statement, jws_bytes, now_ms))
+        return Outcome(offered[-1].ring.version, len(offered) > len(known))
 
     def rotate(self, role: Role, now_ms: int, emergency: str = "") -> Outcome:
         """Publish the next key of a role; what is published already is left as it is.

@@ -6,8 +6,6 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import msgspec
-
 from verismo.adapters.journal_reader import SqliteJournalReader
 from verismo.adapters.keyring_files import KeyRingFiles
 from verismo.adapters.signer_file import FileSigner
@@ -212,23 +210,12 @@ def _missing(entry: KeyEntry, files: KeyRingFiles) -> StateError:
     )
 
 
-class _Dated(msgspec.Struct, frozen=True):
-    """The part of a statement that says when it was signed."""
-
-    iat: int
-
-
 def _first_answer_ms(data: Path) -> int | None:
     """Return when the oldest record of the journals was signed; None if there are no journals."""
     reader = SqliteJournalReader(data)
     try:
         slots = reader.slots()
-        firsts = [record for slot in slots for record in reader.scan(slot, 0, 1)]
-        times = [msgspec.json.decode(record.statement, type=_Dated).iat for record in firsts]
-    except msgspec.MsgspecError as error:
-        raise StateError(f"a record of {data / 'journal'} is damaged: {error}") from error
+        times = [record.written_ms for slot in slots for record in reader.scan(slot, 0, 1)]
     finally:
         reader.close()
-    if not slots:
-        return None
-    return min(times, default=0)
+    return min(times, default=0) if slots else None

@@ -1,0 +1,265 @@
+"""`verismo keys`: what it prints, what it refuses, and that no private key leaves its folder."""
+
+import base64
+import io
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from verismo.adapters.backup import make_backup
+from verismo.attest.keyring import check_history, read_keyring
+from verismo.attest.keys import read_jwks
+
+ROOT = Path(__file__).parents[2]
+SHIM = ROOT / "ops" / "attest" / "jwks-rotate.py"
+JWKS = Path("evidence/v0.3.5/attest/jwks.json")
+
+
+@pytest.fixture
+def started(initialised: Path, verismo) -> Path:
+    """A folder whose keys are made."""
+    assert verismo("keys", "rotate").code == 0
+    return initialised
+
+
+def listed(verismo, *options: str) -> list[dict]:
+    outcome = verismo("keys", "list", "--json", *options)
+    assert outcome.code == 0, outcome.err
+    return json.loads(outcome.out)
+
+
+def token_states(verismo) -> list[str]:
+    return [row["state"] for row in listed(verismo, "--role", "token")]
+
+
+@pytest.mark.parametrize("command", [("list",), ("ring",), ("jwks",)])
+def test_before_the_first_start_there_is_nothing_to_show(initialised, verismo, command):
+    outcome = verismo("keys", *command)
+    assert outcome.code == 2
+    assert "no key ring yet" in outcome.err
+    assert "verismo serve" in outcome.err
+
+
+def test_first_call_makes_the_keys_and_the_second_publishes_the_next(initialised, verismo):
+    first = verismo("keys", "rotate")
+    assert first.code == 0
+    assert "version 1" in first.out
+    assert token_states(verismo) == ["active"]
+    second = verismo("keys", "rotate")
+    assert "version 2" in second.out
+    assert token_states(verismo) == ["active", "pending"]
+    third = verismo("keys", "rotate")
+    assert third.code == 0
+    assert "nothing changed" in third.out
+    assert token_states(verismo) == ["active", "pending"]
+
+
+def test_list_is_a_table_of_every_key(started, verismo):
+    outcome = verismo("keys", "list")
+    lines = outcome.out.splitlines()
+    assert lines[0].split() == ["KID", "ROLE", "STATE", "BEGINS", "ENDS", "NOTE"]
+    assert [line.split()[1] for line in lines[1:]] == ["token", "evidence", "log", "rollup"]
+
+
+@pytest.mark.parametrize(
+    "options", [["--emergency"], ["--reason", "x"], ["--emergency", "--reason", " "]]
+)
+def test_emergency_and_its_reason_belong_together(started, verismo, options):
+    outcome = verismo("keys", "rotate", *options)
+    assert outcome.code == 2
+    assert "belong together" in outcome.err
+    assert token_states(verismo) == ["active"]
+
+
+def test_emergency_asks_first_and_says_so_in_the_ring(started, verismo, monkeypatch):
+    words = ("keys", "rotate", "--emergency", "--reason", "the disk was copied")
+    monkeypatch.setattr(sys, "stdin", io.StringIO("n\n"))
+    assert verismo(*words).code == 1, "somebody said no"
+    assert token_states(verismo) == ["active"]
+    assert verismo(*words, "--yes").code == 0
+    rows = listed(verismo, "--role", "token")
+    assert [row["emergency"] for row in rows] == ["", "the disk was copied"]
+    assert "emergency: the disk was copied" in verismo("keys", "list").out
+
+
+def test_revoked_key_is_replaced_and_stays_revoked(started, verismo, monkeypatch):
+    (first,) = listed(verismo, "--role", "token")
+    words = ("keys", "revoke", first["kid"], "--reason", "left on a laptop")
+    monkeypatch.setattr(sys, "stdin", io.StringIO(""))
+    assert verismo(*words).code == 1, "nobody said yes"
+    outcome = verismo(*words, "--yes", "--at", "2026-01-31T12:00Z")
+    assert outcome.code == 0, outcome.err
+    assert outcome.out.startswith(f"revoked {first['kid']}\n")
+    assert "new token key" in outcome.out
+    assert token_states(verismo) == ["revoked", "active"]
+    assert listed(verismo)[0]["revoked_ms"] == 1_769_860_800_000
+    again = verismo(*words, "--yes")
+    assert again.code == 2
+    assert "revoked already" in again.err
+
+
+@pytest.mark.parametrize("at", ["yesterday", "2026-01-31T12:00", "12:00Z"])
+def test_time_of_a_revocation_needs_a_date_and_a_zone(started, verismo, at):
+    assert verismo("keys", "revoke", "x", "--reason", "y", "--yes", "--at", at).code == 2
+
+
+def test_revocation_needs_a_reason(started, verismo):
+    assert verismo("keys", "revoke", "x", "--yes").code == 2
+    assert verismo("keys", "revoke", "x", "--yes", "--reason", " ").code == 2
+
+
+def test_unknown_key_is_an_error_with_a_next_step(started, verismo):
+    outcome = verismo("keys", "revoke", "nothing", "--reason", "x", "--yes")
+    assert outcome.code == 2
+    assert "verismo keys list" in outcome.err
+
+
+def test_json_of_a_change_names_the_key(started, verismo):
+    told = json.loads(verismo("keys", "rotate", "--json").out)
+    assert told["changed"] is True
+    assert told["version"] == 2
+    assert told["key"]["state"] == "pending"
+
+
+def test_ring_can_be_written_and_checked_elsewhere(started, verismo, tmp_path: Path):
+    verismo("keys", "rotate")
+    out = tmp_path / "deep" / "keyring.json"
+    shown = verismo("keys", "ring", "--out", out)
+    assert shown.out.splitlines()[0].split() == ["VERSION", "MADE", "KEYS", "SHA-256"]
+    history = read_keyring(out.read_bytes())
+    newest = check_history(None, history)
+    rows = json.loads(verismo("keys", "ring", "--json").out)
+    assert [row["version"] for row in rows] == [1, 2]
+    assert rows[-1]["sha256"] == newest.sha256
+    assert rows[-1]["prev"] == rows[0]["sha256"]
+
+
+def test_restored_ring_adopts_the_published_one(started, verismo, tmp_path: Path):
+    kept = tmp_path / "kept"
+    shutil.copytree(started / "var" / "keyring", kept)
+    verismo("keys", "rotate")
+    published = tmp_path / "keyring.json"
+    verismo("keys", "ring", "--out", published)
+    shutil.rmtree(started / "var" / "keyring")
+    shutil.copytree(kept, started / "var" / "keyring")
+    assert token_states(verismo) == ["active"]
+    outcome = verismo("keys", "ring", "--adopt", published)
+    assert outcome.code == 0
+    assert "adopted up to version 2" in outcome.err
+    assert token_states(verismo) == ["active", "pending"]
+    published.write_bytes(b"{}")
+    assert verismo("keys", "ring", "--adopt", published).code == 2
+
+
+def test_key_set_is_printed_or_written(started, verismo, tmp_path: Path):
+    printed = verismo("keys", "jwks").out
+    out = tmp_path / "a" / "b" / "jwks.json"
+    assert verismo("keys", "jwks", "--out", out).code == 0
+    assert read_jwks(out.read_bytes()) == read_jwks(printed.encode())
+    assert {key.role for key in read_jwks(out.read_bytes()).values()} >= {"token", "evidence"}
+
+
+def spellings(seed: bytes) -> list[bytes]:
+    return [
+        seed,
+        seed.hex().encode(),
+        base64.b64encode(seed).rstrip(b"="),
+        base64.urlsafe_b64encode(seed).rstrip(b"="),
+    ]
+
+
+def leaks(folder: Path, seeds: list[bytes]) -> list[str]:
+    """Return the files below a folder that hold a private key in some spelling."""
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    words = [word for seed in seeds for word in spellings(seed)]
+    return [str(path) for path in files if any(word in path.read_bytes() for word in words)]
+
+
+def test_no_private_key_reaches_an_output_folder(started, verismo, tmp_path: Path):
+    out = tmp_path / "evidence"
+    said = [
+        verismo("keys", "rotate", "--out", out / "jwks.json"),
+        verismo("keys", "rotate", "--emergency", "--reason", "x", "--yes", "--json"),
+        verismo("keys", "ring", "--out", out / "keyring.json"),
+        verismo("keys", "list", "--json"),
+        verismo("keys", "jwks"),
+        verismo("config", "show"),
+    ]
+    (out / "said.txt").write_text("".join(one.out + one.err for one in said))
+    data = started / "var"
+    (data / "journal").mkdir()
+    make_backup(data, tmp_path / "copy", with_keys=False, now_ms=1)
+    seeds = [path.read_bytes() for path in (data / "keys").glob("*.key")]
+    assert len(seeds) >= 6
+    assert leaks(out, seeds) == []
+    assert leaks(tmp_path / "copy", seeds) == []
+    assert leaks(data / "keyring", seeds) == []
+    assert len(leaks(data / "keys", seeds)) >= 6, "the search finds what is there"
+    for word in spellings(seeds[0]):
+        (out / "planted").write_bytes(b"..." + word + b"...")
+        assert leaks(out, seeds) == [str(out / "planted")]
+
+
+def run_shim(folder: Path, *options: str, python: str = sys.executable):
+    return subprocess.run(
+        [python, str(SHIM), *options], cwd=folder, capture_output=True, text=True, timeout=60
+    )
+
+
+@pytest.mark.slow
+def test_literal_command_rotates_and_writes_the_key_set(initialised: Path, verismo):
+    for states in (["active"], ["active", "pending"], ["active", "pending"]):
+        done = run_shim(initialised, "--out", str(JWKS))
+        assert done.returncode == 0, done.stderr
+        assert token_states(verismo) == states
+        kids = {row["kid"] for row in listed(verismo)}
+        assert read_jwks((initialised / JWKS).read_bytes()).keys() == kids
+    assert [path.name for path in (initialised / JWKS).parent.iterdir()] == ["jwks.json"]
+
+
+@pytest.mark.slow
+def test_literal_command_outside_of_a_folder_says_what_to_do(tmp_path: Path):
+    done = run_shim(tmp_path, "--out", str(JWKS))
+    assert done.returncode == 2
+    assert "verismo init" in done.stderr
+    assert not (tmp_path / JWKS).exists()
+
+
+@pytest.mark.slow
+def test_literal_command_without_its_packages_names_the_one_set_up_command(tmp_path: Path):
+    """A copy of the checkout without a virtual environment, under a bare interpreter."""
+    shim = tmp_path / "ops" / "attest" / SHIM.name
+    shim.parent.mkdir(parents=True)
+    shutil.copy(SHIM, shim)
+    (tmp_path / "src").mkdir()
+    done = subprocess.run(
+        [sys.executable, "-S", "-E", "-I", str(shim)], capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 2
+    assert done.stderr == "set it up once with: make environment-run\n"
+
+
+@pytest.mark.slow
+def test_literal_command_finds_the_environment_of_the_checkout(tmp_path: Path):
+    shim = tmp_path / "ops" / "attest" / SHIM.name
+    shim.parent.mkdir(parents=True)
+    shutil.copy(SHIM, shim)
+    python = tmp_path / ".venv" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.write_text('#!/bin/sh\necho "$@"\n')
+    python.chmod(0o755)
+    done = subprocess.run(
+        [sys.executable, "-S", "-E", "-I", str(shim), "--out", "x"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (done.returncode, done.stdout) == (0, f"{shim} --out x\n")
+
+
+def test_shim_is_short():
+    assert len(SHIM.read_text(encoding="utf-8").splitlines()) <= 15
