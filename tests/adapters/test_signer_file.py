@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-from verismo.adapters.signer_file import FileSigner, make_secret, read_secret
+from verismo.adapters.secret_file import make_secret, read_secret
+from verismo.adapters.signer_file import FileSigner
 from verismo.model.errors import StateError
 
 SEED = bytes(range(32))
@@ -95,7 +96,7 @@ def test_folder_that_cannot_be_made_is_a_state_error(tmp_path: Path):
 def test_processes_that_make_the_same_secret_agree_on_one(tmp_path: Path):
     code = (
         "import sys; from pathlib import Path;"
-        "from verismo.adapters.signer_file import make_secret;"
+        "from verismo.adapters.secret_file import make_secret;"
         "sys.stdin.read(1); print(make_secret(Path(sys.argv[1])))"
     )
     path = tmp_path / "keys" / "token.key"

@@ -9,7 +9,8 @@ import msgspec
 
 from verismo.adapters.checkpoint_file import FolderCheckpoints
 from verismo.adapters.ledger_sqlite import FILE_NAME, SqliteLedger
-from verismo.adapters.signer_file import FileSigner, make_secret
+from verismo.adapters.secret_file import make_secret
+from verismo.adapters.signer_file import FileSigner
 from verismo.adapters.tiles_folder import FolderTiles
 from verismo.attest.checkpoint import open_checkpoint
 from verismo.attest.leaf import LeafType, leaf_entry

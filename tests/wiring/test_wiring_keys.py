@@ -11,7 +11,8 @@ from tests.support.keyring import DAY_MS, RULES, START_MS
 
 from verismo.adapters.journal_sqlite import SqliteJournal
 from verismo.adapters.keyring_files import KeyRingFiles
-from verismo.adapters.signer_file import FileSigner, make_secret
+from verismo.adapters.secret_file import make_secret
+from verismo.adapters.signer_file import FileSigner
 from verismo.attest.keyentry import judge_key
 from verismo.attest.succession import NO_KEY
 from verismo.control.rotation import Rotation
@@ -63,14 +64,8 @@ def test_folder_from_before_the_ring_goes_on_with_its_key(tmp_path: Path):
 
 async def _answered(data: Path) -> None:
     journal = SqliteJournal(data, "s0", void)
-    statement = b'{"iat":%d}' % ANSWERED_MS
-    record = answer(1)
-    await journal.append(type(record)(**{**_fields(record), "statement": statement}))
+    await journal.append(answer(1))
     await journal.close()
-
-
-def _fields(record) -> dict:
-    return {name: getattr(record, name) for name in record.__struct_fields__}
 
 
 def test_old_folder_without_answers_dates_its_key_by_its_file(tmp_path: Path):

@@ -13,7 +13,8 @@ from pathlib import Path
 import msgspec
 from nacl.bindings import crypto_sign_seed_keypair
 
-from verismo.adapters.signer_file import SEED_BYTES, FileSigner, store_secret
+from verismo.adapters.secret_file import store_secret
+from verismo.adapters.signer_file import SEED_BYTES, FileSigner
 from verismo.attest.keys import Role, thumbprint
 from verismo.model import base64url
 from verismo.model.errors import StateError

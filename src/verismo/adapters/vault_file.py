@@ -10,7 +10,7 @@ from pathlib import Path
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from verismo.adapters.signer_file import make_secret, read_secret
+from verismo.adapters.secret_file import make_secret, read_secret
 from verismo.model.errors import Erased, StateError
 from verismo.model.ids import ProvId, TenantId, prov_id_bytes
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from verismo.adapters.signer_file import read_secret
+from verismo.adapters.secret_file import read_secret
 from verismo.gateway.snapshot import tenant_handle
 from verismo.model.ids import TenantId
 

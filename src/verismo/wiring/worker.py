@@ -21,7 +21,8 @@ from verismo.adapters.journal_reader import SqliteJournalReader
 from verismo.adapters.journal_slot import next_slot_name
 from verismo.adapters.journal_sqlite import SqliteJournal
 from verismo.adapters.prices_genai import GenaiPrices
-from verismo.adapters.signer_file import FileSigner, make_secret, read_secret
+from verismo.adapters.secret_file import make_secret, read_secret
+from verismo.adapters.signer_file import FileSigner
 from verismo.adapters.upstream_keepalive import KeepAliveUpstream
 from verismo.adapters.upstream_pyreqwest import PyreqwestUpstream
 from verismo.adapters.vault_file import FileVault
