@@ -28,6 +28,8 @@ def effective(config: Config) -> dict[str, Json]:
         "telemetry": msgspec.to_builtins(config.telemetry),
         "policy": str(config.policy),
         "ledger": msgspec.to_builtins(config.ledger),
+        "archive": msgspec.to_builtins(config.archive, enc_hook=str),
+        "siem": msgspec.to_builtins(config.siem, enc_hook=str),
         "keys": msgspec.to_builtins(config.keys),
         "plan": plan,
         "credentials": {str(name): MASK for name in config.credentials},

@@ -9,6 +9,7 @@ import msgspec
 
 from verismo.attest.succession import KeyRules
 from verismo.config.addresses import check_listeners, check_url
+from verismo.config.archivetable import check_archive
 from verismo.config.compiler import compile_plan
 from verismo.config.credentials import read_credentials
 from verismo.config.environment import override
@@ -16,6 +17,7 @@ from verismo.config.operations import read_operations
 from verismo.config.reading import read_table
 from verismo.config.references import check_references
 from verismo.config.schema import Config, ControlListen, Ledger, Listen, LogSettings, Telemetry
+from verismo.config.siem import check_siem
 from verismo.config.source import Findings, Source, open_source
 from verismo.config.tables import KeysTable, MainTable
 from verismo.model.errors import ConfigError
@@ -94,9 +96,13 @@ def _assemble(
         policy=_policy(root / main.policy.bundle, source),
         keys=_key_rules(main.keys, source),
         ledger=_ledger(main, source),
+        archive=check_archive(main.archive, source, root, root / main.data),
         plan=compile_plan(main, source, operations),
         credentials=read_credentials(main.providers, source, environ, required=require_credentials),
         docs_base_url=_optional_url(main.docs_base_url, source, "docs_base_url"),
+        siem=check_siem(
+            main.siem, source, environ, data=root / main.data, required=require_credentials
+        ),
     )
 
 

@@ -8,6 +8,8 @@ from typing import Annotated, Final, get_args, get_origin
 import msgspec
 
 from verismo.config import tables
+from verismo.config.archivetable import ArchiveTable
+from verismo.config.siemtable import SiemTable, SinkTable
 from verismo.model.limits import Limits
 from verismo.model.operation import Timeouts
 from verismo.model.tenant import RateLimit
@@ -22,6 +24,9 @@ SECTIONS: Final[tuple[tuple[str, type[msgspec.Struct]], ...]] = (
     ("[telemetry]", tables.TelemetryTable),
     ("[policy]", tables.PolicyTable),
     ("[ledger]", tables.LedgerTable),
+    ("[archive]", ArchiveTable),
+    ("[siem]", SiemTable),
+    ("[siem.sinks.NAME]", SinkTable),
     ("[keys]", tables.KeysTable),
     ("[observe]", tables.ObserveTable),
     ("[providers.NAME]", tables.ProviderTable),

@@ -10,6 +10,7 @@ from typing import Final, Literal
 import msgspec
 
 from verismo.attest.succession import KeyRules
+from verismo.config.archivetable import ArchiveSettings
 from verismo.config.source import Problem
 from verismo.model.ids import ProviderId
 from verismo.model.limits import Limits
@@ -126,6 +127,57 @@ class Ledger(msgspec.Struct, frozen=True):
     delay_alarm_s: int
 
 
+class Sink(msgspec.Struct, frozen=True):
+    """One place that SIEM events go to; only what belongs to its kind means anything.
+
+    Args:
+        name: its name, for good.
+        kind: `file`, `syslog` or `http`.
+        folder, rotate_bytes_max, rotate_s_max: of a file sink.
+        host, port, tls, hostname, structured_data_id, message_bytes_max: of a syslog sink.
+        received_file: what a syslog receiver writes; None if that cannot be read here.
+        url, auth_scheme, query_url: of an HTTP sink.
+        token: of an HTTP sink; None for none.
+        ca_file: certificates to trust; None for the system's.
+        timeout_ms: for each step with a receiver.
+    """
+
+    name: str
+    kind: Literal["file", "syslog", "http"]
+    folder: Path
+    rotate_bytes_max: int
+    rotate_s_max: int
+    host: str
+    port: int
+    tls: bool
+    hostname: str
+    structured_data_id: str
+    message_bytes_max: int
+    received_file: Path | None
+    url: str
+    token: Secret | None
+    auth_scheme: str
+    query_url: str
+    ca_file: Path | None
+    timeout_ms: int
+
+
+class Siem(msgspec.Struct, frozen=True):
+    """The export of records to SIEMs.
+
+    Args:
+        interval_ms: between two looks for new records.
+        batch_events_max: events of one batch.
+        parity: whether each hour is compared with each sink that can be read back.
+        sinks: by name; empty exports nothing.
+    """
+
+    interval_ms: int = 1_000
+    batch_events_max: int = 500
+    parity: bool = True
+    sinks: tuple[Sink, ...] = ()
+
+
 class Config(msgspec.Struct, frozen=True):
     """A whole configuration that passed every check.
 
@@ -142,10 +194,12 @@ class Config(msgspec.Struct, frozen=True):
         policy: folder of the policy bundle.
         keys: how long signing keys live.
         ledger: the public log.
+        archive: where its days are kept.
         plan: tenants, providers, deployments and operations.
         credentials: of the providers that have one; a provider that should have one and has not
             is missing here and named in `warnings`.
         docs_base_url: start of the `type` links in error bodies; empty means none.
+        siem: where events go.
         warnings: what is allowed but probably not meant.
     """
 
@@ -161,7 +215,9 @@ class Config(msgspec.Struct, frozen=True):
     policy: Path
     keys: KeyRules
     ledger: Ledger
+    archive: ArchiveSettings
     plan: Plan
     credentials: dict[ProviderId, Secret]
     docs_base_url: str
+    siem: Siem = Siem()
     warnings: tuple[Problem, ...] = ()

@@ -9,7 +9,9 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from verismo.config.archivetable import ArchiveTable
 from verismo.config.schema import LogLevel, UpstreamClient
+from verismo.config.siemtable import SiemTable
 from verismo.model.limits import Limits
 from verismo.model.operation import OperationKind, ProviderKind, Timeouts
 from verismo.model.tenant import Enforcement, RateLimit
@@ -310,6 +312,8 @@ class MainTable(msgspec.Struct, frozen=True):
         policy: the policy bundle.
         keys: lifetime of signing keys.
         ledger: the public log.
+        archive: where its days are kept.
+        siem: the export to SIEMs.
         observe: unregistered operations.
         providers: upstream services by name.
         deployments: models at providers by name.
@@ -328,6 +332,8 @@ class MainTable(msgspec.Struct, frozen=True):
     policy: PolicyTable = PolicyTable()
     keys: KeysTable = KeysTable()
     ledger: LedgerTable = LedgerTable()
+    archive: ArchiveTable = ArchiveTable()
+    siem: SiemTable = SiemTable()
     observe: ObserveTable = ObserveTable()
     providers: dict[str, ProviderTable] = {}
     deployments: dict[str, DeploymentTable] = {}
