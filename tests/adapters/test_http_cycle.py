@@ -141,6 +141,17 @@ async def test_header_that_frames_the_answer_is_the_servers(name: bytes):
     assert "server's alone" in str(asked.failures[0])
 
 
+async def test_application_that_ends_without_an_answer_is_answered_for_with_a_500():
+    async def silent(scope, receive, send) -> None:
+        """Say nothing."""
+
+    asked = Asked(silent)
+    [octets] = await asked.ask(GET)
+    assert octets.startswith(b"HTTP/1.1 500 ")
+    assert octets.count(b"connection: close\r\n") == 1
+    assert asked.transport.is_closed
+
+
 async def test_tabs_and_octets_beyond_ascii_are_kept_in_a_header():
     [octets] = await Asked(answering(b"", headers=[(b"n", b"a\tb\xe9"), length(0)])).ask(GET)
     assert b"\r\nn: a\tb\xe9\r\n" in octets

@@ -63,6 +63,9 @@ class Cycle(RequestResponseCycle):
         lines = [STATUS_LINE[status]]
         is_framed = False
         for name, value in (*self.default_headers, *headers):
+            if name == b"connection" and value == b"close":
+                self.keep_alive = False  # so says uvicorn's own 500
+                continue
             lines.append(b"%b: %b\r\n" % (name, value))
             if name == b"content-length":
                 self.expected_content_length = int(value)
