@@ -69,6 +69,36 @@ async def test_callers_of_one_turn_share_one_commit(tmp_path: Path):
     await journal.close()
 
 
+async def in_turns(journal: SqliteJournal, turns: int) -> None:
+    """Append one record in each of some turns of the loop."""
+
+    async def append_in(turn: int) -> None:
+        for _ in range(turn):
+            await asyncio.sleep(0)
+        await journal.append(answer(turn))
+
+    # The last one first: so each record is there when the journal looks in its turn.
+    await asyncio.gather(*[append_in(turn) for turn in range(turns, 0, -1)])
+
+
+async def test_batch_waits_while_each_turn_of_the_loop_brings_a_record(tmp_path: Path):
+    recorder = Recorder()
+    journal = SqliteJournal(tmp_path, "s0", void, commit=recorder)
+    await in_turns(journal, 6)
+    assert [len(batch.records) for batch in recorder.batches] == [6]
+    await journal.close()
+
+
+async def test_batch_waits_no_more_turns_than_it_may(tmp_path: Path):
+    recorder = Recorder()
+    limits = JournalLimits(turns_max=3)
+    journal = SqliteJournal(tmp_path, "s0", void, limits=limits, commit=recorder)
+    await in_turns(journal, 30)
+    assert len(recorder.batches[0].records) == 2 + limits.turns_max
+    assert sum(len(batch.records) for batch in recorder.batches) == 30
+    await journal.close()
+
+
 async def test_batch_is_bounded_by_rows(tmp_path: Path):
     recorder = Recorder()
     limits = JournalLimits(rows_max=10)

@@ -1,9 +1,11 @@
 """The journal of one signer slot: a SQLite file with one writer thread (decisions 9, 10).
 
-Group commit without a timer. `append` puts its record in a list and waits; while the writer is
-idle the whole list is handed to it as one batch, while it works the next batch collects. A batch
-is one hand-over, one transaction with its fsync, and one callback into the event loop, because
-handing over between threads costs more than storing the rows.
+Group commit without a timer. `append` puts its record in a list and waits; once the writer is idle
+and a turn of the event loop has brought no further record, or a few turns have passed, the whole
+list is handed to it as one batch; while it works the next batch collects. A batch is one hand-over,
+one transaction with its fsync, and one callback into the event loop, because handing over between
+threads costs more than storing the rows. So under load batches are few, and a lone record never
+waits for others.
 
 After a failed commit the journal does not know what is in the file. It then asks the file, before
 anything else is written, and writes one `void` record for the numbers that are missing. The same
@@ -42,12 +44,16 @@ class JournalLimits(msgspec.Struct, frozen=True):
         rows_max: entries in a batch. From about 64 on a row costs no less in a larger batch, and
             the first would wait for the last.
         bytes_max: bytes of a batch; a single larger record is a batch of its own.
+        turns_max: further turns of the loop that a batch may wait while each brings a record.
+            They spare switches between the threads: at 16 connections 8 take about a tenth off a
+            request, 16 take off no more.
         waiting_bytes_max: bytes that may wait; beyond it appends fail closed at once.
         reader_wait_s_max: after a failed commit, how long to wait for readers to leave the log.
     """
 
     rows_max: int = 128
     bytes_max: int = 4_194_304
+    turns_max: int = 8
     waiting_bytes_max: int = 268_435_456
     reader_wait_s_max: float = 5.0
 
@@ -178,7 +184,15 @@ class SqliteJournal:
     def _schedule(self) -> None:
         # Not at once: who is ready in this turn of the loop joins the batch.
         if self._loop is not None:
-            self._loop.call_soon(self._start_next)
+            self._loop.call_soon(self._gather, len(self._waiting), self._limits.turns_max)
+
+    def _gather(self, rows_before: int, turns_left: int) -> None:
+        """Hand the next batch over once a turn of the loop has brought nothing more to it."""
+        rows = len(self._waiting)
+        if self._loop is not None and turns_left and rows_before < rows < self._limits.rows_max:
+            self._loop.call_soon(self._gather, rows, turns_left - 1)
+        else:
+            self._start_next()
 
     def _start_writer(self) -> asyncio.AbstractEventLoop:
         self._loop = asyncio.get_running_loop()
@@ -253,7 +267,7 @@ class SqliteJournal:
         return schema.record_row(void)
 
     def _landed(self, outcome: Outcome) -> None:
-        """Take the writer's answer: start the next batch first, then wake the callers."""
+        """Take the writer's answer, see to the next batch and wake the callers."""
         entries, self._in_flight = self._in_flight, ()
         self._is_busy = False
         self._is_known = outcome.failure is None
@@ -266,7 +280,10 @@ class SqliteJournal:
             self._waiting.clear()
             self._waiting_bytes = 0
         try:
-            self._start_next()
+            if self._is_known and not self._is_closing:
+                self._schedule()
+            else:
+                self._start_next()
         finally:
             _settle(entries, outcome.failure)
 
