@@ -105,6 +105,7 @@ def test_missing_token_is_a_warning_and_where_it_is_required_an_error(workspace)
         (HTTP.replace("hec.example", "me:pw@hec.example"), "credential"),
         (HTTP + 'token_env = "A"\ntoken_file = "b"\n', "not both"),
         (FILE + "rotate_bytes_max = 1\n", "rotate_bytes_max"),
+        (FILE + "[ledger]\nenabled = false\n", "enable [ledger]"),
         ("[siem]\nbatch_events_max = 0\n", "batch_events_max"),
     ],
 )

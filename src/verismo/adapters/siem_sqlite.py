@@ -85,8 +85,9 @@ class SqliteSiemStore:
             raise
 
     def close(self) -> None:
-        """Close the file; nothing may be under way."""
-        self._connection.close()
+        """Close the file after the call that is under way."""
+        with self._lock:
+            self._connection.close()
 
     def cursor(self, sink: str, log: str) -> int:
         """Return the index of the last leaf that was sent; -1 before the first."""

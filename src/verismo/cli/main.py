@@ -33,6 +33,7 @@ class LazyGroup(click.Group):
         "policy": ("verismo.cli.policy:policy", "Test, check, evaluate and build the policy."),
         "restore": ("verismo.cli.backup:restore", "Bring a backup back into an empty folder."),
         "serve": ("verismo.cli.serve:serve", "Run the gateway."),
+        "siem": ("verismo.cli.siem:siem", "Look at the export to SIEMs and compare a sink."),
         "simulate": ("verismo.cli.simulate:simulate", "Run a simulated upstream."),
         "tenant": ("verismo.cli.tenant:tenant", "List, show, add and erase tenants."),
         "verify": ("verismo.cli.verify:verify", "Verify answers, offline or live."),

@@ -76,6 +76,8 @@ def _assemble(
     _check_limits(main.limits, source)
     if "operations" in source.tree:
         source.error(("operations",), "operations stand in files under operations/, not here")
+    if main.siem.sinks and not main.ledger.enabled:
+        source.error(("siem", "sinks"), "events are made of the ledger's leaves: enable [ledger]")
     if not main.tenants and "tenants" not in source.tree:
         source.warn(("tenants",), "there are no tenants, so nobody can call anything")
     return Config(

@@ -61,7 +61,7 @@ def check_siem(
         The export; to be used only if nothing was found wrong.
     """
     root = source.path.parent
-    sinks = []
+    sinks: list[Sink] = []
     for name, sink in sorted(table.sinks.items()):
         where: KeyPath = ("siem", "sinks", name)
         _check_keys(sink, source, where)

@@ -3,7 +3,7 @@
 import ipaddress
 import socket
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from verismo.adapters.http_uvicorn import HttpServer, ServerSettings
 from verismo.adapters.journal_slot import next_slot_name
@@ -13,10 +13,13 @@ from verismo.model.errors import StateError
 from verismo.wiring.keys import ROTATION_S, rotating
 from verismo.wiring.ledger import LedgerLoop
 from verismo.wiring.rounds import Rounds
+from verismo.wiring.siem import SiemLoop
 from verismo.wiring.state import open_state
 from verismo.wiring.telemetry import read_expositions, run_folder, socket_path
 
 BACKLOG = 128
+Expose = Callable[[], Awaitable[list[str]]]
+"""Returns metrics of this process as OpenMetrics lines."""
 CONTROL = "control"
 """The label `worker` of this process's own metrics."""
 
@@ -39,12 +42,14 @@ async def run_control(config: Config, ready: Callable[[], None]) -> None:
         drain_s_max=1,
     )
     ledger = LedgerLoop(config) if config.ledger.enabled else None
+    siem: SiemLoop | None = None
+    exposes: list[Expose] = [] if ledger is None else [ledger.expose]
     with open_state(config.data) as state, _bound(config.control) as listener:
         desk = ControlDesk(
             admins=state.admins,
             directory=state.directory,
             plan=lambda: config.plan,
-            expositions=_expositions(config, ledger),
+            expositions=_expositions(config, exposes),
             unready=lambda: _workers_down(config),
             now_ms=lambda: time.time_ns() // 1_000_000,
             metrics_need_no_key=_is_loopback(config.control.host),
@@ -56,9 +61,14 @@ async def run_control(config: Config, ready: Callable[[], None]) -> None:
         try:
             if ledger is not None:
                 rounds.begin("ledger", config.ledger.tile_interval_ms / 1_000, ledger.round)
+            if config.siem.sinks:
+                siem = SiemLoop(config, rounds)
+                exposes.append(siem.expose)
             await server.serve(listener, ready)
         finally:
             rounds.end()
+            if siem is not None:
+                await siem.close()
             if ledger is not None:
                 await ledger.close()
         rounds.check()
@@ -82,13 +92,13 @@ def _workers_down(config: Config) -> list[str]:
 
 
 def _expositions(
-    config: Config, ledger: LedgerLoop | None
+    config: Config, exposes: Sequence[Expose]
 ) -> Callable[[], Awaitable[Mapping[str, bytes]]]:
     slots = _slots(config)
 
     async def read() -> Mapping[str, bytes]:
         texts = dict(await read_expositions(run_folder(config.data), slots))
-        lines = [] if ledger is None else await ledger.expose()
+        lines = [line for expose in exposes for line in await expose()]
         texts[CONTROL] = "".join([*lines, "# EOF\n"]).encode("utf-8")
         return texts
 
