@@ -1,11 +1,14 @@
 """A consistent copy of a data folder, taken while the gateway runs.
 
-What is copied, in this order: the journals, `state.db`, `keyring/`, then `keys/`. Each database is
-one snapshot (SQLite's backup interface). The order is what keeps the copy whole: a record names a
-tenant, an operation and a key, and a version of the key ring names private keys; all of them were
-there before, so what is copied afterwards holds them. The ring is public and always copied:
-without it the answers of the past could not be verified. Nothing else in the folder is copied; the
-manifest names what was left out.
+What is copied, in this order: `ledger.db`, the journals, `state.db`, `keyring/`, then `keys/`. Each
+database is one snapshot (SQLite's backup interface). The order is what keeps the copy whole: the
+ledger names records, a record names a tenant, an operation and a key, and a version of the key ring
+names private keys; all of them were there before, so what is copied afterwards holds them. The ring
+is public and always copied: without it the answers of the past could not be verified. Nothing else
+in the folder is copied; the manifest names what was left out.
+
+Of the keys the checkpoints are left out: they tell an old copy of the ledger, which they could not
+if they were as old. The published log is left out: it is public, and the records give it again.
 
 The manifest's hashes find damage, not forgery: who can change a backup can change its manifest.
 Forged records are found by their signatures, which `verismo verify` checks.
@@ -35,6 +38,9 @@ from verismo.model.errors import StateError
 
 MANIFEST_VERSION = 1
 STATE_FILE = "state.db"
+LEDGER_FILE = "ledger.db"
+CHECKPOINTS_FOLDER = "checkpoints"
+"""Below the keys: the second place of `ports.ledger.CheckpointMemory`."""
 KEYS_FOLDER = "keys"
 ARCHIVE_SUFFIXES = (".tar.gz", ".tgz")
 CHUNK_BYTES = 1_048_576
@@ -91,6 +97,8 @@ def make_backup(data: Path, out: Path, *, with_keys: bool, now_ms: int) -> Manif
         staging = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
         content = staging / "content"
         content.mkdir(mode=0o700)
+        if (data / LEDGER_FILE).exists():
+            _copy_database(data / LEDGER_FILE, content / LEDGER_FILE)
         slots = _copy_journals(data, content)
         if (data / STATE_FILE).exists():
             _copy_database(data / STATE_FILE, content / STATE_FILE)
@@ -188,14 +196,16 @@ def _copy_files(source: Path, copy: Path) -> None:
         return
     for path in _paths(source):
         target = copy / path
-        if target.name.startswith("."):
-            continue  # half of a file that is being made, or that a crash left
+        if target.name.startswith(".") or path.startswith(f"{CHECKPOINTS_FOLDER}/"):
+            continue  # half of a file that is being made, or that a crash left; see the module
         target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         write_durably(target, (source / path).read_bytes())
 
 
 def _left_out(data: Path, *, with_keys: bool) -> tuple[str, ...]:
-    copied = {JOURNAL_FOLDER, RING_FOLDER, STATE_FILE, f"{STATE_FILE}-wal", f"{STATE_FILE}-shm"}
+    databases = (STATE_FILE, LEDGER_FILE)
+    copied = {name + end for name in databases for end in ("", "-wal", "-shm")}
+    copied |= {JOURNAL_FOLDER, RING_FOLDER}
     if with_keys:
         copied.add(KEYS_FOLDER)
     return tuple(sorted(name for name in os.listdir(data) if name not in copied))

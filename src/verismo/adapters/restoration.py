@@ -5,6 +5,10 @@ would name two different answers: a fork. So a restore renames each slot's file 
 `<slot>-until-<last number>.db`, which only readers open, and new answers go to slots with fresh
 names (`journal_slot.next_slot_name`).
 
+The ledger may have been published further than the backup knows, and to sign on from there would
+fork it. So a restore leaves the marker `LEDGER-RESTORED`, and no integrator works beside it until
+`verismo ledger adopt` has gone on from what is published.
+
 Crash points: the manifest is the first file that is written into the data folder and the last that
 is removed, and no journal is opened beside it. A restore that did not end is therefore never
 served from; empty the folder and restore again.
@@ -28,6 +32,7 @@ from verismo.adapters import journal_schema as schema
 from verismo.adapters.backup import (
     CHUNK_BYTES,
     KEYS_FOLDER,
+    LEDGER_FILE,
     MANIFEST_VERSION,
     STATE_FILE,
     BackupFile,
@@ -50,10 +55,12 @@ from verismo.model.errors import StateError
 MANIFEST_BYTES_MAX = 16_777_216
 """About 100,000 files; a manifest over this is no manifest."""
 _PATH = re.compile(
-    rf"{JOURNAL_FOLDER}/[a-z0-9-]{{1,64}}\.db|{re.escape(STATE_FILE)}"
+    rf"{JOURNAL_FOLDER}/[a-z0-9-]{{1,64}}\.db|{re.escape(STATE_FILE)}|{re.escape(LEDGER_FILE)}"
     rf"|{RING_FOLDER}/[0-9]{{8}}\.json"
     rf"|{KEYS_FOLDER}(/[A-Za-z0-9_][A-Za-z0-9._-]{{0,127}}){{1,4}}"
 )
+LEDGER_MARKER = "LEDGER-RESTORED"
+"""In a data folder it says: the ledger's state may be older than what is published."""
 _IGNORED = frozenset({"lost+found"})
 """What a fresh volume holds before anybody has written to it."""
 
@@ -85,6 +92,7 @@ def restore_backup(source: Path, data: Path, epoch: str, now_ms: int) -> tuple[M
             manifest = _read_manifest(source, members)
             _extract_all(manifest, members, data)
         restored = Restored(epoch=epoch, restored_ms=now_ms, last_seq=manifest.slots)
+        write_durably(data / LEDGER_MARKER, b"")
         _end_slots(data, restored)
         is_restored = True
     except (OSError, EOFError, zlib.error, sqlite3.Error, tarfile.TarError) as error:
@@ -225,5 +233,5 @@ def _clear(data: Path) -> None:
         if (data / name).is_dir():
             shutil.rmtree(data / name)
     # The manifest last: as long as anything is left, no journal may be opened here.
-    for name in (STATE_FILE, BACKUP_MANIFEST):
+    for name in (STATE_FILE, LEDGER_FILE, LEDGER_MARKER, BACKUP_MANIFEST):
         (data / name).unlink(missing_ok=True)

@@ -65,7 +65,8 @@ def restore(source: Path, data: Path) -> None:
         "warning: answers given after the backup was made are not in it; their proofs still "
         "verify, but GET /v1/prov does not find them. Repeat what was revoked or erased since. "
         "If signing keys were rotated since, run `verismo keys ring --adopt FILE` with the newest "
-        "published key ring before the gateway starts.",
+        "published key ring before the gateway starts. The public log waits until `verismo ledger "
+        "adopt` has gone on from its newest published tiles.",
         err=True,
     )
     if not manifest.has_keys:

@@ -16,6 +16,7 @@ from verismo.control.treeaudit import Finding
 from verismo.model.errors import OperatorError, ProofPending
 from verismo.model.ids import is_prov_id
 from verismo.model.ledger import LogId, read_log_id
+from verismo.wiring.ledgeradoption import adopt_ledger
 from verismo.wiring.ledgertools import Audited, LedgerTools, audit_published
 
 SHOWN_MAX = 20
@@ -120,6 +121,36 @@ def audit(config: Path, tiles: str | None, log_key: str | None, *, as_json: bool
         click.echo("everything fits together" if not count else f"{count} problems")
     if count:
         raise click.exceptions.Exit(1)
+
+
+@ledger.command()
+@config_option
+@click.option(
+    "--tiles",
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    help="Folder with REGION/YEAR/checkpoint and tile/ of every log, as newly published.",
+)
+@click.option(
+    "--unsafe-nothing-newer",
+    is_flag=True,
+    help="Nothing newer than the backup was ever published; if that is wrong, the log forks.",
+)
+def adopt(config: Path, tiles: Path | None, *, unsafe_nothing_newer: bool) -> None:
+    """Go on from the published log after a restore; the gateway must not run."""
+    if (tiles is None) != unsafe_nothing_newer:
+        raise OperatorError(
+            "name either --tiles or --unsafe-nothing-newer",
+            next_step="Name the newest published tiles; docs/runbooks/ledger-refused.md.",
+        )
+    outcome = adopt_ledger(load_config(config), tiles, time.time_ns() // 1_000_000)
+    for one in outcome.logs:
+        lost = f", {one.lost} of them without a record here" if one.lost else ""
+        click.echo(f"{one.log.path}: goes on from {one.size} entries{lost}")
+    if outcome.appended:
+        click.echo(f"{outcome.appended} records will be added that the logs lack")
+    if outcome.kept is not None:
+        click.echo(f"the old state is kept as {outcome.kept}")
+    click.echo("the ledger goes on with the next start of the gateway")
 
 
 def _print_findings(findings: Iterator[Finding], *, as_json: bool) -> int:

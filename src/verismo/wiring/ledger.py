@@ -14,6 +14,7 @@ from verismo.adapters.checkpoint_file import FolderCheckpoints
 from verismo.adapters.journal_reader import SqliteJournalReader
 from verismo.adapters.keyring_files import KeyRingFiles
 from verismo.adapters.ledger_sqlite import SqliteLedger
+from verismo.adapters.restoration import LEDGER_MARKER
 from verismo.adapters.telemetry_ledger import ledger_lines
 from verismo.adapters.tiles_folder import FolderTiles
 from verismo.config.schema import Config
@@ -96,6 +97,12 @@ class LedgerLoop:
     def _open(self) -> Integrator:
         config = self._config
         places = ledger_places(config.data)
+        if (config.data / LEDGER_MARKER).exists():
+            raise LedgerForked(
+                f"{config.data} was restored; the published log may be ahead of the backup",
+                next_step="Stop the gateway and run `verismo ledger adopt`; "
+                "docs/runbooks/ledger-refused.md.",
+            )
         self._store = self._store or SqliteLedger(places.state)
         desk = LedgerDesk(
             sources=self._sources,

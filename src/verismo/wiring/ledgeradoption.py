@@ -1,0 +1,190 @@
+"""Composes `verismo ledger adopt`: a new state of the ledger from what is published.
+
+Crash points: the marker is made first and removed last, and no integrator works beside it. A run
+that did not end is therefore run again; what it has written is the same the second time.
+"""
+
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import msgspec
+
+from verismo.adapters.checkpoint_file import FolderCheckpoints
+from verismo.adapters.journal_reader import SqliteJournalReader
+from verismo.adapters.journal_slot import SlotOwnership, has_ended, slot_files, sync_folder
+from verismo.adapters.keyring_files import KeyRingFiles
+from verismo.adapters.ledger_sqlite import SqliteLedger
+from verismo.adapters.restoration import LEDGER_MARKER
+from verismo.adapters.tiles_folder import FolderTiles
+from verismo.attest.checkpoint import open_checkpoint
+from verismo.attest.note import NoteRefused, VerifierKey
+from verismo.config.schema import Config
+from verismo.control.adoption import Adopted, Adoption, rebuild_tiles
+from verismo.control.leafsources import JournalSource, KeyRingSource
+from verismo.control.treeaudit import CHECKPOINT, TreeAudit
+from verismo.model.errors import StateError
+from verismo.model.ledger import LogId, read_log_id
+from verismo.ports.ledger import LeafSource, LedgerForked, StoredCheckpoint, TileReader
+from verismo.wiring.ledgerreads import LedgerPlaces, ledger_places
+from verismo.wiring.ledgertools import LedgerTools
+
+UNFINISHED = "ledger-adopting.db"
+LEASE_MS = 1_000
+
+
+class Adoptions(msgspec.Struct, frozen=True):
+    """What `adopt_ledger` did.
+
+    Args:
+        logs: every log that it goes on from.
+        appended: records that the logs lack before ones that they have.
+        kept: where the old state is kept; None if there was none.
+    """
+
+    logs: tuple[Adopted, ...]
+    appended: int
+    kept: Path | None
+
+
+def adopt_ledger(config: Config, tiles: Path | None, now_ms: int) -> Adoptions:
+    """Go on from the newest published logs.
+
+    Args:
+        config: the validated configuration.
+        tiles: folder with `<region>/<yyyy>/...` of every log; None makes the tiles again from the
+            records, for which nothing newer may ever have been published.
+        now_ms: Unix ms.
+
+    Raises:
+        LedgerForked: the tiles are damaged, or older than a place here knows them to be.
+        StateError: the gateway runs, or something cannot be read or written.
+    """
+    _refuse_running(config.data)
+    places = ledger_places(config.data)
+    (config.data / LEDGER_MARKER).touch()
+    sync_folder(config.data)
+    # A crash from here on leaves the marker: the integrator refuses, and this is run again.
+    with (
+        closing(LedgerTools(config)) as tools,
+        closing(SqliteJournalReader(config.data)) as journal,
+    ):
+        sources: tuple[LeafSource, ...] = (
+            JournalSource(journal),
+            KeyRingSource(KeyRingFiles(config.data)),
+        )
+        if tiles is None:
+            _rebuild(places, sources, tools)
+        published = places.tiles if tiles is None else tiles
+        found = _published(published, places, tools.log_key, now_ms)
+        unfinished = config.data / UNFINISHED
+        _remove(unfinished)
+        with closing(SqliteLedger(unfinished)) as store:
+            token = store.acquire("adopt", now_ms, LEASE_MS)
+            adoption = Adoption(
+                store, token, FolderTiles(places.tiles), sources, config.ledger.home_region
+            )
+            reader = FolderTiles(published)
+            logs = [adoption.adopt(one, _reading(reader, one.log)) for one in found]
+            appended = adoption.finish()
+            store.release(token)
+        for one in found:
+            memory = FolderCheckpoints(places.memory)
+            memory.remember(tools.log_key(one.log).name, one.note)
+            FolderTiles(places.tiles).publish(one.log, one.note)
+    kept = _swap(places.state, unfinished, now_ms)
+    (config.data / LEDGER_MARKER).unlink()
+    sync_folder(config.data)
+    return Adoptions(tuple(logs), appended, kept)
+
+
+def _refuse_running(data: Path) -> None:
+    for slot, path in slot_files(data).items():
+        if not has_ended(path):
+            SlotOwnership(data, slot).release()
+
+
+def _rebuild(places: LedgerPlaces, sources: tuple[LeafSource, ...], tools: LedgerTools) -> None:
+    """Make the tiles of every log that the restored state knows again from the records."""
+    by_name = {name: source for source in sources for name in source.names()}
+    with closing(SqliteLedger(places.state, read_only=True)) as reader:
+        for state in reader.logs():
+            latest = reader.latest_checkpoint(state.log)
+            if latest is not None:
+                tools.log_key(state.log)
+                rebuild_tiles(reader, by_name, latest, FolderTiles(places.tiles))
+
+
+def _published(
+    root: Path, places: LedgerPlaces, log_key: Callable[[LogId], VerifierKey], now_ms: int
+) -> list[StoredCheckpoint]:
+    """Audit every log below a folder, and return its checkpoint."""
+    tiles, memory = FolderTiles(root), FolderCheckpoints(places.memory)
+    found: list[StoredCheckpoint] = []
+    with closing(SqliteLedger(places.state, read_only=True)) as reader:
+        logs = {state.log for state in reader.logs() if reader.latest_checkpoint(state.log)}
+        for path in root.glob(f"*/*/{CHECKPOINT}"):
+            log = read_log_id(path.parts[-3], path.parts[-2])
+            logs |= set() if log is None else {log}
+        for log in sorted(logs):
+            key = log_key(log)
+            history = {one.size: one.root for one in reader.checkpoints(log)}
+            for note in (memory.remembered(key.name), _here(places, log)):
+                if note is not None:
+                    checkpoint = _open(note, key)
+                    history[checkpoint[0]] = checkpoint[1]
+            walk = TreeAudit(_reading(tiles, log), key, history)
+            for finding in walk.findings():
+                raise LedgerForked(
+                    f"{root / log.path} cannot be gone on from: {finding.detail}",
+                    next_step="Name the newest published tiles, whole; "
+                    "`verismo ledger audit --tiles` names everything that is wrong with them.",
+                )
+            note = tiles.read(log, CHECKPOINT)
+            if note is not None:
+                size, root_hash = _open(note, key)
+                found.append(StoredCheckpoint(log, size, root_hash, note, now_ms))
+    return found
+
+
+def _here(places: LedgerPlaces, log: LogId) -> bytes | None:
+    return FolderTiles(places.tiles).read(log, CHECKPOINT)
+
+
+def _open(note: bytes, key: VerifierKey) -> tuple[int, bytes]:
+    try:
+        checkpoint, _ = open_checkpoint(note, key)
+    except NoteRefused as error:
+        raise LedgerForked(
+            f"a checkpoint of {key.name} is refused: {error}",
+            next_step="Restore keys/ from a backup that was made with --with-keys: a log goes on "
+            "with its own key alone.",
+        ) from error
+    return checkpoint.size, checkpoint.root
+
+
+def _reading(tiles: TileReader, log: LogId) -> Callable[[str], bytes | None]:
+    return lambda path: tiles.read(log, path)
+
+
+def _remove(database: Path) -> None:
+    for end in ("", "-wal", "-shm"):
+        database.with_name(database.name + end).unlink(missing_ok=True)
+
+
+def _swap(state: Path, unfinished: Path, now_ms: int) -> Path | None:
+    """Put the new state in the place of the old one, which is kept beside it."""
+    kept = state.with_name(f"ledger-before-{now_ms}.db")
+    try:
+        for end in ("-wal", "-shm", ""):
+            old = state.with_name(state.name + end)
+            if old.exists():
+                old.rename(kept.with_name(kept.name + end))
+        # The new one was closed, so SQLite has put its log into it.
+        unfinished.rename(state)
+        sync_folder(state.parent)
+    except OSError as error:
+        raise StateError(
+            f"the new state could not be put in place: {error}", next_step="Run it again."
+        ) from error
+    return kept if kept.exists() else None
