@@ -22,10 +22,14 @@ from verismo.adapters.backup import CHUNK_BYTES, Manifest, make_backup
 from verismo.adapters.journal_reader import SqliteJournalReader
 from verismo.adapters.journal_slot import BACKUP_MANIFEST, next_slot_name
 from verismo.adapters.journal_sqlite import SqliteJournal
+from verismo.adapters.keyring_files import KeyRingFiles
 from verismo.adapters.restoration import restore_backup
+from verismo.adapters.secret_file import make_secret
+from verismo.attest.succession import KeyRules
 from verismo.cli.backup import backup as backup_command
 from verismo.cli.backup import restore as restore_command
 from verismo.model.errors import StateError
+from verismo.wiring.keys import prepare_keys
 
 EPOCH = "0a1b2c3d"
 
@@ -113,6 +117,26 @@ def test_private_keys_are_copied_only_if_asked_for(data: Path, out: Path, tmp_pa
     assert made.left_out == ("keys",)
     restore(out, tmp_path / "restored")
     assert not (tmp_path / "restored" / "keys").exists()
+
+
+def test_key_ring_is_always_copied_and_private_keys_only_if_asked_for(
+    data: Path, out: Path, tmp_path: Path
+):
+    make_secret(data / "keys" / "token.key")
+    prepare_keys(data, KeyRules(), NOW_MS)
+    (data / "keyring" / ".00000002.json.77").write_bytes(b"half of a version")
+    (data / "keys" / ".token-x.key.77").write_bytes(b"half of a key")
+    made = back_up(data, out, with_keys=False)
+    assert made.left_out == ("keys",)
+    restore(out, tmp_path / "restored")
+    assert KeyRingFiles(tmp_path / "restored").versions() == KeyRingFiles(data).versions()
+    assert not (tmp_path / "restored" / "keys").exists()
+    whole = out.with_name(f"with-keys-{out.name}")
+    back_up(data, whole)
+    restore(whole, tmp_path / "whole")
+    names = {path.name for path in (data / "keys").glob("[a-z]*.key")}
+    assert {path.name for path in (tmp_path / "whole" / "keys").glob("*.key")} == names
+    assert prepare_keys(tmp_path / "whole", KeyRules(), NOW_MS + 1) == []
 
 
 def test_manifest_names_what_was_left_out(data: Path, out: Path):

@@ -8,11 +8,12 @@ import msgspec
 from verismo.model.errors import ConfigError
 
 JWKS_PATH = "/.well-known/attest/jwks.json"
+KEYRING_PATH = "/.well-known/attest/keyring.json"
 
 Kind = Literal["proven", "read", "elsewhere"]
 """`proven`: runs something, so its answer is signed. `read`: a public or record read, unsigned."""
 
-_READS = frozenset({"/", "/healthz", "/readyz", JWKS_PATH})
+_READS = frozenset({"/", "/healthz", "/readyz", JWKS_PATH, KEYRING_PATH})
 _RECORDS = "/v1/prov/"
 _VERIFY = ("POST", "/v1/attest/verify")
 _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
