@@ -21,7 +21,7 @@ class SinkFigures(msgspec.Struct, frozen=True):
         lag_s: age of the oldest of them, as far as known.
         dead: its dead letters; None if that cannot be told.
         parity_ppm: of the hours looked at last; None if none was.
-        checked_s: when that was, Unix seconds.
+        checked_s: when that was, or the watch began, Unix seconds; None where nobody looks.
     """
 
     sink: str
@@ -32,7 +32,7 @@ class SinkFigures(msgspec.Struct, frozen=True):
     lag_s: float
     dead: int | None
     parity_ppm: int | None
-    checked_s: float
+    checked_s: float | None
 
 
 def siem_lines(figures: Sequence[SinkFigures]) -> list[str]:
@@ -41,7 +41,6 @@ def siem_lines(figures: Sequence[SinkFigures]) -> list[str]:
     Args:
         figures: of each sink.
     """
-    checked = [one for one in figures if one.parity_ppm is not None]
     return [
         *gauge_family(
             "verismo_siem_up",
@@ -83,12 +82,12 @@ def siem_lines(figures: Sequence[SinkFigures]) -> list[str]:
             "verismo_siem_parity_ratio",
             "Share of the ledger's events that a SIEM sink holds unaltered, of the last hours.",
             _SINK,
-            {(one.sink,): (one.parity_ppm or 0) / _PPM for one in checked},
+            {(one.sink,): one.parity_ppm / _PPM for one in figures if one.parity_ppm is not None},
         ),
         *gauge_family(
             "verismo_siem_parity_checked_seconds",
-            "When parity of a SIEM sink was looked at last, Unix time.",
+            "When parity of a SIEM sink was looked at last or the watch began, Unix time.",
             _SINK,
-            {(one.sink,): one.checked_s for one in checked},
+            {(one.sink,): one.checked_s for one in figures if one.checked_s is not None},
         ),
     ]

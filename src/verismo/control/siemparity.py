@@ -194,11 +194,11 @@ class ParityStatus(msgspec.Struct, frozen=True):
 
     Args:
         parity_ppm: the worst of the hours looked at; None before the first look.
-        checked_ms: when it ended well, Unix ms; 0 before the first.
+        checked_ms: when it ended well, or before the first when the watch began, Unix ms.
     """
 
-    parity_ppm: int | None = None
-    checked_ms: int = 0
+    parity_ppm: int | None
+    checked_ms: int
 
 
 class ParityWatch:
@@ -217,7 +217,7 @@ class ParityWatch:
         self._open_hours: list[int] = []
         self._last_hour_ms = hour_of(now_ms() - GRACE_MS) - 2 * HOUR_MS
         self._told = ""
-        self.status = ParityStatus()
+        self.status = ParityStatus(None, now_ms())
 
     async def round(self) -> None:
         """Compare what is due; a sink that cannot be read back is no data, and said so once."""

@@ -219,7 +219,7 @@ class SiemLoop:
                     lag_s=lag_ms / 1_000,
                     dead=dead.get(name),
                     parity_ppm=None if watch is None else watch.status.parity_ppm,
-                    checked_s=0.0 if watch is None else watch.status.checked_ms / 1_000,
+                    checked_s=None if watch is None else watch.status.checked_ms / 1_000,
                 )
             )
         return found
