@@ -96,6 +96,7 @@ class Rotation:
         self._store = store
         self._rules = rules
         self._history = RingHistory(store)
+        self._gone: set[str] = set()
 
     def newest(self) -> SignedRing | None:
         """Return the newest version; None before the first start.
@@ -300,6 +301,9 @@ class Rotation:
         """
         for entry in ring.keys:
             is_over = entry.window_end_ms + self._rules.overlap_ms <= now_ms
-            if is_over and self._store.destroy(entry.kid):
+            if not is_over or entry.kid in self._gone:
+                continue
+            if self._store.destroy(entry.kid):
                 fields = {"kid": entry.kid, "role": entry.role}
                 log.info("private key deleted", extra={"fields": fields})
+            self._gone.add(entry.kid)

@@ -23,7 +23,7 @@ from verismo.wiring.rounds import Step
 OpenSigner = Callable[[Path, Role], FileSigner]
 """Opens a private key, given its file and what it may sign."""
 
-ROTATION_S = 5.0
+ROTATION_S = 1.0
 """How often the control process looks whether a key has to be made; it has a day for that."""
 
 log = logging.getLogger("verismo.keys")
