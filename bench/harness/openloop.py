@@ -34,12 +34,14 @@ class OpenLoop:
         path: where to.
         rate_per_s: how many are due each second.
         wanted: octets that a right answer has in it.
+        headers: further header lines, each with its line end.
     """
 
     port: int
     path: str
     rate_per_s: int
     wanted: bytes
+    headers: str = ""
 
     async def run(self, bodies: Sequence[bytes], seconds: int) -> Paced:
         """Send bodies in turn for a time and wait for every answer."""
@@ -76,7 +78,7 @@ class OpenLoop:
     def _message(self, body: bytes) -> bytes:
         head = (
             f"POST {self.path} HTTP/1.1\r\nHost: 127.0.0.1:{self.port}\r\n"
-            f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+            f"Content-Type: application/json\r\n{self.headers}Content-Length: {len(body)}\r\n\r\n"
         )
         return head.encode() + body
 

@@ -273,6 +273,11 @@ class SqliteLedger:
         with self._lock:
             try:
                 yield self._opened()
+            except sqlite3.IntegrityError as error:
+                # A constraint of the tables: what it refuses would rewrite history.
+                raise LedgerForked(
+                    f"the ledger {self._path} refuses: {error}", next_step=_RESTORED
+                ) from error
             except sqlite3.Error as error:
                 raise StateError(
                     f"the ledger {self._path} cannot be used: {error}",
