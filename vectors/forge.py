@@ -437,15 +437,18 @@ class Vector:
     verdict: str
     fails: tuple[int, ...] = ()
     events: int | None = None
+    ledger: Json = None
 
     def document(self) -> dict[str, Json]:
         """Return its file's content."""
+        trusted: dict[str, Json] = {} if self.ledger is None else {"ledger": self.ledger}
         keys: Json = {"keys": self.case.keys} if self.case.jwks is None else self.case.jwks
         return {
             "name": self.name,
             "shows": self.shows,
             "exchange": self.case.document(),
             "jwks": keys,
+            **trusted,
             "verdict": self.verdict,
             "events": self.events,
             "fails": list(self.fails),

@@ -10,6 +10,8 @@ import forge_answers
 import forge_edges
 import forge_graphs
 import forge_heads
+import forge_ledger
+import forge_rings
 import forge_statements
 import forge_streams
 import forge_tokens
@@ -31,6 +33,8 @@ def vectors() -> list[Vector]:
         forge_streams,
         forge_heads,
         forge_edges,
+        forge_ledger,
+        forge_rings,
     )
     found = sorted((v for source in sources for v in source.vectors()), key=lambda v: v.name)
     names = [vector.name for vector in found]

@@ -199,7 +199,7 @@ async def test_verification_api_takes_true_answers_and_refuses_altered_ones(gate
     true = await gateway.send("POST", path, verify_request(answer), key=None)
     assert true.status == 200
     assert (true.json()["valid"], true.json()["verdict"]) == (True, "VERIFIED")
-    assert len(true.json()["checks"]) == 14
+    assert len(true.json()["checks"]) == 17
     other = {"status": 200, "media": "application/json", "body": base64url.encode(b"{}")}
     false = await gateway.send("POST", path, verify_request(answer, response=other), key=None)
     assert (false.json()["valid"], false.json()["verdict"]) == (False, "INVALID")

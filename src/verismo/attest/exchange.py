@@ -12,6 +12,7 @@ import msgspec
 from verismo.attest.headers import CONTENT_DIGEST, HeadersRefused, read_proof_headers
 from verismo.attest.report import Expectation, Report, SeenRequest, SeenResponse
 from verismo.attest.verify import Verifier, refused_headers
+from verismo.attest.verify_ledger import LedgerTrust, verify_ledger
 
 VERSION = 1
 
@@ -62,6 +63,7 @@ class Exchange(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
         nonce, issuer, audience, now_ms, age_ms_max: see `Expectation`.
         jwks: a key set. It proves nothing about who signed unless the reader trusts the saver.
         graph: the graph's exact text.
+        proof: the proof file of the ledger, verbatim. The key of the log is never in here.
     """
 
     v: int
@@ -74,6 +76,7 @@ class Exchange(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
     age_ms_max: int | None = None
     jwks: msgspec.Raw = msgspec.Raw()
     graph: str | None = None
+    proof: str | None = None
 
 
 def read_exchange(document: bytes) -> Exchange:
@@ -114,14 +117,28 @@ def expectation(exchange: Exchange) -> Expectation:
     )
 
 
-def verify_exchange(verifier: Verifier, exchange: Exchange, expected: Expectation) -> Report:
+def verify_exchange(
+    verifier: Verifier,
+    exchange: Exchange,
+    expected: Expectation,
+    trust: LedgerTrust | None = None,
+) -> Report:
     """Verify a saved exchange.
 
     Args:
         verifier: with the keys that the caller trusts.
         exchange: what was saved, as `read_exchange` returns it.
         expected: what the caller knows; start from `expectation(exchange)`.
+        trust: what the caller trusts of the ledger; None leaves its checks out.
     """
+    report = _verify_answer(verifier, exchange, expected)
+    if trust is None and exchange.proof is None:
+        return report
+    proof = None if exchange.proof is None else exchange.proof.encode("utf-8")
+    return verify_ledger(report, proof, trust or LedgerTrust())
+
+
+def _verify_answer(verifier: Verifier, exchange: Exchange, expected: Expectation) -> Report:
     headers = fold(exchange.response.headers)
     try:
         proof = read_proof_headers(headers)

@@ -25,10 +25,19 @@ CHECK_NAMES = {
     12: "completeness",
     13: "graph",
     14: "content-digest",
+    15: "ledger",
+    16: "witnesses",
+    17: "key-ring",
 }
 
 Outcome = Literal["pass", "fail", "skip"]
 Verdict = Literal["VERIFIED", "VERIFIED_PREFIX", "INVALID", "UNSIGNED"]
+
+_NOT_GIVEN = {
+    15: "no proof of the ledger was given",
+    16: "no witness policy was given",
+    17: "no key ring was given",
+}
 
 SKEW_MS_MAX = 60_000
 """How far two clocks may differ (notes-attest 6.16)."""
@@ -95,6 +104,12 @@ class Check(msgspec.Struct, frozen=True):
     detail: str
 
 
+_UNMADE = tuple(
+    Check(number, name, "skip", _NOT_GIVEN.get(number, "not reached"))
+    for number, name in CHECK_NAMES.items()
+)
+
+
 class Report(msgspec.Struct, frozen=True):
     """The answer of a verification.
 
@@ -104,9 +119,12 @@ class Report(msgspec.Struct, frozen=True):
             UNSIGNED: there is no proof.
         events: for streams how many events are proven, with INVALID those before the failure;
             None for a body, without proof, and where checks 1 to 5 failed outside a stream.
-        checks: all fourteen, in order. `skip` says why a check was not made.
+        checks: all seventeen, in order. `skip` says why a check was not made.
         prov_id: of the proof; empty if there is none.
         statement: what was signed; None unless its signature verified.
+        payload: the verified octets that the verdict rests on: those of the statement or, of a
+            stream that was cut, of its last good head; empty if none verified.
+        jws: their detached signature; empty if none verified.
     """
 
     verdict: Verdict
@@ -114,6 +132,8 @@ class Report(msgspec.Struct, frozen=True):
     checks: tuple[Check, ...]
     prov_id: str
     statement: Statement | None
+    payload: bytes = b""
+    jws: str = ""
 
 
 class CheckFailed(Exception):
@@ -160,7 +180,4 @@ class Findings:
 
     def checks(self) -> tuple[Check, ...]:
         """Return all checks in order; those that were not reached are skipped."""
-        return tuple(
-            self._found.get(number) or Check(number, name, "skip", "not reached")
-            for number, name in CHECK_NAMES.items()
-        )
+        return tuple(self._found.get(unmade.number, unmade) for unmade in _UNMADE)

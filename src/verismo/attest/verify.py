@@ -1,8 +1,10 @@
 """The verifier: whether an answer is the one that its gateway signed. Offline and pure.
 
-Fourteen numbered checks (`report.CHECK_NAMES`, `docs/attestation-format.md`). Checks 1 to 5 end the
-verification where they fail: the signature is verified over the received bytes before anything in
-them is read. The rest are all made, so that one report names everything that is wrong.
+Seventeen numbered checks (`report.CHECK_NAMES`, `docs/attestation-format.md`), of which the last
+three need more than the answer and are made by `verify_ledger` on the report of the others. Checks
+1 to 5 end the verification where they fail: the signature is verified over the received bytes
+before anything in them is read. The rest are all made, so that one report names everything that is
+wrong.
 
 What this does not prove: that the model's words are true, that the key set is the gateway's (get it
 over TLS or by hand), or, without a nonce, that the answer is fresh.
@@ -189,7 +191,15 @@ class Verifier:
         check_content_digest(response, findings)
         verdict = _judge_end(statement, findings)
         events = _events(statement, verdict)
-        return Report(verdict, events, findings.checks(), proof.prov_id, statement)
+        return Report(
+            verdict,
+            events,
+            findings.checks(),
+            proof.prov_id,
+            statement,
+            payload=proof.statement,
+            jws=proof.jws,
+        )
 
 
 def _is_stream(response: SeenResponse | None) -> bool:

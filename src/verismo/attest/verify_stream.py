@@ -82,6 +82,7 @@ class StreamVerifier:
         self._held_octets = 0
         self._head: Head | None = None
         self._statement: Statement | None = None
+        self._signed: SignedComment | None = None
         self._trusted = 0
         self._salt = b"" if proof is None else proof.salt
         self._prov_id = "" if proof is None else proof.prov_id
@@ -215,6 +216,7 @@ class StreamVerifier:
                 self._take_statement(read_statement(comment.payload), chain)
         except StatementRefused as error:
             raise CheckFailed(5, str(error)) from error
+        self._signed = comment
         released, self._held, self._held_octets = self._held, [], 0
         self._trusted = chain.events
         return released
@@ -256,12 +258,15 @@ class StreamVerifier:
                 raise CheckFailed(check.number, check.detail)
 
     def _report(self, verdict: Verdict) -> Report:
+        signed = self._signed
         return Report(
             verdict=verdict,
             events=None if verdict == "UNSIGNED" else self._trusted,
             checks=self._findings.checks(),
             prov_id=self._prov_id,
             statement=self._statement,
+            payload=b"" if signed is None else signed.payload,
+            jws="" if signed is None else signed.jws,
         )
 
     def _open_chain(self) -> Chain | None:

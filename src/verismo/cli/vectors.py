@@ -11,11 +11,32 @@ from verismo.attest.exchange import (
     expectation,
     verify_exchange,
 )
+from verismo.attest.keyentry import KeyRingRefused
+from verismo.attest.keyring import Remembered
 from verismo.attest.keys import KeyRefused, read_jwks
+from verismo.attest.note import parse_vkey
 from verismo.attest.verify import Report, Verdict, Verifier, refused_keys
+from verismo.attest.verify_ledger import LedgerTrust, refused_ring, trusted_ring
+from verismo.attest.witnesspolicy import read_policy
 from verismo.model.errors import OperatorError
 
 INDEX_NAME = "index.json"
+
+
+class VectorTrust(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What the verifier of a vector trusts of the ledger; see `LedgerTrust`.
+
+    Args:
+        log_keys: keys of logs, as text.
+        witness_policy: a policy file's text.
+        keyring: a key ring with its whole history, as a gateway serves it.
+        remembered: the newest version of the ring that the verifier has seen before.
+    """
+
+    log_keys: tuple[str, ...] = ()
+    witness_policy: str | None = None
+    keyring: msgspec.Raw = msgspec.Raw()
+    remembered: Remembered | None = None
 
 
 class Vector(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -26,6 +47,7 @@ class Vector(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         shows: what it is about, in one line.
         exchange: a saved exchange, see `docs/attestation-format.md`.
         jwks: the key set that the verifier trusts.
+        ledger: what it trusts of the ledger; None if nothing.
         verdict: what every verifier must say.
         events: for streams, how many events are proven.
         fails: the numbers of the checks that fail.
@@ -38,6 +60,7 @@ class Vector(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     verdict: Verdict
     events: int | None
     fails: tuple[int, ...]
+    ledger: VectorTrust | None = None
 
 
 def read_vectors(folder: Path) -> list[Vector]:
@@ -66,9 +89,23 @@ def run_vector(vector: Vector) -> Report:
     """Verify what a vector holds with the keys that it trusts."""
     try:
         verifier = Verifier(read_jwks(bytes(vector.jwks)))
+        trust = None if vector.ledger is None else _trust(vector.ledger)
     except KeyRefused as error:
         return refused_keys(error)
-    return verify_exchange(verifier, vector.exchange, expectation(vector.exchange))
+    except KeyRingRefused as error:
+        return refused_ring(error)
+    return verify_exchange(verifier, vector.exchange, expectation(vector.exchange), trust)
+
+
+def _trust(given: VectorTrust) -> LedgerTrust:
+    policy = given.witness_policy
+    document = bytes(given.keyring)
+    newest = trusted_ring(document, given.remembered)[0].ring if document else None
+    return LedgerTrust(
+        log_keys=tuple(parse_vkey(text) for text in given.log_keys),
+        policy=None if policy is None else read_policy(policy.encode("utf-8")),
+        ring=newest,
+    )
 
 
 def differs(vector: Vector, report: Report) -> bool:

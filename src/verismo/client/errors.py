@@ -28,7 +28,7 @@ class VerificationFailed(ClientError):
     """An answer that must not be used.
 
     Args:
-        report: the verdict with its fourteen checks.
+        report: the verdict with its numbered checks.
     """
 
     def __init__(self, report: Report) -> None:
