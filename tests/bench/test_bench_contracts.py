@@ -134,3 +134,18 @@ def test_the_hotspots_are_functions_with_their_shares(tmp_path):
         assert 0 <= row["own"] <= row["total"] <= 100
     assert document["loop_cpu_us"] > 0
     assert document["failed"] == 0
+
+
+@pytest.mark.external("nginx")
+def test_the_ledger_benchmark_measures_leaves_proofs_and_memory(tmp_path):
+    document = result_of("ledger", tmp_path)
+    for name in (
+        *("durable_leaves_per_s", "proof_p99_s", "bytes_per_leaf"),
+        *("integrator_rss_mb", "inclusion_p99_ms"),
+    ):
+        assert document[name] > 0, name
+    integrated = [row for row in document["rows"] if row["name"] == "integrate"]
+    assert sum(row["leaves"] for row in integrated) == 100_000
+    assert all(row["cpu_us"] > 0 and row["rss_mb"] > 0 for row in integrated)
+    answered = [row for row in document["rows"] if row["name"] == "answer to proof"]
+    assert [row["leaves"] for row in answered] == [5_000]
