@@ -16,6 +16,7 @@ from verismo.adapters.ledger_sqlite import FILE_NAME, SqliteLedger
 from verismo.adapters.rollups_folder import FolderRollups
 from verismo.adapters.tiles_folder import FolderTiles
 from verismo.adapters.vault_file import FileVault
+from verismo.attest import jws
 from verismo.attest.succession import KeyRules
 from verismo.control.dayleaves import LeafDesk
 from verismo.control.dayrollup import RollupDesk
@@ -103,6 +104,7 @@ class Gateway:
             ),
             IntegratorSettings(issuer=ISSUER, home_region="eu", holder="a"),
         )
+        self.token = open_signer(folder, "token", RULES, now_ms)
         self.signer = open_signer(folder, "rollup", RULES, now_ms)
         self.siem = None
 
@@ -112,7 +114,7 @@ class Gateway:
         content = given.pop("content", None)
         for number in range(count):
             self.seq_n += 1
-            record = answer(self.seq_n, now_ms + number, **given)
+            record = self.signed(answer(self.seq_n, now_ms + number, **given))
             if isinstance(content, bytes):
                 sealed = self.vault.seal(record.tenant, record.prov_id, content)
                 record = msgspec.structs.replace(record, captured=sealed)
@@ -127,7 +129,14 @@ class Gateway:
         """Return the record of a gap."""
         statement = json.dumps({"iat": now_ms, "first": first, "last": last}).encode()
         made = msgspec.structs.replace(void(first, last), statement=statement)
-        return msgspec.structs.replace(made, written_ms=now_ms)
+        return self.signed(msgspec.structs.replace(made, written_ms=now_ms))
+
+    def signed(self, record: Record) -> Record:
+        """Return a record with the signature of the token key over its statement."""
+        kind = jws.TYPE_STATEMENT if record.kind == "answer" else jws.TYPE_VOID
+        header = jws.protected_header(self.token.kid, kind)
+        signature = self.token.sign(jws.signing_input(header, record.statement))
+        return msgspec.structs.replace(record, jws=jws.detached(header, signature).encode())
 
     def integrate(self, now_ms: int) -> None:
         """Integrate everything there is and sign a checkpoint."""

@@ -11,6 +11,7 @@ import click
 import msgspec
 
 from verismo.cli.options import columns, config_option, json_option
+from verismo.cli.rollup import archive, restore, rollup
 from verismo.config.load import load_config
 from verismo.control.treeaudit import Finding
 from verismo.model.errors import OperatorError, ProofPending
@@ -27,6 +28,11 @@ PENDING_EXIT = 1
 @click.group()
 def ledger() -> None:
     """Look at the public log, make proofs from it, audit it."""
+
+
+ledger.add_command(archive)
+ledger.add_command(restore)
+ledger.add_command(rollup)
 
 
 @ledger.command()

@@ -12,6 +12,7 @@ from verismo.control.api import ControlDesk, control_app
 from verismo.model.errors import StateError
 from verismo.wiring.keys import ROTATION_S, rotating
 from verismo.wiring.ledger import LedgerLoop
+from verismo.wiring.rollups import ROLLUPS_S, RollupLoop
 from verismo.wiring.rounds import Rounds
 from verismo.wiring.siem import SiemLoop
 from verismo.wiring.state import open_state
@@ -42,6 +43,7 @@ async def run_control(config: Config, ready: Callable[[], None]) -> None:
         drain_s_max=1,
     )
     ledger = LedgerLoop(config) if config.ledger.enabled else None
+    rollups = RollupLoop(config) if config.ledger.enabled else None
     siem: SiemLoop | None = None
     exposes: list[Expose] = [] if ledger is None else [ledger.expose]
     with open_state(config.data) as state, _bound(config.control) as listener:
@@ -61,6 +63,8 @@ async def run_control(config: Config, ready: Callable[[], None]) -> None:
         try:
             if ledger is not None:
                 rounds.begin("ledger", config.ledger.tile_interval_ms / 1_000, ledger.round)
+            if rollups is not None:
+                rounds.begin("rollups", ROLLUPS_S, rollups.round)
             if config.siem.sinks:
                 siem = SiemLoop(config, rounds)
                 exposes.append(siem.expose)
@@ -69,6 +73,8 @@ async def run_control(config: Config, ready: Callable[[], None]) -> None:
             rounds.end()
             if siem is not None:
                 await siem.close()
+            if rollups is not None:
+                await rollups.close()
             if ledger is not None:
                 await ledger.close()
         rounds.check()

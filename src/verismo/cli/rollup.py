@@ -1,0 +1,150 @@
+"""`verismo ledger rollup`, `archive` and `restore`: a day's signed summary, and its seven years."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+
+import click
+
+from verismo.cli.options import columns, config_option, moment
+from verismo.config.load import load_config
+from verismo.control import dayfiles
+from verismo.control.dayrollup import make_rollup, rolled_up
+from verismo.control.rollups import Rollups, archive_day
+from verismo.model.errors import IntegrityError, OperatorError
+from verismo.model.ledger import origin_of
+from verismo.model.retention import UploadProof
+from verismo.wiring.rollups import (
+    archive_at,
+    clock_ms,
+    open_desk,
+    open_vaulted,
+    restore_from,
+)
+
+NO_WORM = (
+    "note: a folder is no WORM store. Verismo refuses to overwrite and to delete before the date; "
+    'whoever owns the folder or the disk can do both. Use `kind = "s3"` where that counts.'
+)
+
+
+@click.command()
+@config_option
+@click.option(
+    "--day",
+    type=click.DateTime(formats=["%Y-%m-%d"]),
+    required=True,
+    help="A UTC day that is over: YYYY-MM-DD.",
+)
+@click.option("--region", help="Only the logs of this region.")
+def rollup(config: Path, day: datetime, region: str | None) -> None:
+    """Make the signed rollup of a day, and of days before it that have none.
+
+    The same day again gives the same bytes. Uploading is another command: `verismo ledger archive`.
+    """
+    now_ms = clock_ms()
+    wanted = day.date()
+    with _explained(), open_desk(load_config(config), now_ms) as desk:
+        logs = [state.log for state in desk.leaves.ledger.logs()]
+        logs = [log for log in logs if region is None or log.region == region]
+        if not logs:
+            raise OperatorError(
+                f"the ledger has no log of region {region}" if region else "the ledger has no log",
+                next_step="`verismo ledger status` lists the logs.",
+            )
+        rows: list[tuple[str, ...]] = []
+        for log in logs:
+            days = [one for one in Rollups(desk, None).due(log, now_ms) if one < wanted]
+            for one in (*days, wanted):
+                make_rollup(desk, log, one, now_ms)
+                told = rolled_up(desk.rollups, log, one)
+                size, count = str(told.size), str(told.size - told.first)
+                rows.append((origin_of(desk.issuer, log), one.isoformat(), count, size, told.root))
+    click.echo(columns(("LOG", "DAY", "LEAVES", "SIZE", "ROOT"), rows))
+
+
+@click.command()
+@config_option
+def archive(config: Path) -> None:
+    """Upload every finished day that is not yet in the archive, and say what was read back.
+
+    May be interrupted and repeated: what is there already is recognised.
+    """
+    loaded = load_config(config)
+    vaulted = open_vaulted(loaded.archive)
+    if vaulted is None:
+        raise OperatorError(
+            "there is no archive: [archive] kind is off", next_step='Set kind = "folder" or "s3".'
+        )
+    proofs: list[UploadProof] = []
+    with _explained(), open_desk(loaded, clock_ms()) as desk:
+        for state in desk.leaves.ledger.logs():
+            for day in desk.rollups.days(state.log):
+                if desk.rollups.proofs(state.log, day) is None:
+                    proofs += archive_day(desk, vaulted, state.log, day)
+    if not proofs:
+        click.echo("nothing to do: every finished day is in the archive")
+    rows = [
+        (one.name.removeprefix(dayfiles.ROOT), one.mode, moment(one.until_ms), one.sha256)
+        for one in proofs
+    ]
+    if rows:
+        click.echo(columns(("OBJECT", "LOCK", "UNTIL", "SHA-256"), rows))
+    if loaded.archive.kind == "folder":
+        click.echo(NO_WORM)
+
+
+@click.command()
+@click.option(
+    "--from", "source", required=True, help="A folder, or s3://BUCKET/PREFIX (extra `cluster`)."
+)
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path, file_okay=False),
+    required=True,
+    help="An empty folder, or one to be made.",
+)
+@click.option(
+    "--keys",
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    help="The tenants' data keys, to open their records; the tree needs none.",
+)
+@click.option("--s3-region", default="", help="The bucket's region.")
+@click.option("--s3-endpoint", default="", help="URL of a store other than AWS.")
+def restore(source: str, data: Path, keys: Path | None, s3_region: str, s3_endpoint: str) -> None:
+    """Rebuild and audit a ledger from its archive alone.
+
+    Every rollup, file, tile, checkpoint and record is checked; the first that is not what was
+    signed ends the restore.
+    """
+    with _explained():
+        found = restore_from(archive_at(source, s3_region, s3_endpoint), data, keys)
+    rows = [
+        (one.origin, str(one.days), str(one.size), one.root, str(one.records)) for one in found.logs
+    ]
+    click.echo(columns(("LOG", "DAYS", "SIZE", "ROOT", "RECORDS OPENED"), rows))
+    sealed = sum(one.sealed_files for one in found.logs)
+    if sealed:
+        click.echo(f"{sealed} files of records stay sealed: no key, or their tenant was erased")
+    for prefix in found.incomplete:
+        click.echo(f"left out, its upload did not end: {prefix}")
+    click.echo(f"key ring version {found.ring.version}, SHA-256 {found.ring.sha256}")
+    click.echo(
+        "Compare that digest with one from elsewhere: a forger's archive has another ring.\n"
+        "This folder is for reading and audit. Before a gateway may go on from it: "
+        "docs/runbooks/ledger-restore.md."
+    )
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    """Tell an operator what to do where something is not what was signed."""
+    try:
+        yield
+    except IntegrityError as error:
+        raise OperatorError(
+            error.detail,
+            next_step="Change nothing. docs/runbooks/archive-failing.md says how to find out which "
+            "side was altered.",
+        ) from error
