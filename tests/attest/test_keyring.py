@@ -21,6 +21,7 @@ from verismo.attest import jws
 from verismo.attest.keyentry import KeyRingRefused, state_at
 from verismo.attest.keyring import (
     NO_VERSION,
+    VERSIONS_MAX,
     KeyRing,
     Remembered,
     SignedRing,
@@ -136,6 +137,11 @@ def test_version_left_out_is_seen(rotated, missing):
 def test_empty_history_is_refused():
     with pytest.raises(KeyRingRefused, match="empty"):
         check_history(None, ())
+
+
+def test_endless_history_is_refused_before_it_is_checked(rotated):
+    with pytest.raises(KeyRingRefused, match="more than 10000 versions"):
+        check_history(None, rotated[0].history()[:1] * (VERSIONS_MAX + 1))
 
 
 def test_versions_swapped_are_refused(rotated):
@@ -270,6 +276,16 @@ def test_signature_over_other_bytes_is_refused(rotated):
     *before, last = rotated[0].history()
     forged = msgspec.structs.replace(last, jws=before[-1].jws)
     with pytest.raises(KeyRingRefused):
+        check_history(None, (*before, forged))
+
+
+def test_signature_of_the_right_key_over_another_version_is_refused(rotated):
+    rotation, store = rotated
+    *before, last = rotation.history()
+    kid = evidence(store, before[-1].ring)
+    other = msgspec.structs.replace(last.ring, iat=last.ring.iat + 1)
+    forged = msgspec.structs.replace(last, jws=sign(store, other, kid).jws)
+    with pytest.raises(KeyRingRefused, match="not of its key"):
         check_history(None, (*before, forged))
 
 
