@@ -37,6 +37,7 @@ class LazyGroup(click.Group):
         "simulate": ("verismo.cli.simulate:simulate", "Run a simulated upstream."),
         "tenant": ("verismo.cli.tenant:tenant", "List, show, add and erase tenants."),
         "verify": ("verismo.cli.verify:verify", "Verify answers, offline or live."),
+        "witness": ("verismo.cli.witness:witness", "Run a witness for other people's logs."),
     }
     internal: ClassVar[dict[str, str]] = {
         "control-process": "verismo.cli.serve:control_process",
@@ -71,9 +72,10 @@ class LazyGroup(click.Group):
         except ModuleNotFoundError as error:
             if error.name is None or error.name.startswith("verismo"):
                 raise
+            extra = "witness" if cmd_name == "witness" else "gateway"
             raise OperatorError(
                 f"`verismo {cmd_name}` needs the package {error.name}, which is not installed",
-                next_step="Install the gateway: pip install 'verismo[gateway]'",
+                next_step=f"Install the {extra}: pip install 'verismo[{extra}]'",
             ) from error
         if not isinstance(command, click.Command):
             raise TypeError(f"{target} is not a command")
