@@ -59,8 +59,9 @@ def sign(store: MemoryStore, ring: KeyRing, kid: str, typ=jws.TYPE_KEYRING) -> S
     return read_version(statement, jws.detached(protected, signature))
 
 
-def evidence(store: MemoryStore, ring: KeyRing) -> str:
-    return signing_key(ring, "evidence", ring.iat).kid
+def evidence(before: SignedRing, iat_ms: int) -> str:
+    """Return the key that signs what follows a version at a time."""
+    return signing_key(before.ring, "evidence", iat_ms).kid
 
 
 def altered(rotated, **changes) -> tuple[SignedRing, ...]:
@@ -68,7 +69,8 @@ def altered(rotated, **changes) -> tuple[SignedRing, ...]:
     rotation, store = rotated
     *before, last = rotation.history()
     ring = msgspec.structs.replace(last.ring, **changes)
-    return (*before, sign(store, ring, evidence(store, before[-1].ring)))
+    iat_ms = max(ring.iat, before[-1].ring.iat)
+    return (*before, sign(store, ring, evidence(before[-1], iat_ms)))
 
 
 def changed_key(rotated, position: int, **changes) -> tuple[SignedRing, ...]:
@@ -113,7 +115,7 @@ def test_fork_of_the_same_length_is_refused(rotated):
     other.rotate("token", START_MS + HOUR_MS)
     seen = check_history(None, history[:2])
     fork = msgspec.structs.replace(history[1].ring, iat=history[1].ring.iat + 1)
-    signed = sign(rotated[1], fork, evidence(rotated[1], history[0].ring))
+    signed = sign(rotated[1], fork, evidence(history[0], fork.iat))
     check_history(None, (history[0], signed))
     with pytest.raises(KeyRingRefused, match="fork: version 2"):
         check_history(seen, (history[0], signed))
@@ -197,7 +199,7 @@ def test_revocation_cannot_be_undone_or_put_off():
         last = newest(rotation)
         keys = (msgspec.structs.replace(last.ring.keys[0], **change), *last.ring.keys[1:])
         ring = KeyRing(1, last.ring.version + 1, sha256_of(last), last.ring.iat, keys)
-        forged = sign(store, ring, evidence(store, last.ring))
+        forged = sign(store, ring, evidence(last, ring.iat))
         with pytest.raises(KeyRingRefused, match="not undone"):
             check_history(None, (*rotation.history(), forged))
 
@@ -231,9 +233,7 @@ def test_new_key_cannot_come_with_a_past(rotated):
         )
         ring = KeyRing(1, 5, sha256_of(last), from_now, (*last.ring.keys, key))
         with pytest.raises(KeyRingRefused, match="a past"):
-            check_history(
-                None, (*rotation.history(), sign(store, ring, evidence(store, last.ring)))
-            )
+            check_history(None, (*rotation.history(), sign(store, ring, evidence(last, ring.iat))))
 
 
 def test_ring_signed_by_a_key_of_another_role_is_refused(rotated):
@@ -267,7 +267,7 @@ def test_ring_signed_by_a_retired_evidence_key_is_refused(rotated):
 def test_signature_made_for_another_purpose_is_refused(rotated, typ):
     rotation, store = rotated
     *before, last = rotation.history()
-    kid = evidence(store, before[-1].ring)
+    kid = evidence(before[-1], last.ring.iat)
     with pytest.raises(KeyRingRefused, match="not signed as a key ring"):
         check_history(None, (*before, sign(store, last.ring, kid, typ)))
 
@@ -282,7 +282,7 @@ def test_signature_over_other_bytes_is_refused(rotated):
 def test_signature_of_the_right_key_over_another_version_is_refused(rotated):
     rotation, store = rotated
     *before, last = rotation.history()
-    kid = evidence(store, before[-1].ring)
+    kid = evidence(before[-1], last.ring.iat)
     other = msgspec.structs.replace(last.ring, iat=last.ring.iat + 1)
     forged = msgspec.structs.replace(last, jws=sign(store, other, kid).jws)
     with pytest.raises(KeyRingRefused, match="not of its key"):
