@@ -17,6 +17,7 @@ from verismo.adapters.siem_file import FileSinkReader
 from verismo.adapters.siem_syslog import SyslogSettings, SyslogSink, syslog_message
 from verismo.ports.siem import SinkUnavailable
 
+SHIPPED = Path(__file__).parents[2] / "deploy" / "siem" / "rsyslog.conf"
 SETTINGS = SyslogSettings("127.0.0.1", 1, hostname="gw.example")
 HEADER = re.compile(
     rb"<(?P<pri>\d{1,3})>1 (?P<time>\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z) "
@@ -72,14 +73,10 @@ class RsyslogPlace:
     async def start(self) -> None:
         port_file = self.folder / "port"
         config = self.folder / "rsyslog.conf"
-        config.write_text(
-            f'global(workDirectory="{self.folder}" maxMessageSize="64k")\n'
-            'module(load="imtcp")\n'
-            'template(name="event" type="string" string="%msg%\\n")\n'
-            f'input(type="imtcp" address="127.0.0.1" port="{self.port}" '
-            f'listenPortFileName="{port_file}")\n'
-            f'action(type="omfile" file="{self.file}" template="event")\n'
-        )
+        listener = f'port="{self.port}" listenPortFileName="{port_file}"'
+        text = SHIPPED.read_text().replace('port="6514"', listener)
+        text = text.replace("/var/log/verismo.ndjson", str(self.file))
+        config.write_text(f'global(workDirectory="{self.folder}")\n{text}')
         program = shutil.which("rsyslogd")
         self.process = await asyncio.create_subprocess_exec(
             program, "-n", "-i", "NONE", "-f", str(config)
