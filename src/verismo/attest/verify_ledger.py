@@ -29,6 +29,8 @@ from verismo.model.ledger import LogId, origin_of, year_of
 
 LEDGER_CHECKS = (15, 16, 17)
 
+Proof = bytes | ProofRefused | None
+
 _MS_PER_S = 1_000
 
 
@@ -90,15 +92,6 @@ def refused_ring(error: KeyRingRefused) -> Report:
     return Report("INVALID", None, findings.checks(), "", None)
 
 
-def refused_proof(report: Report, error: ProofRefused) -> Report:
-    """Return the report on an answer whose proof cannot be made or read: INVALID by check 15."""
-    if not report.jws:
-        return report
-    findings = Findings()
-    findings.fails(15, str(error))
-    return _joined(report, findings)
-
-
 def signed_entry(report: Report) -> bytes | None:
     """Return the ledger's entry for an answer; None unless its statement was verified.
 
@@ -110,21 +103,23 @@ def signed_entry(report: Report) -> bytes | None:
     return leaf_entry(LeafType.ANSWER, report.payload, report.jws.encode("ascii"))
 
 
-def verify_ledger(report: Report, proof: bytes | None, trust: LedgerTrust) -> Report:
+def verify_ledger(report: Report, proof: Proof, trust: LedgerTrust) -> Report:
     """Make checks 15 to 17 on an answer.
 
     Args:
         report: of checks 1 to 14.
-        proof: the proof file; None if there is none.
+        proof: the proof file, or why none could be made; None if there is none.
         trust: what the caller named.
 
     Returns:
         The report with all checks. One of these failed makes VERIFIED and VERIFIED_PREFIX INVALID;
         a stream has no proven events then.
     """
-    if not report.jws:
-        return report
     findings = Findings()
+    if not report.jws:
+        for number in LEDGER_CHECKS:
+            findings.skips(number, "not reached")
+        return _joined(report, findings)
     entry, stated = signed_entry(report), report.statement
     cosigned = None
     if entry is None or stated is None:
@@ -158,7 +153,11 @@ def _judge_missing(trust: LedgerTrust, findings: Findings) -> None:
 
 
 def _check_proof(
-    document: bytes, entry: bytes, stated: Statement, trust: LedgerTrust, findings: Findings
+    document: bytes | ProofRefused,
+    entry: bytes,
+    stated: Statement,
+    trust: LedgerTrust,
+    findings: Findings,
 ) -> CosignedBy | None:
     """Make checks 15 and 16, and return who witnessed the proven checkpoint."""
     if trust.policy is not None:
@@ -167,6 +166,8 @@ def _check_proof(
         findings.skips(15, "a proof came along, but nobody named the key of the log")
         return None
     try:
+        if isinstance(document, ProofRefused):
+            raise document
         keys = _keys_of(_origin_of(stated), trust)
         proof = read_proof(document)
         key, proven = _include(proof, entry, keys)

@@ -5,6 +5,9 @@ Loaded only when a network is wanted, so that verifying offline loads no HTTP cl
 
 import base64
 import secrets
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import httpx2
 import msgspec
@@ -17,6 +20,13 @@ CHAT_PATH = "/v1/chat/completions"
 TIMEOUT_S = 120.0
 FETCHED_BYTES_MAX = 33_554_432
 """What the gateway may answer at most (`limits.response_bytes_max`); a verifier must end too."""
+PROOF_WAIT_S = 30.0
+"""A checkpoint comes every second; a gateway that starts again catches up in some more."""
+RETRY_S_MIN = 0.05
+RETRY_S_MAX = 5.0
+
+_PENDING = frozenset({409, 503})
+"""Not under a checkpoint yet; or the ledger cannot be read at this moment."""
 
 
 class Call(msgspec.Struct, frozen=True):
@@ -56,6 +66,82 @@ def fetch(url: str) -> bytes:
     if status != 200:
         raise OperatorError(f"{url} answers {status}", next_step="Check the address.")
     return body
+
+
+@contextmanager
+def open_site(prefix: str) -> Iterator[Callable[[str], bytes | None]]:
+    """Open a log at an address; what is yielded returns the file at a path, None if it answers 404.
+
+    Raises:
+        OperatorError: by what is yielded: it cannot be had; check the address.
+    """
+    base = prefix.rstrip("/")
+    with _client() as client:
+
+        def read(path: str) -> bytes | None:
+            url = f"{base}/{path}"
+            status, _, body = _send(client, client.build_request("GET", url))
+            if status == 404:
+                return None
+            if status != 200:
+                raise OperatorError(f"{url} answers {status}", next_step="Check the address.")
+            return body
+
+        yield read
+
+
+def with_proof(asked: Call, answered: Exchange, wait_s: float = PROOF_WAIT_S) -> Exchange:
+    """Return an exchange with its proof file, waiting until it is under a checkpoint.
+
+    Args:
+        asked: the call.
+        answered: what it brought; unchanged if it names no answer.
+        wait_s: for how long the proof may be pending.
+
+    Raises:
+        OperatorError: there is none in that time, or the gateway has no ledger.
+    """
+    prov_id = dict(answered.response.headers).get("attest-prov-id", "")
+    if not prov_id:
+        return answered
+    proof = _fetch_proof(asked, prov_id, wait_s)
+    return msgspec.structs.replace(answered, proof=proof)
+
+
+def _fetch_proof(asked: Call, prov_id: str, wait_s: float) -> str:
+    url = f"{asked.url.rstrip('/')}/v1/attest/{prov_id}/proof"
+    ends_s = time.monotonic() + wait_s
+    with _client() as client:
+        headers = {"authorization": f"Bearer {asked.key}"}
+        while True:
+            request = client.build_request("GET", url, headers=headers)
+            status, pairs, body = _send(client, request)
+            pause_s = _retry_after_s(pairs)
+            if status not in _PENDING or time.monotonic() + pause_s > ends_s:
+                break
+            time.sleep(pause_s)
+    if status != 200:
+        raise OperatorError(
+            f"{url} answers {status}",
+            next_step="Without `--with-proof` it verifies as before; ask for the proof later.",
+        )
+    return _decoded(url, body)
+
+
+def _retry_after_s(pairs: tuple[tuple[str, str], ...]) -> float:
+    stated = dict(pairs).get("retry-after", "")
+    given_s = int(stated) if stated.isascii() and stated.isdigit() else RETRY_S_MAX
+    return min(max(given_s, RETRY_S_MIN), RETRY_S_MAX)
+
+
+def _decoded(url: str, body: bytes) -> str:
+    try:
+        return body.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise OperatorError(
+            f"{url} answers something else than a proof",
+            next_step="Check that the address is a Verismo gateway's.",
+        ) from error
 
 
 def call(asked: Call) -> Exchange:

@@ -3,60 +3,23 @@
 Works with the core dependencies alone; offline it loads no HTTP client.
 """
 
-import base64
 import sys
-import time
 from pathlib import Path
 
 import click
 import msgspec
 
 from verismo.attest.exchange import (
-    VERSION,
     Exchange,
     ExchangeRefused,
-    SavedRequest,
-    SavedResponse,
-    expectation,
     read_exchange,
-    verify_exchange,
 )
-from verismo.attest.keys import KeyRefused, read_jwks
 from verismo.attest.statement import Statement
-from verismo.attest.verify import Check, Expectation, Report, Verifier, refused_keys
+from verismo.attest.verify import Check, Report
+from verismo.cli.curl import Kept, read_kept
 from verismo.cli.vectors import differs, read_vectors, run_vector
+from verismo.cli.verification import Options, check_ledger_options, judge_by
 from verismo.model.errors import OperatorError
-
-
-class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The options of `verismo verify`; see its `--help`."""
-
-    exchanges: tuple[str, ...]
-    request: str | None
-    response_headers: str | None
-    response_body: str | None
-    method: str
-    path: str | None
-    jwks: str | None
-    graph: str | None
-    issuer: str | None
-    audience: str | None
-    nonce: str | None
-    max_age: float | None
-    url: str | None
-    key: str | None
-    model: str | None
-    prompt: str
-    stream: bool
-    save: str | None
-    vectors: str | None
-    trust_embedded_keys: bool
-    as_json: bool
-
-    @property
-    def trusts(self) -> bool:
-        """Whether the keys are ones that the caller chose, and not those of a file's author."""
-        return self.jwks is not None or self.url is not None or self.trust_embedded_keys
 
 
 class Result(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -80,6 +43,7 @@ class Result(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 _FILE = click.Path(exists=True, dir_okay=False)
+_PATH = click.Path(dir_okay=False)
 
 
 @click.command()
@@ -91,6 +55,13 @@ _FILE = click.Path(exists=True, dir_okay=False)
 @click.option("--path", help="The request's path, with its query if it had one.")
 @click.option("--jwks", metavar="FILE|URL", help="The key set to trust.")
 @click.option("--graph", type=_FILE, help="The provenance graph, as /v1/prov/ID serves it.")
+@click.option("--proof", type=_FILE, help="The ledger's proof, as /v1/attest/ID/proof serves it.")
+@click.option("--tiles", metavar="DIR|URL", help="Make the proof from a log's published tiles.")
+@click.option("--index", type=click.IntRange(0), help="The entry's index, with --tiles.")
+@click.option("--log-key", multiple=True, metavar="VKEY", help="The key of a log; demands a proof.")
+@click.option("--witness-policy", type=_FILE, help="Who has to have cosigned; demands a proof.")
+@click.option("--keyring", metavar="FILE|URL", help="The key ring to trust.")
+@click.option("--remember", type=_PATH, help="Refuse older rings than were seen, with --keyring.")
 @click.option("--issuer", help="The gateway that must have signed.")
 @click.option("--audience", help="The tenant handle that must stand in the statement.")
 @click.option("--nonce", help="The Attest-Nonce that was sent.")
@@ -100,7 +71,8 @@ _FILE = click.Path(exists=True, dir_okay=False)
 @click.option("--model", metavar="OP", help="The operation to call, with --url.")
 @click.option("--prompt", default="Say hello.", show_default=True, help="What to ask, with --url.")
 @click.option("--stream", is_flag=True, help="Ask for a stream, with --url.")
-@click.option("--save", type=click.Path(dir_okay=False), help="Keep the exchange, with --url.")
+@click.option("--with-proof", is_flag=True, help="Wait for the ledger's proof, with --url.")
+@click.option("--save", type=_PATH, help="Keep the exchange, with --url.")
 @click.option("--vectors", type=click.Path(exists=True, file_okay=False), help="Run test vectors.")
 @click.option(
     "--trust-embedded-keys",
@@ -114,7 +86,9 @@ def verify(**given: object) -> None:
     EXCHANGE is a saved HTTP exchange (docs/attestation-format.md). Instead of it give the parts:
     --request, --response-headers and --response-body; or --url for one live call.
 
-    Whoever wrote EXCHANGE chose the keys in it, so they prove nothing: name your own by --jwks.
+    Whoever wrote EXCHANGE chose the keys in it, so they prove nothing: name your own by --jwks or
+    --keyring. A proof of the ledger, in EXCHANGE or by --proof, is verified by --log-key or by the
+    log keys of the key ring.
 
     Exit codes: 0 all verified by trusted keys, 1 something is not, 2 wrong usage.
     """
@@ -123,6 +97,7 @@ def verify(**given: object) -> None:
     ways = (bool(options.exchanges), any(parts), bool(options.url), bool(options.vectors))
     if sum(ways) != 1:
         raise click.UsageError("give one of: EXCHANGE..., --response-headers, --url, --vectors")
+    check_ledger_options(options)
     if options.vectors is not None:
         sys.exit(_run_vectors(Path(options.vectors), options.as_json))
     if options.url is not None:
@@ -131,51 +106,14 @@ def verify(**given: object) -> None:
         sources = [(name, _read(name)) for name in options.exchanges]
     else:
         sources = [(str(options.response_body), _from_parts(options))]
-    published = _published(options.jwks)
-    results = [
-        _result(name, _verify(exchange, published, options), exchange, options)
-        for name, exchange in sources
-    ]
+    judge = judge_by(options)
+    results = [_result(name, judge(exchange), exchange, options) for name, exchange in sources]
     if options.as_json:
         click.echo(msgspec.json.encode(results))
     else:
         for result in results:
             click.echo(_human(result))
     sys.exit(0 if all(r.trusted and r.verdict == "VERIFIED" for r in results) else 1)
-
-
-def _verify(exchange: Exchange, published: bytes | None, options: Options) -> Report:
-    """Verify with the keys that were given, else with those that came along."""
-    document = bytes(exchange.jwks) if published is None else published
-    if not document:
-        raise OperatorError(
-            "there is no key set to verify with",
-            next_step="Give --jwks FILE or --jwks https://HOST/.well-known/attest/jwks.json.",
-        )
-    try:
-        verifier = Verifier(read_jwks(document))
-    except KeyRefused as error:
-        return refused_keys(error)
-    if options.graph is not None:
-        exchange = msgspec.structs.replace(exchange, graph=_graph(Path(options.graph)))
-    return verify_exchange(verifier, exchange, _expected(exchange, options))
-
-
-def _expected(exchange: Exchange, options: Options) -> Expectation:
-    """Options overrule what the exchange says of itself."""
-    saved = expectation(exchange)
-    now_ms, age_ms_max = saved.now_ms, saved.age_ms_max
-    if options.max_age is not None or options.url is not None:
-        now_ms = time.time_ns() // 1_000_000
-    if options.max_age is not None:
-        age_ms_max = round(options.max_age * 1_000)
-    return Expectation(
-        issuer=options.issuer if options.issuer is not None else saved.issuer,
-        audience=options.audience if options.audience is not None else saved.audience,
-        nonce=options.nonce if options.nonce is not None else saved.nonce,
-        now_ms=now_ms,
-        age_ms_max=age_ms_max,
-    )
 
 
 def _read(name: str) -> Exchange:
@@ -192,84 +130,33 @@ def _from_parts(options: Options) -> Exchange:
         raise click.UsageError("--response-headers and --response-body belong together")
     if (options.request is None) != (options.path is None):
         raise click.UsageError("--request and --path belong together")
-    status, headers = _curl_headers(Path(options.response_headers))
-    request = None
-    if options.path is not None and options.request is not None:
-        path, _, query = options.path.partition("?")
-        body = _base64(Path(options.request).read_bytes())
-        request = SavedRequest(options.method.upper(), path, query, body)
-    body = _base64(Path(options.response_body).read_bytes())
-    return Exchange(
-        v=VERSION, request=request, response=SavedResponse(status, headers, body_base64=body)
-    )
-
-
-def _base64(data: bytes) -> str:
-    return base64.b64encode(data).decode("ascii")
-
-
-def _curl_headers(path: Path) -> tuple[int, tuple[tuple[str, str], ...]]:
-    """Read what `curl -D` wrote: the last block counts, those before are interim answers."""
-    text = path.read_bytes().decode("latin-1").replace("\r\n", "\n")
-    blocks = [block for block in text.split("\n\n") if block.startswith("HTTP/")]
-    if not blocks:
-        raise OperatorError(
-            f"{path} holds no response headers", next_step="Write it with `curl -D FILE`."
+    return read_kept(
+        Kept(
+            headers=Path(options.response_headers),
+            body=Path(options.response_body),
+            request=None if options.request is None else Path(options.request),
+            method=options.method,
+            path=options.path or "",
         )
-    first, *lines = blocks[-1].strip("\n").split("\n")
-    words = first.split(" ", 2)
-    if len(words) < 2 or not (words[1].isascii() and words[1].isdigit()):
-        raise OperatorError(f"{path} has no status line", next_step="Write it with `curl -D FILE`.")
-    pairs = [line.partition(":") for line in lines]
-    return int(words[1]), tuple((name, value.strip(" \t")) for name, _, value in pairs)
-
-
-class _Record(msgspec.Struct, frozen=True):
-    """The part of a provenance record that is verified here."""
-
-    graph: msgspec.Raw
-
-
-def _graph(path: Path) -> str:
-    """Return the graph's exact text, out of the record that holds it or on its own."""
-    document = path.read_bytes()
-    try:
-        document = bytes(msgspec.json.decode(document, type=_Record).graph)
-    except (msgspec.MsgspecError, UnicodeError):
-        return document.decode("utf-8", "replace")
-    return document.decode("utf-8")
-
-
-def _published(jwks: str | None) -> bytes | None:
-    if jwks is None:
-        return None
-    if jwks.startswith(("https://", "http://")):
-        from verismo.cli.live import fetch  # noqa: PLC0415 - offline use loads no HTTP client
-
-        return fetch(jwks)
-    try:
-        return Path(jwks).read_bytes()
-    except OSError as error:
-        raise OperatorError(
-            f"{jwks} cannot be read: {error.strerror}", next_step="Name a key set file or URL."
-        ) from error
+    )
 
 
 def _live(options: Options) -> Exchange:
-    from verismo.cli.live import Call, call  # noqa: PLC0415 - offline use loads no HTTP client
+    from verismo.cli.live import Call, call, with_proof  # noqa: PLC0415 - offline use loads no HTTP client
 
     if options.key is None or options.model is None or options.url is None:
         raise click.UsageError("--url needs --key and --model")
-    exchange = call(
-        Call(
-            url=options.url,
-            key=options.key,
-            model=options.model,
-            prompt=options.prompt,
-            stream=options.stream,
-            nonce=options.nonce or "",
-        )
+    asked = Call(
+        url=options.url,
+        key=options.key,
+        model=options.model,
+        prompt=options.prompt,
+        stream=options.stream,
+        nonce=options.nonce or "",
     )
+    exchange = call(asked)
+    if options.with_proof:
+        exchange = with_proof(asked, exchange)
     if options.save is not None:
         Path(options.save).write_bytes(msgspec.json.format(msgspec.json.encode(exchange)))
     return exchange
