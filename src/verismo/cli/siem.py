@@ -175,7 +175,13 @@ def dead_letters() -> None:
 @config_option
 @json_option
 @click.option("--sink", default="", help="Only those of this sink.")
-@click.option("--limit", type=click.IntRange(1, 100_000), default=1_000, show_default=True)
+@click.option(
+    "--limit",
+    type=click.IntRange(1, 100_000),
+    default=1_000,
+    show_default=True,
+    help="Letters to list at most.",
+)
 def list_letters(config: Path, as_json: bool, sink: str, limit: int) -> None:
     """List what was put aside, oldest leaf first."""
     parts = SiemParts(load_config(config))
