@@ -52,6 +52,13 @@ def test_the_graph_is_saved_as_it_was_served(server, trusted):
     assert read_exchange(save_exchange(answer, b'{"a": 1}')).graph == '{"a": 1}'
 
 
+def test_the_proof_is_saved_as_it_was_served(server, trusted):
+    answer = exchange_of(server, trusted(keeps_exchanges=True))
+    proof = "c2sp.org/tlog-proof@v1\nindex 0\n\n— x\n"
+    assert read_exchange(save_exchange(answer, proof=proof.encode())).proof == proof
+    assert read_exchange(save_exchange(answer, proof=b"\xff")).proof == "\ufffd"
+
+
 def test_nothing_is_kept_unless_asked_for(server, trusted):
     answer = exchange_of(server, trusted())
     assert report_of(answer).verdict == "VERIFIED"

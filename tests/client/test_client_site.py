@@ -20,6 +20,12 @@ from verismo.model.errors import ConfigError
         ("POST", "/v1/attest/verify", Place("read", "/v1/attest/verify", b"")),
         ("GET", "/v1/attest/verify", Place("proven", "/v1/attest/verify", b"")),
         ("GET", "/healthz/x", Place("proven", "/healthz/x", b"")),
+        ("GET", "/log/eu/2026/checkpoint", Place("read", "/log/eu/2026/checkpoint", b"")),
+        ("POST", "/log/eu/2026/checkpoint", Place("proven", "/log/eu/2026/checkpoint", b"")),
+        ("GET", "/v1/attest/0190/proof", Place("read", "/v1/attest/0190/proof", b"")),
+        ("POST", "/v1/attest/0190/proof", Place("proven", "/v1/attest/0190/proof", b"")),
+        ("GET", "/v1/attest/0190/x/proof", Place("proven", "/v1/attest/0190/x/proof", b"")),
+        ("GET", "/v1/attest/0190/proof/x", Place("proven", "/v1/attest/0190/proof/x", b"")),
     ],
 )
 @pytest.mark.parametrize("mount", ["", "/llm", "/llm/"])

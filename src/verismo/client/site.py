@@ -1,5 +1,6 @@
 """Which requests are the gateway's, and which of them carry a proof."""
 
+import re
 from typing import Literal
 
 import httpx2
@@ -14,7 +15,8 @@ Kind = Literal["proven", "read", "elsewhere"]
 """`proven`: runs something, so its answer is signed. `read`: a public or record read, unsigned."""
 
 _READS = frozenset({"/", "/healthz", "/readyz", JWKS_PATH, KEYRING_PATH})
-_RECORDS = "/v1/prov/"
+_RECORDS = ("/v1/prov/", "/log/")
+_PROOFS = re.compile(r"/v1/attest/[^/]+/proof")
 _VERIFY = ("POST", "/v1/attest/verify")
 _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
@@ -77,9 +79,13 @@ class Site:
         if _origin(url) != self._origin or not target.startswith(self._mount + b"/"):
             return Place("elsewhere", target.decode("ascii"), query)
         path = target[len(self._mount) :].decode("ascii")
-        is_read = method == "GET" and (path in _READS or path.startswith(_RECORDS))
+        is_read = method == "GET" and _is_read(path)
         kind: Kind = "read" if is_read or (method, path) == _VERIFY else "proven"
         return Place(kind, path, query)
+
+
+def _is_read(path: str) -> bool:
+    return path in _READS or path.startswith(_RECORDS) or _PROOFS.fullmatch(path) is not None
 
 
 def require_private(address: str) -> None:
