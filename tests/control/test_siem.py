@@ -148,7 +148,7 @@ async def test_cursor_that_failed_to_move_loses_nothing(export, store, sink, lea
     moves=st.lists(st.sampled_from(["", "not stored", "but stored"]), max_size=8),
     batch=st.integers(2, 9),
 )
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 def test_whatever_fails_nothing_is_lost_and_counts_are_exact(tmp_path_factory, sends, moves, batch):
     store = FaultyStore(tmp_path_factory.mktemp("siem") / FILE_NAME)
     store.faults = list(moves)
@@ -206,6 +206,30 @@ async def test_ledger_that_cannot_be_read_is_waited_for(export, leaves, sink, cl
     await rounds(export, clock, 1)
     await rounds(export, clock, 1)
     assert len(sink.events) == 20
+
+
+async def test_lag_is_felt_although_nobody_could_look(export, leaves, clock):
+    leaves.error = StateError("ledger.db is locked", next_step="Wait.")
+    await export.round()
+    began_ms = clock.now_ms
+    await rounds(export, clock, 3)
+    assert export.status.oldest_ms == began_ms
+    leaves.error = None
+    await rounds(export, clock, 2)
+    assert export.status.oldest_ms == 0
+
+
+async def test_older_ledger_in_place_of_a_newer_one_is_not_passed_over(
+    export, leaves, sink, clock, caplog
+):
+    await export.round()
+    del leaves.kept[siem.LOG][10:]
+    await export.round()
+    assert not export.status.is_up
+    assert "was sent 20 leaves" in caplog.records[-1].fields["error"]
+    leaves.kept[siem.LOG] += siem.chats(30)[10:]
+    await rounds(export, clock, 2)
+    assert export.status.is_up
 
 
 async def test_damaged_count_is_told_and_stops_the_export(

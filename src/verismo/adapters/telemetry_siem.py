@@ -68,7 +68,8 @@ def siem_lines(figures: Sequence[SinkFigures]) -> list[str]:
         ),
         *gauge_family(
             "verismo_siem_lag_seconds",
-            "Age of the oldest event that a SIEM sink was not sent yet; 0 if none waits.",
+            "Age of the oldest event that a SIEM sink was not sent yet, or since when nobody could "
+            "look; 0 if none waits.",
             _SINK,
             {(one.sink,): one.lag_s for one in figures},
         ),

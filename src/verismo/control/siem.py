@@ -68,7 +68,8 @@ class ExportStatus(msgspec.Struct, frozen=True):
         is_up: whether the last batch was taken.
         delivered: events since this process began, copies included.
         failures: batches that were not taken since then.
-        oldest_ms: time of the oldest event that waits, Unix ms; 0 if none is known to.
+        oldest_ms: time of the oldest event that waits, or since when nobody could look, Unix ms;
+            0 if none waits.
     """
 
     is_up: bool = True
@@ -158,6 +159,12 @@ class SinkExport:
             if not read:
                 break
             events += event_list(name, read)
+        if not events and desk.leaves.size(name) <= cursor:
+            raise StateError(
+                f"the sink {desk.name} was sent {cursor + 1} leaves of {name}, more than it has",
+                next_step="An older ledger was put in place of a newer one: run `verismo ledger "
+                "audit`. If that is meant, move siem.db away: everything is sent again.",
+            )
         return cursor, events
 
     def _store_batch(
@@ -208,9 +215,13 @@ class SinkExport:
     def _pause(self, detail: str, asked_s: float | None) -> None:
         pause_s = max(self._pause_s, min(asked_s or 0.0, RETRY_AFTER_S_MAX))
         self._pause_s = min(2 * self._pause_s, RETRY_S_MAX)
-        self._not_before_ms = self._desk.now_ms() + int(pause_s * 1_000)
+        now_ms = self._desk.now_ms()
+        self._not_before_ms = now_ms + int(pause_s * 1_000)
         self.status = msgspec.structs.replace(
-            self.status, is_up=False, failures=self.status.failures + 1
+            self.status,
+            is_up=False,
+            failures=self.status.failures + 1,
+            oldest_ms=self.status.oldest_ms or now_ms,
         )
         if detail != self._told:
             fields = {"sink": self._desk.name, "error": detail, "pause_s": pause_s}

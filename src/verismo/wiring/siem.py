@@ -151,6 +151,7 @@ class SiemLoop:
     def __init__(self, config: Config, rounds: Rounds) -> None:
         self._config = config
         self._rounds = rounds
+        self._began_ms = _now_ms()
         self._parts: SiemParts | None = None
         self._sinks: dict[str, SiemSink] = {}
         self._exports: dict[str, SinkExport] = {}
@@ -206,7 +207,8 @@ class SiemLoop:
         found = []
         for name in (sink.name for sink in self._config.siem.sinks):
             export = self._exports.get(name)
-            status = ExportStatus(is_up=False) if export is None else export.status
+            unopened = ExportStatus(is_up=False, oldest_ms=self._began_ms)
+            status = unopened if export is None else export.status
             watch = self._watches.get(name)
             lag_ms = max(0, now_ms - status.oldest_ms) if status.oldest_ms else 0
             found.append(
