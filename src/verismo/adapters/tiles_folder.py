@@ -74,6 +74,19 @@ class FolderTiles:
         folder = self._root / log.path
         CheckpointFile(folder / CHECKPOINT, folder / ".lock").replace(note)
 
+    def partial_paths(self, log: LogId) -> list[str]:
+        """Return the paths of every partial tile and bundle that is there, sorted.
+
+        Raises:
+            StateError: the folder cannot be read.
+        """
+        folder = self._root / log.path
+        try:
+            found = [path for path in folder.glob("tile/**/*.p/*") if path.is_file()]
+        except OSError as error:
+            raise StateError(f"{folder} cannot be read: {error.strerror}") from error
+        return sorted(path.relative_to(folder).as_posix() for path in found)
+
     def _make_folder(self, folder: Path, touched: set[Path]) -> None:
         """Make a folder, and remember every folder whose names changed by that."""
         if folder in self._known:

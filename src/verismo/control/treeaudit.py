@@ -42,6 +42,34 @@ SeeEntries = Callable[[int, Sequence[bytes]], Iterator[Finding]]
 """Is given the entries from an index on, in order, and says what is wrong with them."""
 
 
+def audit_older(paths: Sequence[str], read: Read, key: VerifierKey) -> Iterator[Finding]:
+    """Compare partial tiles and bundles of older checkpoints with the files that follow on them.
+
+    Args:
+        paths: of every partial file that is there.
+        read: reads them.
+        key: the log's, for its name.
+
+    Yields:
+        Each file that is no beginning of the widest one in its place.
+    """
+    widest: dict[str, bytes] = {}
+    for path in sorted(paths, key=_width, reverse=True):
+        place = path.partition(".p/")[0]
+        content = read(path)
+        if content is None:
+            continue  # pruned in this moment, as the full one came
+        if place not in widest:
+            widest[place] = read(place) or content
+        if not widest[place].startswith(content):
+            yield Finding("tile", key.name, f"{path} has other bytes than the tree that followed")
+
+
+def _width(path: str) -> int:
+    width = path.rpartition("/")[2]
+    return int(width) if width.isdecimal() else 0
+
+
 class TreeAudit:
     """One walk over one log.
 

@@ -23,7 +23,7 @@ from verismo.config.schema import Config
 from verismo.control.journalaudit import LOST, KeyAudit, RecordAudit, SequenceAudit
 from verismo.control.leafsources import JournalSource, KeyRingSource
 from verismo.control.ledgerhealth import LedgerHealth, observe_ledger
-from verismo.control.treeaudit import CHECKPOINT, Finding, Read, TreeAudit
+from verismo.control.treeaudit import CHECKPOINT, Finding, Read, TreeAudit, audit_older
 from verismo.gateway.proofs import ProofMaker
 from verismo.model.errors import OperatorError, StateError
 from verismo.model.ids import ProvId
@@ -231,6 +231,8 @@ class LedgerTools:
                 )
         walk = TreeAudit(lambda path: self._tiles.read(log, path), key, history, records.see)
         yield from walk.findings()
+        older = self._tiles.partial_paths(log)
+        yield from audit_older(older, lambda path: self._tiles.read(log, path), key)
         size = None if walk.checkpoint is None else walk.checkpoint.size
         records.count_rest(size or 0)
         report(Audited(key.name, size, records.lost))
