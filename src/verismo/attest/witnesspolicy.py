@@ -38,7 +38,16 @@ _COUNT = re.compile("[1-9][0-9]{0,2}", re.ASCII)
 
 
 class PolicyRefused(ValueError):
-    """The policy file cannot be used; names the line, so that the operator can mend it."""
+    """The policy file cannot be used; names the line, so that the operator can mend it.
+
+    Args:
+        message: what is wrong.
+        line: counted from 1; 0 where it is the file as a whole.
+    """
+
+    def __init__(self, message: str, line: int = 0) -> None:
+        super().__init__(message)
+        self.line = line
 
 
 class PolicyLog(msgspec.Struct, frozen=True):
@@ -182,7 +191,7 @@ def read_policy(data: bytes) -> WitnessPolicy:
         try:
             reading.take(words[0], words[1:])
         except (PolicyRefused, NoteRefused) as error:
-            raise PolicyRefused(f"line {number} of the policy: {error}") from error
+            raise PolicyRefused(f"line {number} of the policy: {error}", number) from error
     return reading.policy()
 
 

@@ -28,6 +28,11 @@ def effective(config: Config) -> dict[str, Json]:
         "telemetry": msgspec.to_builtins(config.telemetry),
         "policy": str(config.policy),
         "ledger": msgspec.to_builtins(config.ledger),
+        "witness": {
+            "quorum": "" if config.witness.policy is None else config.witness.policy.quorum,
+            "urls": {one.key.name: one.url for one in config.witness.urls},
+            "timeout_ms": config.witness.timeout_ms,
+        },
         "archive": msgspec.to_builtins(config.archive, enc_hook=str),
         "siem": msgspec.to_builtins(config.siem, enc_hook=str),
         "keys": msgspec.to_builtins(config.keys),

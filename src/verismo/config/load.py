@@ -20,6 +20,7 @@ from verismo.config.schema import Config, ControlListen, Ledger, Listen, LogSett
 from verismo.config.siem import check_siem
 from verismo.config.source import Findings, Source, open_source
 from verismo.config.tables import KeysTable, MainTable
+from verismo.config.witnesses import read_witnesses
 from verismo.model.errors import ConfigError
 from verismo.model.ledger import is_log_region
 from verismo.model.limits import Limits
@@ -98,6 +99,7 @@ def _assemble(
         policy=_policy(root / main.policy.bundle, source),
         keys=_key_rules(main.keys, source),
         ledger=_ledger(main, source),
+        witness=read_witnesses(main.witness, source),
         archive=check_archive(main.archive, source, root, root / main.data),
         plan=compile_plan(main, source, operations),
         credentials=read_credentials(main.providers, source, environ, required=require_credentials),

@@ -54,7 +54,7 @@ def _read_value(kind: object, value: Toml, source: Source, path: KeyPath) -> obj
     table = _struct_of(kind)
     if table is not None:
         return read_table(table, value, source, path)
-    if get_origin(kind) is dict:
+    if get_origin(kind) is dict and _struct_of(get_args(kind)[1]) is not None:
         return _read_named_tables(get_args(kind)[1], value, source, path)
     return _read_leaf(kind, value, source, path)
 

@@ -24,6 +24,7 @@ SECTIONS: Final[tuple[tuple[str, type[msgspec.Struct]], ...]] = (
     ("[telemetry]", tables.TelemetryTable),
     ("[policy]", tables.PolicyTable),
     ("[ledger]", tables.LedgerTable),
+    ("[witness]", tables.WitnessTable),
     ("[archive]", ArchiveTable),
     ("[siem]", SiemTable),
     ("[siem.sinks.NAME]", SinkTable),
@@ -127,7 +128,7 @@ def _type_name(kind: object) -> str:
         return names[kind]
     origin = get_origin(kind)
     if origin is dict:
-        return "tables"
+        return "table of texts" if get_args(kind)[1] is str else "tables"
     if origin is tuple:
         return "list of texts"
     parts = [part for part in get_args(kind) if part is not type(None)]

@@ -9,7 +9,9 @@ from typing import Final, Literal
 
 import msgspec
 
+from verismo.attest.note import VerifierKey
 from verismo.attest.succession import KeyRules
+from verismo.attest.witnesspolicy import WitnessPolicy
 from verismo.config.archivetable import ArchiveSettings
 from verismo.config.source import Problem
 from verismo.model.ids import ProviderId
@@ -178,6 +180,34 @@ class Siem(msgspec.Struct, frozen=True):
     sinks: tuple[Sink, ...] = ()
 
 
+class WitnessUrl(msgspec.Struct, frozen=True):
+    """Where one of the policy's witnesses is asked.
+
+    Args:
+        name: as in the policy.
+        key: it cosigns with.
+        url: its submission prefix.
+    """
+
+    name: str
+    key: VerifierKey
+    url: str
+
+
+class Witnesses(msgspec.Struct, frozen=True):
+    """Who cosigns the public log.
+
+    Args:
+        policy: the witnesses and the quorum; None if nobody is asked.
+        urls: the witnesses that can be asked, in the order of the policy.
+        timeout_ms: for one checkpoint at one witness.
+    """
+
+    policy: WitnessPolicy | None
+    urls: tuple[WitnessUrl, ...]
+    timeout_ms: int
+
+
 class Config(msgspec.Struct, frozen=True):
     """A whole configuration that passed every check.
 
@@ -194,6 +224,7 @@ class Config(msgspec.Struct, frozen=True):
         policy: folder of the policy bundle.
         keys: how long signing keys live.
         ledger: the public log.
+        witness: who cosigns it.
         archive: where its days are kept.
         plan: tenants, providers, deployments and operations.
         credentials: of the providers that have one; a provider that should have one and has not
@@ -215,6 +246,7 @@ class Config(msgspec.Struct, frozen=True):
     policy: Path
     keys: KeyRules
     ledger: Ledger
+    witness: Witnesses
     archive: ArchiveSettings
     plan: Plan
     credentials: dict[ProviderId, Secret]

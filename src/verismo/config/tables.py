@@ -173,6 +173,23 @@ class LedgerTable(msgspec.Struct, frozen=True):
     delay_alarm_s: Annotated[int, msgspec.Meta(ge=1, le=86_400)] = 60
 
 
+class WitnessTable(msgspec.Struct, frozen=True):
+    """Who is asked to cosign the public log's checkpoints.
+
+    Args:
+        policy: file with the witnesses, their keys and URLs, and the quorum (C2SP tlog-policy),
+            relative to this file. Give the same file to whoever verifies proofs. Empty: nobody is
+            asked, and only this gateway says what its log is.
+        urls: submission prefixes of witnesses that the policy file names without one or with
+            another, by their names there.
+        timeout_ms: how long one witness may take for one checkpoint.
+    """
+
+    policy: str = ""
+    urls: dict[str, str] = {}
+    timeout_ms: Annotated[int, msgspec.Meta(ge=100, le=60_000)] = 5_000
+
+
 class PolicyTable(msgspec.Struct, frozen=True):
     """The rules that allow or refuse every call.
 
@@ -312,6 +329,7 @@ class MainTable(msgspec.Struct, frozen=True):
         policy: the policy bundle.
         keys: lifetime of signing keys.
         ledger: the public log.
+        witness: who cosigns it.
         archive: where its days are kept.
         siem: the export to SIEMs.
         observe: unregistered operations.
@@ -332,6 +350,7 @@ class MainTable(msgspec.Struct, frozen=True):
     policy: PolicyTable = PolicyTable()
     keys: KeysTable = KeysTable()
     ledger: LedgerTable = LedgerTable()
+    witness: WitnessTable = WitnessTable()
     archive: ArchiveTable = ArchiveTable()
     siem: SiemTable = SiemTable()
     observe: ObserveTable = ObserveTable()
