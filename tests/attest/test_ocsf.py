@@ -255,6 +255,8 @@ def test_any_statement_gives_one_canonical_line(path, op, status, decision, toke
     )
     sent = ocsf.siem_event(siem.logged(siem.answer(statement), 0))
     event = json.loads(sent.data)
+    # The encoder is the trusting one: the event must be in the signed domain by its types.
+    canonical.check_domain(event)
     assert canonical.encode(event) == sent.data
     assert event["status"] == ("Success" if 200 <= status < 400 else "Failure")
     assert event["api"]["operation"] == op

@@ -7,6 +7,7 @@ so none is in an event. A change to this mapping needs a new `MAPPING`: parity c
 Source: OCSF 1.9, class `api_activity`; RFC 8785; ADR-022.
 """
 
+from collections.abc import Mapping
 from typing import Final
 
 import msgspec
@@ -37,16 +38,34 @@ _KIND_NAMES: Final = {
     LeafType.VOID: "void",
 }
 
-INFORMATIONAL, LOW, MEDIUM, HIGH = 1, 2, 3, 4
-UNKNOWN, SUCCESS, FAILURE = 0, 1, 2
-_ACTIVITY_NAMES: Final = {1: "Create", 2: "Read", 3: "Update", 4: "Delete"}
+INFORMATIONAL: Final = 1
+LOW: Final = 2
+MEDIUM: Final = 3
+HIGH: Final = 4
+UNKNOWN: Final = 0
+SUCCESS: Final = 1
+FAILURE: Final = 2
+OTHER: Final = 99
+_ACTIVITY_NAMES: Final[Mapping[shape.Activity, str]] = {
+    1: "Create",
+    2: "Read",
+    3: "Update",
+    4: "Delete",
+}
 _SEVERITY_NAMES: Final = {1: "Informational", 2: "Low", 3: "Medium", 4: "High"}
 _STATUS_NAMES: Final = {0: "Unknown", 1: "Success", 2: "Failure"}
-_METHODS: Final = {"GET": 2, "HEAD": 2, "OPTIONS": 2, "POST": 1, "PUT": 3, "PATCH": 3, "DELETE": 4}
-OTHER: Final = 99
+_METHODS: Final[Mapping[str, shape.Activity]] = {
+    "GET": 2,
+    "HEAD": 2,
+    "OPTIONS": 2,
+    "POST": 1,
+    "PUT": 3,
+    "PATCH": 3,
+    "DELETE": 4,
+}
 GRAPHQL_PATH: Final = "/graphql"
 
-_SEVERITY_BY_CODE: Final = {
+_SEVERITY_BY_CODE: Final[Mapping[str, shape.Severity]] = {
     "policy_refused": MEDIUM,
     "no_deployment": MEDIUM,
     "overloaded": MEDIUM,
@@ -105,7 +124,7 @@ def siem_event(logged: Logged) -> SiemEvent:
         time_ms=event.time,
         kind=event.metadata.event_code,
         severity=event.severity_id,
-        data=canonical.encode(event),
+        data=canonical.encode_trusted(event),
     )
 
 
@@ -116,7 +135,9 @@ def fingerprint(event: shape.ApiActivity) -> shape.Fingerprint:
     """
     [attestation] = event.attestation_list
     bare = msgspec.structs.replace(attestation, fingerprint=UNSET)
-    return _sha256(canonical.encode(msgspec.structs.replace(event, attestation_list=(bare,))))
+    return _sha256(
+        canonical.encode_trusted(msgspec.structs.replace(event, attestation_list=(bare,)))
+    )
 
 
 def _sealed(event: shape.ApiActivity) -> shape.ApiActivity:
@@ -142,7 +163,7 @@ def _answer(logged: Logged, statement: Statement) -> shape.ApiActivity:
     code = _outcome_code(logged.graph)
     request, response = statement.req, statement.res
     is_success = response.fin and 200 <= response.status < 400
-    severity = INFORMATIONAL if is_success else _severity(statement, code)
+    severity: shape.Severity = INFORMATIONAL if is_success else _severity(statement, code)
     activity, name = _activity(statement)
     event = _frame(logged, statement.prov_id, statement.iat, (activity, name))
     return msgspec.structs.replace(
@@ -197,7 +218,7 @@ def _void(logged: Logged, void: Void) -> shape.ApiActivity:
 
 
 def _keyring(logged: Logged, ring: KeyRing) -> shape.ApiActivity:
-    activity = (1, "Create") if ring.version == 1 else (3, "Update")
+    activity: tuple[shape.Activity, str] = (1, "Create") if ring.version == 1 else (3, "Update")
     revoked = sum(key.revoked_ms != 0 for key in ring.keys)
     event = _frame(logged, logged.prov_id, ring.iat, activity)
     return msgspec.structs.replace(
@@ -207,7 +228,9 @@ def _keyring(logged: Logged, ring: KeyRing) -> shape.ApiActivity:
     )
 
 
-def _plain(logged: Logged, status: int, severity: int, detail: str) -> shape.ApiActivity:
+def _plain(
+    logged: Logged, status: shape.Status, severity: shape.Severity, detail: str
+) -> shape.ApiActivity:
     """Return the event of a leaf whose record is not mapped further, such as a plan."""
     name = _KIND_NAMES[logged.kind]
     event = _frame(logged, logged.prov_id, logged.written_ms, (OTHER, "Record"))
@@ -220,41 +243,41 @@ def _plain(logged: Logged, status: int, severity: int, detail: str) -> shape.Api
 
 
 def _frame(
-    logged: Logged, prov_id: str, time_ms: int, activity: tuple[int, str]
+    logged: Logged, prov_id: str, time_ms: int, activity: tuple[shape.Activity, str]
 ) -> shape.ApiActivity:
     """Return what every event has; the parts that differ by kind are replaced."""
     kind = _KIND_NAMES[logged.kind]
     uid = prov_id or f"{logged.log}#{logged.index}"
     number, name = activity
-    return msgspec.convert(
-        {
-            "activity_id": number,
-            "activity_name": name,
-            "type_uid": shape.CLASS_UID * 100 + number,
-            "type_name": f"API Activity: {name}",
-            **_judged(UNKNOWN, INFORMATIONAL),
-            "time": time_ms,
-            "message": kind,
-            "metadata": shape.Metadata(
-                uid=uid,
-                sequence=logged.index,
-                log_name=logged.log,
-                log_version=MAPPING,
-                event_code=kind,
-            ),
-            "actor": shape.Actor(app_name="verismo"),
-            "api": shape.Api(operation=kind, request=shape.ApiRequest(uid=uid)),
-            "src_endpoint": shape.Endpoint(svc_name="verismo"),
-            "attestation_list": _attested(logged, UNSET),
-            "raw_data_hash": _sha256(logged.statement),
-            "raw_data_size": len(logged.statement),
-            "unmapped": shape.Evidence(leaf_kind=logged.kind, signature=_text(logged.jws)),
-        },
-        shape.ApiActivity,
+    return shape.ApiActivity(
+        activity_id=number,
+        activity_name=name,
+        type_uid=shape.CLASS_UID * 100 + number,
+        type_name=f"API Activity: {name}",
+        severity_id=INFORMATIONAL,
+        severity=_SEVERITY_NAMES[INFORMATIONAL],
+        status_id=UNKNOWN,
+        status=_STATUS_NAMES[UNKNOWN],
+        time=time_ms,
+        message=kind,
+        metadata=shape.Metadata(
+            uid=uid,
+            sequence=logged.index,
+            log_name=logged.log,
+            log_version=MAPPING,
+            event_code=kind,
+        ),
+        actor=shape.Actor(app_name="verismo"),
+        api=shape.Api(operation=kind, request=shape.ApiRequest(uid=uid)),
+        src_endpoint=shape.Endpoint(svc_name="verismo"),
+        attestation_list=_attested(logged, UNSET),
+        raw_data_hash=_sha256(logged.statement),
+        raw_data_size=len(logged.statement),
+        unmapped=shape.Evidence(leaf_kind=logged.kind, signature=_text(logged.jws)),
     )
 
 
-def _judged(status: int, severity: int) -> dict[str, int | str]:
+def _judged(status: shape.Status, severity: shape.Severity) -> dict[str, int | str]:
     return {
         "status_id": status,
         "status": _STATUS_NAMES[status],
@@ -263,7 +286,7 @@ def _judged(status: int, severity: int) -> dict[str, int | str]:
     }
 
 
-def _activity(statement: Statement) -> tuple[int, str]:
+def _activity(statement: Statement) -> tuple[shape.Activity, str]:
     """An inference creates an answer; what a GraphQL document does is not in the statement."""
     number = _METHODS.get(statement.req.method, OTHER)
     is_graphql = statement.req.doc is not UNSET or statement.req.path == GRAPHQL_PATH
@@ -272,7 +295,7 @@ def _activity(statement: Statement) -> tuple[int, str]:
     return number, _ACTIVITY_NAMES[number]
 
 
-def _severity(statement: Statement, code: str) -> int:
+def _severity(statement: Statement, code: str) -> shape.Severity:
     if code in _SEVERITY_BY_CODE:
         return _SEVERITY_BY_CODE[code]
     if statement.policy.decision == "deny" or statement.res.status >= 500:
