@@ -90,27 +90,26 @@ def open_site(prefix: str) -> Iterator[Callable[[str], bytes | None]]:
         yield read
 
 
-def with_proof(asked: Call, answered: Exchange, wait_s: float = PROOF_WAIT_S) -> Exchange:
+def with_proof(asked: Call, answered: Exchange) -> Exchange:
     """Return an exchange with its proof file, waiting until it is under a checkpoint.
 
     Args:
         asked: the call.
         answered: what it brought; unchanged if it names no answer.
-        wait_s: for how long the proof may be pending.
 
     Raises:
-        OperatorError: there is none in that time, or the gateway has no ledger.
+        OperatorError: there is none within half a minute, or the gateway has no ledger.
     """
     prov_id = dict(answered.response.headers).get("attest-prov-id", "")
     if not prov_id:
         return answered
-    proof = _fetch_proof(asked, prov_id, wait_s)
+    proof = _fetch_proof(asked, prov_id)
     return msgspec.structs.replace(answered, proof=proof)
 
 
-def _fetch_proof(asked: Call, prov_id: str, wait_s: float) -> str:
+def _fetch_proof(asked: Call, prov_id: str) -> str:
     url = f"{asked.url.rstrip('/')}/v1/attest/{prov_id}/proof"
-    ends_s = time.monotonic() + wait_s
+    ends_s = time.monotonic() + PROOF_WAIT_S
     with _client() as client:
         headers = {"authorization": f"Bearer {asked.key}"}
         while True:
