@@ -8,6 +8,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from tests.tidy.source import ROOT
 
 from verismo.adapters.telemetry import TelemetrySettings, WorkerTelemetry
+from verismo.adapters.telemetry_archive import archive_lines
 from verismo.adapters.telemetry_ledger import ledger_lines
 from verismo.adapters.telemetry_siem import SinkFigures, siem_lines
 from verismo.control.exposition import merge_expositions
@@ -40,8 +41,9 @@ def exposed():
     telemetry.unidentified("not_found")
     eu = LogId("eu", 2026)
     ledger = ledger_lines({eu: 1}, {eu: 1.0}, 0.0, {"state": 0})
+    archive = archive_lines({eu: 0}, 0)
     siem = siem_lines([SinkFigures("main", True, 1, 0, 0, 0.0, 0, 1_000_000, 1.0)])
-    control = "".join([*ledger, *siem, "# EOF\n"]).encode()
+    control = "".join([*ledger, *archive, *siem, "# EOF\n"]).encode()
     text = merge_expositions({"s0": telemetry.expose(), "control": control}).decode("utf-8")
     found = []
     for family in text_string_to_metric_families(text):

@@ -133,6 +133,16 @@ class Rollups:
             raise failure
         return made
 
+    def waiting(self, now_ms: int) -> dict[LogId, int]:
+        """Return how many days of each log are over and not where they should be by now."""
+        found: dict[LogId, int] = {}
+        for state in self._desk.leaves.ledger.logs():
+            finished = self._desk.rollups.days(state.log)
+            kept = [self._desk.rollups.proofs(state.log, day) for day in finished]
+            unproven = 0 if self._vaulted is None else kept.count(None)
+            found[state.log] = unproven + len(self.due(state.log, now_ms))
+        return found
+
     def due(self, log: LogId, now_ms: int) -> list[date]:
         """Return the days of a log that are over and have no rollup."""
         checkpoints = self._desk.leaves.ledger.checkpoints(log)

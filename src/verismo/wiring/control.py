@@ -65,6 +65,7 @@ async def run_control(config: Config, ready: Callable[[], None]) -> None:
                 rounds.begin("ledger", config.ledger.tile_interval_ms / 1_000, ledger.round)
             if rollups is not None:
                 rounds.begin("rollups", ROLLUPS_S, rollups.round)
+                exposes.append(rollups.expose)
             if config.siem.sinks:
                 siem = SiemLoop(config, rounds)
                 exposes.append(siem.expose)

@@ -23,6 +23,7 @@ from verismo.adapters.ledger_sqlite import SqliteLedger
 from verismo.adapters.rollups_folder import FOLDER, FolderRollups
 from verismo.adapters.siem_sqlite import FILE_NAME as SIEM_FILE
 from verismo.adapters.siem_sqlite import SqliteSiemStore
+from verismo.adapters.telemetry_archive import archive_lines
 from verismo.adapters.tiles_folder import FolderTiles
 from verismo.adapters.vault_file import FileVault
 from verismo.attest.parity import manifest_of
@@ -37,6 +38,7 @@ from verismo.control.rotation import RingHistory
 from verismo.control.siem import siem_counters
 from verismo.model.errors import IntegrityError, OperatorError, StateError
 from verismo.model.ids import TenantId
+from verismo.model.ledger import LogId
 from verismo.model.retention import (
     Lock,
     compliance_lock,
@@ -145,6 +147,12 @@ class RollupLoop:
         self._thread = ThreadPoolExecutor(1, "verismo-rollups")
         self._ending = threading.Event()
         self._told = ""
+        self._failures = 0
+        self._waiting: dict[LogId, int] = {}
+
+    async def expose(self) -> list[str]:
+        """Return the metrics of rollups and the archive, as of the last round."""
+        return archive_lines(self._waiting, self._failures)
 
     async def round(self) -> None:
         """Bring every log up to date."""
@@ -162,17 +170,24 @@ class RollupLoop:
         try:
             vaulted = open_vaulted(self._config.archive)
             with open_desk(self._config, now_ms) as desk:
-                for which, day in Rollups(desk, vaulted).step(now_ms):
-                    fields = {"log": which.path, "day": day.isoformat()}
-                    log.info("rolled up", extra={"fields": fields})
+                self._bring_up(Rollups(desk, vaulted), now_ms)
             self._told = ""
         except StateError as error:
             self._tell(error.detail, error.advice)
         except IntegrityError as error:
             self._tell(error.detail, "docs/runbooks/archive-failing.md")
 
+    def _bring_up(self, rollups: Rollups, now_ms: int) -> None:
+        try:
+            for which, day in rollups.step(now_ms):
+                fields = {"log": which.path, "day": day.isoformat()}
+                log.info("rolled up", extra={"fields": fields})
+        finally:
+            self._waiting = rollups.waiting(now_ms)
+
     def _tell(self, detail: str, advice: str) -> None:
-        """Log a failure once, not every minute."""
+        """Count a failure, and log it once, not every minute."""
+        self._failures += 1
         if detail != self._told:
             fields = {"error": detail, "next": advice}
             log.error("rollups or the archive fail", extra={"fields": fields})
