@@ -106,6 +106,17 @@ def test_a_record_with_an_index_but_no_checkpoint_is_pending(place):
         maker.prove(record(place, 303))
 
 
+def test_a_proof_stands_under_the_checkpoint_with_a_quorum_where_that_covers_it(place):
+    older = place.tiles.read(EU, "checkpoint")
+    (place.log_folder / EU.path / "cosigned").write_bytes(older)
+    place.source.add(300)
+    place.integrator(holder="b").step(NOW_MS + 60_000)
+    newer = place.tiles.read(EU, "checkpoint")
+    maker = ProofMaker(place.store(), place.tiles)
+    assert maker.prove(record(place, 300)).endswith(b"\n\n" + older)
+    assert maker.prove(record(place, 301)).endswith(b"\n\n" + newer)
+
+
 def test_no_proof_is_handed_out_that_does_not_verify(place):
     maker = ProofMaker(place.store(), place.tiles)
     with pytest.raises(StateError, match="no proof"):

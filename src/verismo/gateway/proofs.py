@@ -19,7 +19,7 @@ from verismo.attest.merkle import (
 from verismo.attest.note import NoteRefused, read_note
 from verismo.attest.tile import Tile, TileMissing, TileRefused, TileTree
 from verismo.attest.tlogproof import LedgerProof
-from verismo.gateway.logfiles import LOG_PREFIX, LogFiles
+from verismo.gateway.logfiles import CHECKPOINT, LOG_PREFIX, LogFiles
 from verismo.gateway.records import Records
 from verismo.model.errors import MethodNotAllowed, NotFound, Overloaded, ProofPending, StateError
 from verismo.model.ids import ProvId, is_prov_id
@@ -31,6 +31,8 @@ from verismo.ports.ledger import LeafPlace, LedgerReader, TileReader
 PROOF_PREFIX = "/v1/attest/"
 PROOF_SUFFIX = "/proof"
 PROOF_MEDIA = b"application/vnd.c2sp.tlog-proof"
+COSIGNED = "cosigned"
+"""Beside the tiles: the largest checkpoint that a quorum of witnesses has cosigned."""
 PENDING_RETRY_S = 1
 """A checkpoint comes every second."""
 RETRY_S = 5
@@ -122,17 +124,25 @@ class ProofMaker:
     def _prove(self, record: Record) -> bytes:
         stated = msgspec.json.decode(record.statement, type=_Stated).seq
         place = self._ledger.locate(stated.signer, stated.n)
-        note = None if place is None else self._tiles.read(place.log, "checkpoint")
-        if place is None or note is None:
+        found = None if place is None else self._covering(place)
+        if place is None or found is None:
             raise _pending()
-        checkpoint = read_checkpoint(read_note(note).text)
-        if place.index >= checkpoint.size:
-            raise _pending()
+        note, checkpoint = found
         hashes = self._path(place, checkpoint)
         leaf = leaf_hash(leaf_entry(LeafType.ANSWER, record.statement, record.jws))
         # What is handed out is right: a client could not tell a damaged tile from a forgery.
         verify_inclusion(leaf, place.index, checkpoint.size, hashes, checkpoint.root)
         return LedgerProof(b"", place.index, hashes, note).encode()
+
+    def _covering(self, place: LeafPlace) -> tuple[bytes, Checkpoint] | None:
+        """Return a checkpoint that covers a leaf: one with a quorum of witnesses if there is."""
+        for path in (COSIGNED, CHECKPOINT):
+            note = self._tiles.read(place.log, path)
+            if note is not None:
+                checkpoint = read_checkpoint(read_note(note).text)
+                if place.index < checkpoint.size:
+                    return note, checkpoint
+        return None
 
     def _path(self, place: LeafPlace, checkpoint: Checkpoint) -> tuple[bytes, ...]:
         tree = TileTree(lambda tile: self._fetch(place.log, tile), checkpoint.size)

@@ -7,6 +7,7 @@ import secrets
 import socket
 import threading
 import time
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -22,12 +23,16 @@ from verismo.control.integrator import Integrator, IntegratorSettings, LedgerDes
 from verismo.control.leafsources import JournalSource, KeyRingSource
 from verismo.control.ledgerhealth import LedgerHealth, observe_ledger
 from verismo.model.errors import StateError
+from verismo.model.ledger import LogId
 from verismo.ports.ledger import LeafSource, LeaseElsewhere, LedgerForked
 from verismo.wiring.keys import open_signer
 from verismo.wiring.ledgerreads import ledger_places
 
 FAILURE_REASONS = ("state", "refused")
 HEALTH_EVERY_MS = 1_000
+
+Notice = Callable[[Mapping[LogId, bytes]], None]
+"""Is given the checkpoints that were just published, by log."""
 
 log = logging.getLogger("verismo.ledger")
 
@@ -45,10 +50,13 @@ class LedgerLoop:
 
     Args:
         config: the validated configuration.
+        notice: told of each checkpoint that was published, in the integrator's thread; it may not
+            wait.
     """
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, notice: Notice | None = None) -> None:
         self._config = config
+        self._notice = notice
         self._journal = SqliteJournalReader(config.data)
         self._sources = leaf_sources(config.data, self._journal)
         places = ledger_places(config.data)
@@ -79,7 +87,7 @@ class LedgerLoop:
     def _work(self) -> None:
         try:
             integrator = self._integrator or self._open()
-            while integrator.step(_now_ms()).is_behind and not self._ending.is_set():
+            while self._step(integrator) and not self._ending.is_set():
                 self._watch()
             if self._told:
                 log.info("the ledger goes on")
@@ -93,6 +101,13 @@ class LedgerLoop:
             self._failures["state"] += 1
             self._tell(logging.ERROR, "the ledger failed", error)
         self._watch()
+
+    def _step(self, integrator: Integrator) -> bool:
+        """Do one step; returns whether there may be more to do at once."""
+        progress = integrator.step(_now_ms())
+        if self._notice is not None and progress.published:
+            self._notice(progress.published)
+        return progress.is_behind
 
     def _open(self) -> Integrator:
         config = self._config
