@@ -275,3 +275,41 @@ def test_the_second_place_is_told_before_the_world(place):
     note = place.tiles.read(EU, "checkpoint")
     assert place.memory.remembered(origin_of(ISSUER, EU)) == note
     assert place.store().latest_checkpoint(EU).note == note
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory):
+    """A log with a full tile at level 1."""
+    place = Place(tmp_path_factory.mktemp("large"))
+    place.source.add(257 * 256 + 7)
+    integrator = place.integrator(rows_max=70_000)
+    integrator.step(NOW_MS)
+    integrator.release()
+    return place
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("content", [None, b"", b"cut"], ids=["missing", "empty", "cut"])
+@pytest.mark.parametrize("path", ["tile/0/256", "tile/1/000"])
+def test_a_tile_that_the_edge_or_the_root_needs_is_refused_if_damaged(
+    large, tmp_path, path, content
+):
+    shutil.copytree(large.folder, tmp_path, dirs_exist_ok=True)
+    tile = tmp_path / "log" / EU.path / path
+    tile.unlink()
+    if content is not None:
+        tile.write_bytes(content)
+    with pytest.raises(LedgerForked) as refusal:
+        Place(tmp_path).integrator().step(NOW_MS + 60_000)
+    assert "archive" in refusal.value.advice or "audit" in refusal.value.advice
+
+
+@pytest.mark.slow
+def test_a_tile_that_nothing_is_built_on_does_not_stop_the_log(large, tmp_path):
+    """The audit names it; the log goes on meanwhile."""
+    shutil.copytree(large.folder, tmp_path, dirs_exist_ok=True)
+    (tmp_path / "log" / EU.path / "tile" / "0" / "000").unlink()
+    copy = Place(tmp_path)
+    copy.source.lists = {"s0": [*large.source.lists["s0"], row(257 * 256 + 8)]}
+    note = copy.integrator().step(NOW_MS + 60_000).published[EU]
+    assert size_of(note) == 257 * 256 + 8

@@ -23,7 +23,7 @@ from verismo.attest.checkpoint import Checkpoint, read_checkpoint
 from verismo.attest.leaf import LeafType, leaf_entry
 from verismo.attest.merkle import root_of
 from verismo.attest.note import Note, NoteRefused, NoteSignature, key_hash, read_note
-from verismo.attest.tile import Tile, TileMissing, TileTree
+from verismo.attest.tile import Tile, TileMissing, TileRefused, TileTree
 from verismo.control.leafsources import LogChooser
 from verismo.control.logtree import LogTree
 from verismo.model.errors import StateError
@@ -219,7 +219,14 @@ class Integrator:
                 f"{size}: an old copy of the ledger is in use",
                 next_step=REFUSED,
             )
-        root = root_of(known.size, TileTree(lambda tile: self._fetch(tree, tile), tree.size))
+        try:
+            root = root_of(known.size, TileTree(lambda tile: self._fetch(tree, tile), tree.size))
+        except (TileMissing, TileRefused) as error:
+            raise LedgerForked(
+                f"{origin} is damaged: {error}",
+                next_step="`verismo ledger audit` names every tile that is not what it should be; "
+                "put them back from a mirror or the archive.",
+            ) from error
         if root != known.root:
             raise LedgerForked(
                 f"{origin}: {place} has another history up to size {known.size}",
