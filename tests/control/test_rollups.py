@@ -279,11 +279,33 @@ async def test_later_cosigned_checkpoint_is_kept_beside_it_and_proven_to_cover_t
     )
 
 
-def cosign(gateway) -> bytes:
+async def test_checkpoint_with_a_quorum_is_found_beside_the_published_one(gateway):
+    await gateway.serve(3, MORNING)
+    gateway.integrate(MORNING + 10_000)
+    cosigned = cosign(gateway, publish=False)
+    (gateway.folder / "log" / "eu" / "2026" / "cosigned").write_bytes(cosigned)
+    make_rollup(gateway.desk(), EU, FIRST, LATER)
+    assert gateway.rollups.read(EU, FIRST, dayfiles.CHECKPOINT) == cosigned
+
+
+async def test_witnesses_of_a_smaller_tree_say_nothing_of_the_day(gateway):
+    await gateway.serve(3, MORNING)
+    gateway.integrate(MORNING + 10_000)
+    smaller = cosign(gateway, publish=False)
+    (gateway.folder / "log" / "eu" / "2026" / "cosigned").write_bytes(smaller)
+    await gateway.serve(3, MORNING + 20_000)
+    gateway.integrate(MORNING + 30_000)
+    make_rollup(gateway.desk(), EU, FIRST, LATER)
+    assert told(gateway).witnessed is UNSET
+    assert dayfiles.WITNESSED not in gateway.rollups.names(EU, FIRST)
+
+
+def cosign(gateway, *, publish=True) -> bytes:
     note = read_note(gateway.tiles.read(EU, "checkpoint"))
     witness = NoteSignature("witness.example", b"\1\2\3\4", bytes(72))
     cosigned = Note(note.text, (*note.signatures, witness)).encode()
-    gateway.tiles.publish(EU, cosigned)
+    if publish:
+        gateway.tiles.publish(EU, cosigned)
     return cosigned
 
 

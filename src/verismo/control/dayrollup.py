@@ -11,7 +11,7 @@ from datetime import date
 import msgspec
 from msgspec import UNSET
 
-from verismo.attest.checkpoint import read_checkpoint
+from verismo.attest.checkpoint import Checkpoint, read_checkpoint
 from verismo.attest.keyring import SignedRing, sha256_of, write_keyring
 from verismo.attest.merkle import consistency_proof
 from verismo.attest.note import NoteRefused, read_note
@@ -50,6 +50,8 @@ from verismo.ports.vault import Vault
 SETTLE_MS = 300_000
 """A day is rolled up this long after its end: a step of the integrator that read the clock before
 midnight has stored its checkpoint by then."""
+COSIGNED = "cosigned"
+"""The largest checkpoint with a quorum of witnesses, beside the published one."""
 UPLOAD_DAYS_MAX = 400
 """Earlier days that are looked through for upload proofs that no rollup carries yet."""
 
@@ -237,22 +239,29 @@ def _prove_entries(desk: LeafDesk, head: StoredCheckpoint, first: int) -> None:
 
 def _write_heads(desk: RollupDesk, writer: DayWriter, head: StoredCheckpoint) -> Witnessed | None:
     """Store the day's checkpoint, and a later one if witnesses have signed only that."""
-    published = desk.leaves.tiles.read(head.log, "checkpoint")
-    try:
-        note = None if published is None else read_note(published)
-        later = None if note is None else read_checkpoint(note.text)
-    except NoteRefused as error:
-        raise IntegrityError(f"the published checkpoint of {head.log.path} is damaged") from error
-    if published is None or note is None or later is None or len(note.signatures) < 2:
+    for name in (COSIGNED, dayfiles.CHECKPOINT):
+        published = desk.leaves.tiles.read(head.log, name)
+        later = None if published is None else _cosigned(published, head.log)
+        if published is None or later is None or later.size < head.size:
+            continue
+        if (later.size, later.root) == (head.size, head.root):
+            writer.add(dayfiles.CHECKPOINT, published)
+            return None
         writer.add(dayfiles.CHECKPOINT, head.note)
-        return None
-    if (later.size, later.root) == (head.size, head.root):
-        writer.add(dayfiles.CHECKPOINT, published)
-        return None
+        writer.add(dayfiles.WITNESSED, published)
+        proof = _consistency(desk, head.log, head.size, later.size)
+        return Witnessed(later.size, later.root.hex(), proof)
     writer.add(dayfiles.CHECKPOINT, head.note)
-    writer.add(dayfiles.WITNESSED, published)
-    proof = _consistency(desk, head.log, head.size, later.size)
-    return Witnessed(later.size, later.root.hex(), proof)
+    return None
+
+
+def _cosigned(data: bytes, log: LogId) -> Checkpoint | None:
+    """Return what a published note says, None if the log alone has signed it."""
+    try:
+        note = read_note(data)
+        return read_checkpoint(note.text) if len(note.signatures) > 1 else None
+    except NoteRefused as error:
+        raise IntegrityError(f"the published checkpoint of {log.path} is damaged") from error
 
 
 def _consistency(desk: RollupDesk, log: LogId, first: int, size: int) -> tuple[str, ...]:
