@@ -4,22 +4,21 @@ import asyncio
 
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
-from tests.support.archived import EU, Gateway, at
+from tests.support.archived import Gateway, at
 from tests.support.waiting import until
 
 from verismo.adapters.siem_file import FileSink, FileSinkReader
 from verismo.adapters.siem_http import HttpSink, HttpSinkReader
-from verismo.adapters.siem_sqlite import FILE_NAME
+from verismo.adapters.siem_sqlite import FILE_NAME, SqliteSiemStore
 from verismo.adapters.siem_syslog import SyslogSink
 from verismo.attest.rollup import SiemCounters
 from verismo.config.load import load_config
+from verismo.control.siem import siem_counters
 from verismo.wiring.rounds import Rounds
 from verismo.wiring.siem import (
     SiemLoop,
-    open_siem_store,
     open_sink,
     open_sink_reader,
-    rollup_counters,
 )
 
 NOON = at("2026-11-20 12:00")
@@ -130,8 +129,8 @@ async def test_export_shows_how_it_stands_and_counts_for_the_rollup(configured, 
     assert found["verismo_siem_dead_letters", "disk"] == 0
     assert ("verismo_siem_parity_checked_seconds", "disk") in found
     assert ("verismo_siem_parity_checked_seconds", "soc") not in found
-    store = open_siem_store(config.data)
-    [disk] = rollup_counters(config, store, EU)
+    store = SqliteSiemStore(config.data / FILE_NAME)
+    [disk] = siem_counters(store, "gateway.example:8443/base/log/eu/2026")
     assert disk == SiemCounters("disk", int(size), 0, int(size))
     store.close()
 

@@ -14,14 +14,12 @@ from verismo.adapters.siem_http import HttpSettings, HttpSink, HttpSinkReader
 from verismo.adapters.siem_sqlite import FILE_NAME, SqliteSiemStore
 from verismo.adapters.siem_syslog import SyslogSettings, SyslogSink
 from verismo.adapters.telemetry_siem import SinkFigures, siem_lines
-from verismo.attest.rollup import SiemCounters
 from verismo.config.schema import Config, Sink
-from verismo.control.siem import ExportDesk, ExportStatus, SinkExport, siem_counters
+from verismo.control.siem import ExportDesk, ExportStatus, SinkExport
 from verismo.control.siemleaves import LedgerLeaves
 from verismo.control.siemparity import ParityDesk, ParityWatch
 from verismo.model.errors import ConfigError, StateError
-from verismo.model.ledger import LogId, origin_of
-from verismo.ports.siem import SiemSink, SiemStore, SinkReader
+from verismo.ports.siem import SiemSink, SinkReader
 from verismo.wiring.ledgerreads import ledger_places
 from verismo.wiring.rounds import Rounds
 
@@ -85,11 +83,6 @@ class SiemParts:
         self._ledger.close()
 
 
-def open_siem_store(data: Path) -> SiemStore:
-    """Open the export's store of a data folder for the life of the process."""
-    return SqliteSiemStore(data / FILE_NAME)
-
-
 def open_parity(config: Config, parts: SiemParts, name: str, from_file: Path | None) -> ParityDesk:
     """Return what a comparison of one sink works with.
 
@@ -127,15 +120,6 @@ def find_sink(config: Config, name: str) -> Sink:
         f"there is no SIEM sink {name!r}; there are: {known}",
         next_step="Name one of them, or add [siem.sinks.NAME] to verismo.toml.",
     )
-
-
-def rollup_counters(config: Config, store: SiemStore, log_id: LogId) -> tuple[SiemCounters, ...]:
-    """Return how far each sink is in one log, for the daily rollup.
-
-    Raises:
-        StateError: the store cannot be read.
-    """
-    return siem_counters(store, origin_of(config.plan.issuer, log_id))
 
 
 class SiemLoop:
