@@ -17,6 +17,7 @@ from verismo.wiring.rounds import Rounds
 from verismo.wiring.siem import SiemLoop
 from verismo.wiring.state import open_state
 from verismo.wiring.telemetry import read_expositions, run_folder, socket_path
+from verismo.wiring.witnessing import WITNESSES_S, WitnessLoop
 
 BACKLOG = 128
 Expose = Callable[[], Awaitable[list[str]]]
@@ -42,10 +43,11 @@ async def run_control(config: Config, ready: Callable[[], None]) -> None:
         stall_s_max=limits.client_stall_ms_max / 1_000,
         drain_s_max=1,
     )
-    ledger = LedgerLoop(config) if config.ledger.enabled else None
+    witnesses = WitnessLoop(config)
+    ledger = LedgerLoop(config, witnesses.notice) if config.ledger.enabled else None
     rollups = RollupLoop(config) if config.ledger.enabled else None
     siem: SiemLoop | None = None
-    exposes: list[Expose] = [] if ledger is None else [ledger.expose]
+    exposes: list[Expose] = [] if ledger is None else [ledger.expose, witnesses.expose]
     with open_state(config.data) as state, _bound(config.control) as listener:
         desk = ControlDesk(
             admins=state.admins,
@@ -63,6 +65,7 @@ async def run_control(config: Config, ready: Callable[[], None]) -> None:
         try:
             if ledger is not None:
                 rounds.begin("ledger", config.ledger.tile_interval_ms / 1_000, ledger.round)
+                rounds.begin("witnesses", WITNESSES_S, witnesses.round)
             if rollups is not None:
                 rounds.begin("rollups", ROLLUPS_S, rollups.round)
                 exposes.append(rollups.expose)
@@ -78,6 +81,7 @@ async def run_control(config: Config, ready: Callable[[], None]) -> None:
                 await rollups.close()
             if ledger is not None:
                 await ledger.close()
+            await witnesses.close()
         rounds.check()
 
 

@@ -1,0 +1,34 @@
+"""The largest checkpoint of each log that a quorum has cosigned, beside the published one.
+
+`<root>/<region>/<yyyy>/cosigned`: it goes with the tiles wherever they are copied.
+"""
+
+from pathlib import Path
+
+from verismo.adapters.checkpoint_file import CheckpointFile
+from verismo.model.ledger import LogId
+
+COSIGNED = "cosigned"
+
+
+class FolderCosigned:
+    """A `ports.witness.CosignedStore`; one writer at a time, any number of readers.
+
+    Args:
+        root: the folder above the regions, such as `<data>/log`.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    def cosigned(self, log: LogId) -> bytes | None:
+        """Return the note with its cosignatures, None for none."""
+        return self._file(log).read()
+
+    def keep(self, log: LogId, note: bytes) -> None:
+        """Replace it; see `ports.witness.CosignedStore`."""
+        self._file(log).replace(note)
+
+    def _file(self, log: LogId) -> CheckpointFile:
+        folder = self._root / log.path
+        return CheckpointFile(folder / COSIGNED, folder / ".lock")
