@@ -131,6 +131,8 @@ async def test_the_commands_on_a_gateway_that_ran(state, tmp_path):
     text = run("status", "--config", state.config).output
     assert us["vkey"] in text
     assert "oldest record without a proof: 0.0 s" in text
+    assert us["witnessed"] is None
+    assert f"witnesses of {us['origin']}: nobody is asked" in text
 
     [(prov_id, served)] = state.proofs.items()
     out = tmp_path / "a.tlog-proof"

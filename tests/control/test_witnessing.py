@@ -20,7 +20,7 @@ from verismo.adapters.witness_sqlite import SqliteWitness
 from verismo.attest.checkpoint import open_checkpoint
 from verismo.attest.note import verifier_key
 from verismo.attest.witnesspolicy import read_policy
-from verismo.control.cosigned import standing
+from verismo.control.cosigned import Standing, standing
 from verismo.control.witnessing import WitnessDesk, Witnessing
 from verismo.control.witnesspeer import PAUSE_MS_MAX, WitnessAddress
 from verismo.model.errors import StateError
@@ -210,14 +210,9 @@ async def test_a_newer_checkpoint_is_never_replaced_by_a_cosigned_older_one(one)
     await round_
     assert one.published_by() == (7, ())
     assert one.kept() == (3, ("alice",))
-    assert (
-        standing(
-            one.place.tiles.read(EU, "checkpoint"),
-            one.cosigned.cosigned(EU),
-            one.log_key(),
-            one.policy(),
-        )
-        == "quorum at size 3, 4 behind: alice"
+    published, kept = one.place.tiles.read(EU, "checkpoint"), one.cosigned.cosigned(EU)
+    assert standing(published, kept, one.log_key(), one.policy()) == Standing(
+        "quorum at size 3, 4 behind: alice", 3
     )
 
 
@@ -576,7 +571,7 @@ async def test_standing_says_who_is_missing(three):
 
     def said():
         published = three.place.tiles.read(EU, "checkpoint")
-        return standing(published, three.cosigned.cosigned(EU), key, policy)
+        return standing(published, three.cosigned.cosigned(EU), key, policy).words
 
     assert said() == "nothing published"
     published = three.publish(3)
@@ -589,6 +584,5 @@ async def test_standing_says_who_is_missing(three):
     await witnessing.round()
     assert said() == "quorum: alice, bob, carol"
     other = NoteKey("gateway.example/log/eu/2026").key
-    assert standing(three.place.tiles.read(EU, "checkpoint"), None, other, policy).startswith(
-        "REFUSED: "
-    )
+    published = three.place.tiles.read(EU, "checkpoint")
+    assert standing(published, None, other, policy).words.startswith("REFUSED: ")

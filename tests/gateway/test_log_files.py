@@ -117,6 +117,17 @@ def test_a_proof_stands_under_the_checkpoint_with_a_quorum_where_that_covers_it(
     assert maker.prove(record(place, 301)).endswith(b"\n\n" + newer)
 
 
+def test_the_checkpoint_with_a_quorum_is_served_beside_the_newest(place):
+    files = LogFiles(place.tiles)
+    with pytest.raises(NotFound):
+        files.answer("GET", f"{BASE}/cosigned")
+    note = place.tiles.read(EU, "checkpoint")
+    (place.log_folder / EU.path / "cosigned").write_bytes(note)
+    reply = files.answer("GET", f"{BASE}/cosigned")
+    assert reply.body == note
+    assert b"max-age=1" in dict(reply.headers)[b"cache-control"]
+
+
 def test_no_proof_is_handed_out_that_does_not_verify(place):
     maker = ProofMaker(place.store(), place.tiles)
     with pytest.raises(StateError, match="no proof"):

@@ -39,7 +39,7 @@ ledger.add_command(rollup)
 @config_option
 @json_option
 def status(config: Path, *, as_json: bool) -> None:
-    """Say how far each log is, what waits, and each log's verifier key."""
+    """Say how far each log is, what waits, who has cosigned, and each log's verifier key."""
     with closing(LedgerTools(load_config(config))) as tools:
         found = tools.status(time.time_ns() // 1_000_000)
     if as_json:
@@ -57,6 +57,9 @@ def status(config: Path, *, as_json: bool) -> None:
     ]
     click.echo(columns(("LOG", "ENTRIES", "SIGNED", "PUBLISHED", "CHECKPOINT AGE"), rows))
     click.echo(f"oldest record without a proof: {found.delay_ms / 1_000:.1f} s")
+    for one in found.logs:
+        words = "nobody is asked" if one.witnessed is None else one.witnessed.words
+        click.echo(f"witnesses of {one.origin}: {words}")
     for one in found.logs:
         click.echo(f"verifier key: {one.vkey}")
 

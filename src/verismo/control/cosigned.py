@@ -36,10 +36,24 @@ def open_witnessed(data: bytes, log_key: VerifierKey, policy: WitnessPolicy) -> 
     return Witnessed(checkpoint, note, policy.quorum_met(note))
 
 
+class Standing(msgspec.Struct, frozen=True):
+    """Whether a quorum has seen a log.
+
+    Args:
+        words: for people, with the witnesses' names.
+        quorum_size: of the largest checkpoint with a quorum, None if there is none.
+        newest: whether that is the published one.
+    """
+
+    words: str
+    quorum_size: int | None = None
+    newest: bool = False
+
+
 def standing(
     published: bytes | None, cosigned: bytes | None, log_key: VerifierKey, policy: WitnessPolicy
-) -> str:
-    """Say in a few words whether a quorum has seen a log.
+) -> Standing:
+    """Say whether a quorum has seen a log.
 
     Args:
         published: the log's checkpoint, None without one.
@@ -48,18 +62,20 @@ def standing(
         policy: whose witnesses count.
     """
     if published is None:
-        return "nothing published"
+        return Standing("nothing published")
     try:
         newest = open_witnessed(published, log_key, policy)
         kept = None if cosigned is None else open_witnessed(cosigned, log_key, policy)
     except NoteRefused as error:
-        return f"REFUSED: {error}"
+        return Standing(f"REFUSED: {error}")
+    size = newest.checkpoint.size
     if newest.by.met:
-        return f"quorum: {_names(newest.by)}"
+        return Standing(f"quorum: {_names(newest.by)}", size, newest=True)
     if kept is not None and kept.by.met:
-        behind = newest.checkpoint.size - kept.checkpoint.size
-        return f"quorum at size {kept.checkpoint.size}, {behind} behind: {_names(kept.by)}"
-    return f"NO QUORUM: {_names(newest.by)}"
+        quorum_size = kept.checkpoint.size
+        words = f"quorum at size {quorum_size}, {size - quorum_size} behind: {_names(kept.by)}"
+        return Standing(words, quorum_size)
+    return Standing(f"NO QUORUM: {_names(newest.by)}")
 
 
 def _names(by: CosignedBy) -> str:

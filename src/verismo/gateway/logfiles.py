@@ -16,6 +16,8 @@ from verismo.ports.ledger import TileReader
 
 LOG_PREFIX = "/log/"
 CHECKPOINT = "checkpoint"
+COSIGNED = "cosigned"
+"""The largest checkpoint that a quorum of witnesses has cosigned; no part of the format."""
 RETRY_S = 5
 
 _OPEN = (b"access-control-allow-origin", b"*")
@@ -62,7 +64,8 @@ class LogFiles:
         content = None if found is None else self._read(*found)
         if found is None or content is None:
             raise NotFound("no such file of a log")
-        headers = _CHECKPOINT_HEADERS if found[1] == CHECKPOINT else _TILE_HEADERS
+        is_note = found[1] in (CHECKPOINT, COSIGNED)
+        headers = _CHECKPOINT_HEADERS if is_note else _TILE_HEADERS
         return Reply(status=200, headers=list(headers), body=content)
 
     def _read(self, log_id: LogId, path: str) -> bytes | None:
@@ -83,7 +86,7 @@ def _read_path(path: str) -> tuple[LogId, str] | None:
     try:
         if name.startswith("tile/entries/"):
             parse_entries_path(name)
-        elif name != CHECKPOINT:
+        elif name not in (CHECKPOINT, COSIGNED):
             Tile.from_path(name)
     except TileRefused:
         return None

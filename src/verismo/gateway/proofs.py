@@ -19,7 +19,7 @@ from verismo.attest.merkle import (
 from verismo.attest.note import NoteRefused, read_note
 from verismo.attest.tile import Tile, TileMissing, TileRefused, TileTree
 from verismo.attest.tlogproof import LedgerProof
-from verismo.gateway.logfiles import CHECKPOINT, LOG_PREFIX, LogFiles
+from verismo.gateway.logfiles import CHECKPOINT, COSIGNED, LOG_PREFIX, LogFiles
 from verismo.gateway.records import Records
 from verismo.model.errors import MethodNotAllowed, NotFound, Overloaded, ProofPending, StateError
 from verismo.model.ids import ProvId, is_prov_id
@@ -31,8 +31,6 @@ from verismo.ports.ledger import LeafPlace, LedgerReader, TileReader
 PROOF_PREFIX = "/v1/attest/"
 PROOF_SUFFIX = "/proof"
 PROOF_MEDIA = b"application/vnd.c2sp.tlog-proof"
-COSIGNED = "cosigned"
-"""Beside the tiles: the largest checkpoint that a quorum of witnesses has cosigned."""
 PENDING_RETRY_S = 1
 """A checkpoint comes every second."""
 RETRY_S = 5

@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 
 from verismo.adapters.checkpoint_file import FolderCheckpoints
+from verismo.adapters.cosigned_folder import FolderCosigned
 from verismo.adapters.journal_reader import SqliteJournalReader
 from verismo.adapters.keyring_files import KeyRingFiles
 from verismo.adapters.ledger_sqlite import SqliteLedger
@@ -20,6 +21,7 @@ from verismo.attest.merkle import ProofRefused, consistency_proof, root_of, veri
 from verismo.attest.note import NoteRefused, VerifierKey, parse_vkey, read_note, verifier_key
 from verismo.attest.tile import Tile, TileMissing, TileRefused, TileTree
 from verismo.config.schema import Config
+from verismo.control.cosigned import Standing, standing
 from verismo.control.journalaudit import LOST, KeyAudit, RecordAudit, SequenceAudit
 from verismo.control.leafsources import JournalSource, KeyRingSource
 from verismo.control.ledgerhealth import LedgerHealth, observe_ledger
@@ -42,6 +44,7 @@ class LogStatus(msgspec.Struct, frozen=True):
         published_size: entries under the published checkpoint; None without one.
         checkpoint_age_ms: since the last checkpoint was signed; None without one.
         vkey: its verifier key, for auditors and witnesses.
+        witnessed: whether a quorum has seen it; None if the configuration names no policy.
     """
 
     origin: str
@@ -50,6 +53,7 @@ class LogStatus(msgspec.Struct, frozen=True):
     published_size: int | None
     checkpoint_age_ms: int | None
     vkey: str
+    witnessed: Standing | None
 
 
 class LedgerStatus(msgspec.Struct, frozen=True):
@@ -85,6 +89,8 @@ class LedgerTools:
         self._issuer = config.plan.issuer
         self._journal = SqliteJournalReader(config.data)
         self._reader = SqliteLedger(places.state, read_only=True)
+        self._policy = config.witness.policy
+        self._cosigned = FolderCosigned(places.tiles)
         self._tiles = FolderTiles(places.tiles)
         self._memory = FolderCheckpoints(places.memory)
         self._ring_files = KeyRingFiles(config.data)
@@ -110,6 +116,7 @@ class LedgerTools:
         logs: list[LogStatus] = []
         for one in health.logs:
             note = self._tiles.read(one.log, CHECKPOINT)
+            key = self.log_key(one.log)
             logs.append(
                 LogStatus(
                     origin=origin_of(self._issuer, one.log),
@@ -117,10 +124,15 @@ class LedgerTools:
                     signed_size=one.signed_size,
                     published_size=None if note is None else _head(note).size,
                     checkpoint_age_ms=one.checkpoint_age_ms,
-                    vkey=self.log_key(one.log).vkey,
+                    vkey=key.vkey,
+                    witnessed=self._witnessed(one.log, note, key),
                 )
             )
         return LedgerStatus(tuple(logs), health.delay_ms)
+
+    def _witnessed(self, log: LogId, note: bytes | None, key: VerifierKey) -> Standing | None:
+        policy = self._policy
+        return None if policy is None else standing(note, self._cosigned.cosigned(log), key, policy)
 
     def proof(self, prov_id: str) -> bytes:
         """Return the proof file of an answer.
