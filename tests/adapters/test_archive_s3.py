@@ -1,3 +1,4 @@
+import contextlib
 import datetime
 import sys
 import time
@@ -125,21 +126,22 @@ class TestObjectLock:
         proof = archive.put(NAME, b"content", lock(now_ms, days=1, mode="GOVERNANCE"))
         with pytest.raises(RetentionHolds):
             archive.remove(NAME, now_ms)
+        until_s = int(time.time()) + 4  # a busy machine needs a while to ask for it
         client.put_object_retention(
             Bucket=settings.bucket,
             Key=KEY,
             VersionId=proof.version,
             Retention={
                 "Mode": "GOVERNANCE",
-                "RetainUntilDate": datetime.datetime.fromtimestamp(now_ms // 1_000 + 1, UTC),
+                "RetainUntilDate": datetime.datetime.fromtimestamp(until_s, UTC),
             },
             BypassGovernanceRetention=True,
         )
-        deadline = time.monotonic() + 10
-        while time.time_ns() // 1_000_000 < (now_ms // 1_000 + 1) * 1_000:
+        deadline = time.monotonic() + 30
+        while archive.find(NAME) is not None:
             assert time.monotonic() < deadline
-        archive.remove(NAME, time.time_ns() // 1_000_000)
-        assert archive.find(NAME) is None
+            with contextlib.suppress(RetentionHolds, ArchiveUnusable):
+                archive.remove(NAME, time.time_ns() // 1_000_000)
 
     def test_object_without_a_lock_is_no_archived_object(self, archive, client, settings, now_ms):
         client.put_object(Bucket=settings.bucket, Key=KEY, Body=b"content")
