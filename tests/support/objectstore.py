@@ -71,6 +71,7 @@ def object_store(folder: Path) -> Iterator[str]:
         "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
         "HOME": str(folder),
         "PATH": "/usr/bin:/bin",
+        "TMPDIR": str(folder),  # its logs go there
     }
     endpoint = f"http://127.0.0.1:{ports['s3.port']}"
     with (folder / "weed.log").open("wb") as output:
