@@ -285,6 +285,7 @@ def large(tmp_path_factory):
     integrator = place.integrator(rows_max=70_000)
     integrator.step(NOW_MS)
     integrator.release()
+    place.close()
     return place
 
 

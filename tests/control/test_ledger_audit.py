@@ -32,6 +32,7 @@ def whole(tmp_path_factory):
     place.source.lists["s0"].append(VOID)
     integrator.step(NOW_MS + 8 * 3_600_000)
     integrator.release()
+    place.close()
     return place
 
 

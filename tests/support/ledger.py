@@ -66,6 +66,7 @@ class Place:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.source = Rows()
+        self._opened: list[SqliteLedger] = []
         self.log_folder = folder / "log"
         self.key_file = folder / "keys" / "log.key"
         make_secret(self.key_file)
@@ -75,7 +76,13 @@ class Place:
 
     def store(self) -> SqliteLedger:
         """Open the ledger's state."""
-        return SqliteLedger(self.folder / FILE_NAME)
+        self._opened.append(SqliteLedger(self.folder / FILE_NAME))
+        return self._opened[-1]
+
+    def close(self) -> None:
+        """Close every store that was opened, so that the files may be copied."""
+        for one in self._opened:
+            one.close()
 
     def desk(self, store: SqliteLedger | None = None) -> LedgerDesk:
         """Return the parts of an integrator."""
