@@ -49,16 +49,23 @@ async def parity(folder: Path, sink: str, *more: str) -> list[tuple[int, dict]]:
     return found
 
 
-async def test_served_answers_reach_every_sink_that_lives_and_prove_complete(tmp_path):
+@pytest.fixture
+async def collector():
     collector = Collector()
     await collector.start()
+    yield collector
+    await collector.stop()
+
+
+async def test_served_answers_reach_every_sink_that_lives_and_prove_complete(tmp_path, collector):
     setup = Setup(
         more=(
-            '\n[siem]\ninterval_ms = 50\n[siem.sinks.disk]\nkind = "file"\n'
+            '\n[siem.sinks.disk]\nkind = "file"\n'
             f'[siem.sinks.http]\nkind = "http"\nurl = "{collector.url}"\n'
             f'query_url = "{collector.url}"\n'
             '[siem.sinks.dead]\nkind = "syslog"\naddress = "127.0.0.1:9"\ntimeout_ms = 200\n'
-        )
+        ),
+        edits={"# interval_ms = 1000": "interval_ms = 50"},
     )
     async with (
         running_upstream(SimulatorSettings()) as url,
@@ -87,7 +94,6 @@ async def test_served_answers_reach_every_sink_that_lives_and_prove_complete(tmp
         assert code == 0
         assert rows["disk"]["waiting"] == rows["http"]["waiting"] == 0
         assert rows["dead"]["sent"] == 0
-    await collector.stop()
     lines = events.read_bytes().splitlines(keepends=True)
     assert b"Hello" not in b"".join(lines)
     dropped = json.loads(lines.pop(2))["metadata"]["uid"]
