@@ -22,8 +22,10 @@ from verismo.attest.exchange import Exchange, expectation, verify_exchange
 from verismo.attest.keys import read_jwks
 from verismo.attest.report import Report
 from verismo.attest.verify import Verifier
-from verismo.cli.live import Call, call
+from verismo.attest.verify_ledger import LedgerTrust, trusted_ring
+from verismo.cli.live import Call, call, fetch, with_proof
 from verismo.cli.serve import base_url, serve_until_told, with_listener
+from verismo.client.site import KEYRING_PATH
 from verismo.config.install import install, prepare
 from verismo.config.load import FILE_NAME, load_config
 from verismo.config.scaffold import recipe_for
@@ -98,11 +100,13 @@ class _Show(msgspec.Struct, frozen=True):
 
     def _calls(self, url: str) -> bool:
         asked = Call(url=url, key=self.key, model=OPERATION, prompt=PROMPT)
-        whole = call(asked)
+        whole = with_proof(asked, call(asked))
         if self.save is not None:
             write_whole(self.save, msgspec.json.encode(whole))
         streamed = call(msgspec.structs.replace(asked, stream=True))
-        reports = (_verify(whole), _verify(streamed))
+        # Shown is what the checks say; whoever relies on them gets the keys in another way.
+        ring, _ = trusted_ring(fetch(url + KEYRING_PATH), None)
+        reports = [_verify(exchange, LedgerTrust(ring=ring.ring)) for exchange in (whole, streamed)]
         _print_report("One answer, verified as `verismo verify` does:", reports[0])
         events = f", {reports[1].events} events" if reports[1].events is not None else ""
         click.echo(f"The same as a stream: {reports[1].verdict}{events}\n")
@@ -120,9 +124,9 @@ or verify a call of your own: verismo verify --url {url} --key {key} --model {mo
 Ctrl-C ends the demo."""
 
 
-def _verify(exchange: Exchange) -> Report:
+def _verify(exchange: Exchange, trust: LedgerTrust) -> Report:
     verifier = Verifier(read_jwks(bytes(exchange.jwks)))
-    return verify_exchange(verifier, exchange, expectation(exchange))
+    return verify_exchange(verifier, exchange, expectation(exchange), trust)
 
 
 def _print_report(title: str, report: Report) -> None:
