@@ -87,6 +87,19 @@ def test_a_closed_or_locked_memory_is_a_state_error(store, tmp_path, monkeypatch
         store.head(ORIGIN)
 
 
+def test_a_full_disk_leaves_the_old_head(store):
+    store.advance(None, head(3))
+    connection = store._connection
+    (pages,) = connection.execute("PRAGMA page_count").fetchone()
+    connection.execute(f"PRAGMA max_page_count = {pages}")
+    large = WitnessedHead(ORIGIN, 4, bytes(32), NOW_S, bytes(100_000))
+    with pytest.raises(StateError, match="full"):
+        store.advance(head(3), large)
+    assert store.head(ORIGIN) == head(3)
+    connection.execute("PRAGMA max_page_count = 1000000")
+    assert store.advance(head(3), large)
+
+
 def test_a_witness_is_made_with_a_key_of_its_own_that_nobody_else_can_read(tmp_path):
     vkey = make_witness(tmp_path, NAME)
     assert (tmp_path / KEY_FILE).stat().st_mode & 0o777 == 0o600

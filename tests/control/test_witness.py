@@ -328,3 +328,21 @@ def test_killed_around_its_write_it_goes_on_from_what_is_stored(tmp_path, log, c
     assert conflict(send(witness, log, 1)) == size
     # Nobody got a signature; whatever was stored, the log gets one by asking again.
     assert cosigned_s(witness, log, send(witness, log, size)) == NOW_S
+
+
+@pytest.mark.parametrize(("is_stored", "size"), [(False, 0), (True, 5)])
+def test_a_write_that_fails_signs_nothing(tmp_path, log, clock, is_stored, size):
+    """Fault pair: failed and not stored, failed but stored."""
+
+    class Failing(SqliteWitness):
+        def advance(self, known, head):
+            if is_stored:
+                super().advance(known, head)
+            raise StateError("injected")
+
+    witness = open_place(tmp_path, [trusted(log)], clock)
+    failing = Witness(Failing(tmp_path / MEMORY_FILE), WitnessKey(tmp_path / KEY_FILE), NAME, clock)
+    with pytest.raises(StateError, match="injected"):
+        send(failing, log, 0)
+    assert conflict(send(witness, log, 1)) == size
+    assert cosigned_s(witness, log, send(witness, log, size)) == NOW_S

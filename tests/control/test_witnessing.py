@@ -586,3 +586,45 @@ async def test_standing_says_who_is_missing(three):
     other = NoteKey("gateway.example/log/eu/2026").key
     published = three.place.tiles.read(EU, "checkpoint")
     assert standing(published, None, other, policy).words.startswith("REFUSED: ")
+
+
+@pytest.mark.parametrize("name", ["cosigned", "checkpoint"])
+async def test_a_damaged_note_in_the_folder_is_told_and_trusted_by_nobody(one, name):
+    """Both files are guarded by what writes them: damage is an error, never written over."""
+    published = one.publish(3)
+    (one.place.log_folder / EU.path / name).write_bytes(b"damaged")
+    witnessing = one.witnessing()
+    witnessing.notice(published)
+    await witnessing.round()
+    assert failures(witnessing) == {"state": 1}
+    assert (one.place.log_folder / EU.path / name).read_bytes() == b"damaged"
+    (one.place.log_folder / EU.path / name).unlink()
+    one.clock_ms += PAUSE_MS_MAX
+    await witnessing.round()
+    assert one.published_by() == (3, ("alice",))
+    assert one.kept() == (3, ("alice",))
+
+
+async def test_a_witness_that_has_a_newer_checkpoint_of_ours_is_asked_for_that_one(one):
+    first = one.publish(3)
+    held = Held(Answering(SizeConflict(7)), one.urls["alice"])
+    witnessing = one.witnessing(client=held)
+    witnessing.notice(first)
+    round_ = asyncio.create_task(witnessing.round())
+    await until(lambda: held.held == 1)
+    witnessing.notice(one.publish(4))
+    held.let_go.set()
+    await round_
+    assert failures(witnessing) == {"conflict": 1}, "no alarm: this ledger has that size"
+
+
+async def test_closing_gives_up_what_is_under_way(one):
+    held = Held(one.client, one.urls["alice"])
+    witnessing = one.witnessing("any", client=held)
+    witnessing.notice(one.publish(3))
+    round_ = asyncio.create_task(witnessing.round())
+    await until(lambda: held.held == 1)
+    round_.cancel()
+    await witnessing.aclose()
+    assert held.held == 0
+    assert one.published_by() == (3, ())
