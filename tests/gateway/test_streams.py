@@ -7,6 +7,8 @@ import time
 
 import httpx2
 import pytest
+from tests.ports import upstream_server
+from tests.ports.upstream_calls import chunked
 from tests.support.answers import answer_from
 from tests.support.connection import CHAT_PATH, Connection, post
 from tests.support.gateway import Gateway, Setup, chat_body, running_gateway
@@ -207,6 +209,24 @@ async def test_client_that_leaves_while_the_end_is_committed_leaves_one_whole_re
         statement = json.loads(gateway.records()[0].statement)
         assert statement["res"]["fin"] is True, "the provider had said everything"
         await until(lambda: len(gateway.telemetry.finished) == 1)
+
+
+async def test_provider_that_sends_no_proper_events_is_broken_off(tmp_path):
+    async def script(connection: upstream_server.Connection) -> None:
+        await connection.request()
+        media = "content-type: text/event-stream"
+        await connection.send(chunked(b"data: no JSON\n\n", lines=(media,), end=b""))
+        await connection.gone()
+
+    async with upstream_server.serving(script) as provider:
+        setup = Setup(edits={"http://127.0.0.1:9090": provider.url})
+        async with running_gateway(tmp_path, setup) as gateway:
+            body = chat_body(stream=True)
+            async with stream_of(gateway, body) as response:
+                events = await response.aread()
+            assert b'"code":"upstream_broken"' in events
+            await provider.until(lambda state: state.open == 0)
+            assert json.loads(gateway.records()[0].statement)["res"]["fin"] is False
 
 
 async def test_saved_stream_verifies_as_a_whole_too(gateway: Gateway):

@@ -4,10 +4,11 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
+from tests.ports.upstream_server import WAIT_S
 
 from verismo.adapters.upstream_settings import UpstreamSettings
 from verismo.model.operation import Timeouts
-from verismo.ports.upstream import Upstream, UpstreamCall
+from verismo.ports.upstream import Upstream, UpstreamCall, UpstreamReply
 
 TIMEOUTS = Timeouts(connect_ms=4_000, first_byte_ms=4_000, total_ms=8_000)
 SECRET = "sk-this-is-the-credential"
@@ -51,6 +52,33 @@ async def fetch(upstream: Upstream, call: UpstreamCall) -> tuple[int, bytes]:
         return reply.status, await reply.read()
     finally:
         await reply.aclose()
+
+
+class Listener:
+    """Listens to a reply; a wait of its own is given up as often as one likes."""
+
+    def __init__(self, reply: UpstreamReply) -> None:
+        self._reply = reply
+        self._news = asyncio.Event()
+        self.is_whole = False
+        reply.listen(self._news.set)
+
+    async def some(self) -> bytes:
+        """Return the next bytes, or nothing at the end."""
+        async with asyncio.timeout(WAIT_S):
+            while True:
+                self._news.clear()
+                data, self.is_whole = self._reply.take()
+                if data or self.is_whole:
+                    return data
+                await self._news.wait()
+
+    async def rest(self) -> bytes:
+        """Return all bytes up to the end."""
+        data = b""
+        while not self.is_whole:
+            data += await self.some()
+        return data
 
 
 class UpstreamCase:

@@ -7,6 +7,7 @@ import zlib
 import pytest
 from tests.ports.upstream_calls import (
     SECOND,
+    Listener,
     UpstreamCase,
     answer,
     call_to,
@@ -132,6 +133,62 @@ class Exchanges(UpstreamCase):
             assert [piece async for piece in pieces] == [b"two"]
             await reply.aclose()
 
+    async def test_what_is_listened_to_comes_as_it_arrives(self, upstream: Upstream) -> None:
+        seen = asyncio.Event()
+
+        async def script(connection: Connection) -> None:
+            await connection.request()
+            await connection.send(chunked(b"one", end=b""))
+            await seen.wait()
+            await connection.send(b"3\r\ntwo\r\n0\r\n\r\n")
+            await connection.gone()
+
+        async with serving(script) as server:
+            reply = await upstream.send(call_to(server.url))
+            listener = Listener(reply)
+            assert await listener.some() == b"one"
+            assert not listener.is_whole
+            assert reply.take() == (b"", False)
+            seen.set()
+            assert await listener.rest() == b"two"
+            assert reply.take() == (b"", True), "the end stays the end"
+            await reply.aclose()
+
+    async def test_wait_that_is_given_up_loses_nothing_of_what_is_listened_to(
+        self, upstream: Upstream
+    ) -> None:
+        given_up = asyncio.Event()
+
+        async def script(connection: Connection) -> None:
+            await connection.request()
+            await connection.send(chunked(end=b""))
+            await given_up.wait()
+            await connection.send(b"4\r\nlate\r\n0\r\n\r\n")
+            await connection.gone()
+
+        async with serving(script) as server:
+            reply = await upstream.send(call_to(server.url))
+            listener = Listener(reply)
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(listener.some(), 0.01)
+            given_up.set()
+            assert await listener.rest() == b"late"
+            await reply.aclose()
+
+    @pytest.mark.parametrize("raw", [answer(b""), chunked(), answer(LARGE), chunked(LARGE)])
+    async def test_a_body_that_is_listened_to_is_whole(
+        self, upstream: Upstream, raw: bytes
+    ) -> None:
+        async with serving(answering(raw)) as server:
+            reply = await upstream.send(call_to(server.url, response_bytes_max=len(LARGE)))
+            body = await Listener(reply).rest()
+            assert body == (LARGE if len(raw) > len(LARGE) else b"")
+            with pytest.raises(UpstreamBroken, match="read or closed"):
+                reply.listen(lambda: None)
+            await reply.aclose()
+            assert (await fetch(upstream, call_to(server.url, response_bytes_max=len(LARGE))))[0]
+            assert server.accepted == 1, "the connection is used again"
+
     @pytest.mark.parametrize("coding", ["gzip", "deflate"])
     async def test_a_content_coding_is_removed(self, upstream: Upstream, coding: str) -> None:
         packed = gzip.compress(LARGE) if coding == "gzip" else zlib.compress(LARGE)
@@ -159,30 +216,30 @@ class Exchanges(UpstreamCase):
                 await fetch(upstream, call_to(server.url))
 
     @pytest.mark.parametrize("raw", [answer(b"x" * 101), chunked(b"x" * 50, b"x" * 51)])
-    @pytest.mark.parametrize("streamed", [False, True])
+    @pytest.mark.parametrize("streamed", ["", "chunks", "listen"])
     async def test_a_body_over_the_limit_is_refused(
-        self, upstream: Upstream, raw: bytes, streamed: bool
+        self, upstream: Upstream, raw: bytes, streamed: str
     ) -> None:
         async with serving(answering(raw)) as server:
             with pytest.raises(UpstreamTooLarge):
                 await self._consume(upstream, server.url, 100, streamed)
             await self._consume(upstream, server.url, 101, streamed)
 
-    @pytest.mark.parametrize("streamed", [False, True])
-    async def test_a_decompression_bomb_is_refused(
-        self, upstream: Upstream, streamed: bool
-    ) -> None:
+    @pytest.mark.parametrize("streamed", ["", "chunks", "listen"])
+    async def test_a_decompression_bomb_is_refused(self, upstream: Upstream, streamed: str) -> None:
         raw = answer(gzip.compress(bytes(30_000_000)), "content-encoding: gzip")
         async with serving(answering(raw)) as server:
             with pytest.raises(UpstreamTooLarge):
                 await self._consume(upstream, server.url, 100_000, streamed)
 
     async def _consume(
-        self, upstream: Upstream, url: str, response_bytes_max: int, streamed: bool
+        self, upstream: Upstream, url: str, response_bytes_max: int, streamed: str
     ) -> None:
         reply = await upstream.send(call_to(url, response_bytes_max=response_bytes_max))
         try:
-            if streamed:
+            if streamed == "listen":
+                await Listener(reply).rest()
+            elif streamed:
                 async for piece in reply.chunks():
                     assert piece
             else:

@@ -9,6 +9,7 @@ from tests.ports.upstream_calls import (
     SECOND,
     SECRET,
     TIMEOUTS,
+    Listener,
     UpstreamCase,
     answer,
     call_to,
@@ -19,6 +20,7 @@ from tests.ports.upstream_server import (
     WAIT_S,
     Connection,
     answering,
+    closing,
     full_backlog,
     refused_port,
     serving,
@@ -278,6 +280,80 @@ class Faults(UpstreamCase):
             await server.until(lambda state: state.open == 0)
             # The rest of the first answer can never become part of the second.
             assert await fetch(upstream, call_to(server.url)) == (200, SECOND)
+
+    async def test_closing_what_is_listened_to_breaks_the_exchange_off(
+        self, upstream: Upstream
+    ) -> None:
+        async def script(connection: Connection) -> None:
+            await connection.request()
+            await connection.send(HEAD + b"12345")
+            await connection.gone()
+
+        async with serving(script) as server:
+            reply = await upstream.send(call_to(server.url))
+            listener = Listener(reply)
+            assert await listener.some() == b"12345"
+            await reply.aclose()
+            await reply.aclose()
+            with pytest.raises(UpstreamError):  # a closed stream never looks complete
+                await listener.some()
+            await server.until(lambda state: state.open == 0)
+
+    async def test_an_end_before_its_time_is_told_after_the_bytes_before_it(
+        self, upstream: Upstream
+    ) -> None:
+        async with serving(closing(HEAD + b"12345")) as server:
+            reply = await upstream.send(call_to(server.url))
+            await server.until(lambda state: state.open == 0)
+            listener = Listener(reply)
+            assert await listener.some() == b"12345"
+            assert not listener.is_whole
+            with pytest.raises(UpstreamBroken):
+                await listener.some()
+            await reply.aclose()
+
+    async def test_the_total_deadline_ends_what_is_listened_to(self, upstream: Upstream) -> None:
+        async def script(connection: Connection) -> None:
+            await connection.request()
+            await connection.send(HEAD + b"12345")
+            await connection.gone()
+
+        async with serving(script) as server:
+            reply = await upstream.send(call_to(server.url, timeouts=TOTAL_SHORT))
+            with pytest.raises(UpstreamTimeout, match=r"^total:"):
+                await Listener(reply).rest()
+            await reply.aclose()
+            await server.until(lambda state: state.open == 0)
+
+    async def test_what_is_listened_to_and_not_taken_stops_the_sender(
+        self, upstream: Upstream
+    ) -> None:
+        sent_bytes = 0
+        piece = bytes(262_144)
+
+        async def script(connection: Connection) -> None:
+            nonlocal sent_bytes
+            await connection.request()
+            await connection.send(b"HTTP/1.1 200 OK\r\ncontent-length: 900000000\r\n\r\n")
+            for _ in range(3_000):
+                await connection.send(piece)
+                sent_bytes += len(piece)
+
+        async with serving(script) as server:
+            reply = await upstream.send(call_to(server.url, response_bytes_max=900_000_000))
+            listener = Listener(reply)
+            settled_bytes = -1
+            async with asyncio.timeout(WAIT_S):
+                while settled_bytes != sent_bytes:
+                    settled_bytes = sent_bytes
+                    for _ in range(50):
+                        await fetch_nothing()
+            assert sent_bytes < 60_000_000, "the client takes in what nobody takes"
+            read_bytes = 0
+            while read_bytes <= settled_bytes + len(piece):  # taking on lets the sender go on
+                read_bytes += len(await listener.some())
+            await reply.aclose()
+            await server.until(lambda state: state.open == 0)
 
     async def test_a_consumer_that_does_not_read_stops_the_sender(self, upstream: Upstream) -> None:
         sent_bytes = 0

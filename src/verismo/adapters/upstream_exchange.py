@@ -5,7 +5,7 @@ another call while this object keeps the body. So nothing of a later answer can 
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Protocol
 
 from verismo.adapters.upstream_coding import Inflater
@@ -34,13 +34,14 @@ class Exchange:
     """
 
     __slots__ = (
+        "_claimed",
         "_error",
+        "_heard",
         "_inflater",
         "_left_bytes",
         "_link",
         "_loop",
         "_pieces",
-        "_taken",
         "_waiter",
         "collecting",
         "headers",
@@ -59,7 +60,8 @@ class Exchange:
         self._pieces: list[bytes] = []
         self._inflater: Inflater | None = None
         self._error: UpstreamError | None = None
-        self._taken = False
+        self._heard: Callable[[], None] | None = None
+        self._claimed = False
         self._waiter: asyncio.Future[None] | None = None
 
     # What the connection calls.
@@ -88,9 +90,10 @@ class Exchange:
         self._left_bytes -= len(data)
         if self._left_bytes < 0:
             raise UpstreamTooLarge("the answer's body is over the limit", retryable=False)
+        is_first = not self._pieces  # whoever is woken takes all that is here by then
         self._pieces.append(data)
         self.unread_bytes += len(data)
-        if not self.collecting:
+        if is_first and not self.collecting:
             self._wake()
 
     def finish(self) -> None:
@@ -129,7 +132,7 @@ class Exchange:
 
     async def read(self) -> bytes:
         """Return the whole body, content coding removed; see `UpstreamReply.read`."""
-        self._take()
+        self._claim()
         link = self._link
         if link is not None:
             self.collecting = True
@@ -143,38 +146,56 @@ class Exchange:
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """Yield the body as it arrives, content coding removed; see `UpstreamReply.chunks`."""
-        self._take()
-        while True:
-            if self._pieces:
-                data = b"".join(self._pieces)
-                self._pieces.clear()
-                self.unread_bytes = 0
-                if self._link is not None:
-                    self._link.resume()
-                if data:
-                    yield data
-            elif self._error is not None:
-                raise self._error
-            elif self._link is None:
-                return
-            else:
+        self._claim()
+        is_whole = False
+        while not is_whole:
+            data, is_whole = self.take()
+            if data:
+                yield data
+            elif not is_whole:
                 await self._changed()
+
+    def listen(self, heard: Callable[[], None]) -> None:
+        """Have a callback told of bytes, the end and errors; see `UpstreamReply.listen`."""
+        self._claim()
+        self._heard = heard
+
+    def take(self) -> tuple[bytes, bool]:
+        """Return what has come since the last call; see `UpstreamReply.take`."""
+        pieces, link = self._pieces, self._link
+        if not pieces:
+            if self._error is not None:
+                raise self._error
+            return b"", link is None
+        data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        pieces.clear()
+        self.unread_bytes = 0
+        if link is not None:
+            link.resume()
+        if self._error is not None and self._heard is not None:
+            self._heard()
+        return data, link is None and self._error is None
 
     async def aclose(self) -> None:
         """Break the exchange off if it is not complete; forget what was not read."""
         link = self._link
-        self._taken = True
+        self._claimed = True
+        is_unread = bool(self._pieces)
         self._pieces.clear()
-        if link is not None:
+        if is_unread or link is not None:
             self.fail(UpstreamBroken("the answer was closed before its end", retryable=False))
+        if link is not None:
             link.abort()
 
-    def _take(self) -> None:
-        if self._taken:
+    def _claim(self) -> None:
+        if self._claimed:
             raise UpstreamBroken("the answer was read or closed before", retryable=False)
-        self._taken = True
+        self._claimed = True
 
     def _wake(self) -> None:
+        if self._heard is not None:
+            self._heard()
+            return
         waiter = self._waiter
         if waiter is not None and not waiter.done():
             waiter.set_result(None)

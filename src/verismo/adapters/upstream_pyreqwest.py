@@ -13,7 +13,7 @@ the keep-alive client.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import timedelta
 
 from pyreqwest.client import Client, ClientBuilder
@@ -45,6 +45,9 @@ from verismo.ports.upstream import UpstreamCall
 
 CLIENTS_MAX = 16
 """Different connect deadlines at once: the library has one for each client, with its own pool."""
+
+READ_AHEAD_BYTES = 65_536
+"""Taken from the library before it is asked for; the connection itself then holds back the rest."""
 
 
 def _translated(error: PyreqwestError) -> UpstreamError:
@@ -82,13 +85,15 @@ class PyreqwestReply:
         body_bytes_max: more than this, content coding removed, is `UpstreamTooLarge`.
     """
 
-    __slots__ = ("_left_bytes", "_request", "_response", "_taken", "status")
+    __slots__ = ("_body", "_claimed", "_left_bytes", "_reader", "_request", "_response", "status")
 
     def __init__(self, request: StreamRequest, response: Response, body_bytes_max: int) -> None:
         self._request: StreamRequest | None = request
         self._response = response
+        self._body = response.body_reader
         self._left_bytes = body_bytes_max
-        self._taken = False
+        self._claimed = False
+        self._reader: _Reader | None = None
         self.status = response.status
 
     def header(self, name: str) -> str:
@@ -105,39 +110,112 @@ class PyreqwestReply:
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """Yield the body as it arrives, content coding removed; see `UpstreamReply.chunks`."""
-        if self._taken:
-            raise UpstreamBroken("the answer was read or closed before", retryable=False)
-        self._taken = True
-        reader = self._response.body_reader
-        while True:
-            try:
-                piece = await reader.read_chunk()
-            except PyreqwestError as error:
-                await self._leave()
-                raise _translated(error) from error
-            except asyncio.CancelledError:
-                await self._leave()
-                raise
-            if self._request is None:  # a closed stream must not look complete
-                raise UpstreamBroken("the answer was closed before its end", retryable=False)
-            if piece is None:
-                await self._leave()
-                return
-            self._left_bytes -= len(piece)
-            if self._left_bytes < 0:
-                await self._leave()
-                raise UpstreamTooLarge("the answer's body is over the limit", retryable=False)
-            yield piece.to_bytes()
+        self._claim()
+        while piece := await self._next():
+            yield piece
+
+    def listen(self, heard: Callable[[], None]) -> None:
+        """Have a callback told of bytes, the end and errors; see `UpstreamReply.listen`."""
+        self._claim()
+        self._reader = _Reader(self._next, heard)
+
+    def take(self) -> tuple[bytes, bool]:
+        """Return what has come since the last call; see `UpstreamReply.take`."""
+        if self._reader is None:
+            raise UpstreamBroken("the answer was not listened to", retryable=False)
+        return self._reader.take()
 
     async def aclose(self) -> None:
         """Give the connection back, or break it off if the body was not read to its end."""
-        self._taken = True
+        self._claimed = True
+        if self._reader is not None:
+            await self._reader.aclose()
         await self._leave()
+
+    def _claim(self) -> None:
+        if self._claimed:
+            raise UpstreamBroken("the answer was read or closed before", retryable=False)
+        self._claimed = True
+
+    async def _next(self) -> bytes:
+        """Return the next piece of the body, empty after its end."""
+        try:
+            piece = await self._body.read_chunk()
+        except PyreqwestError as error:
+            await self._leave()
+            raise _translated(error) from error
+        except asyncio.CancelledError:
+            await self._leave()
+            raise
+        if self._request is None:  # a closed stream must not look complete
+            raise UpstreamBroken("the answer was closed before its end", retryable=False)
+        if piece is None:
+            await self._leave()
+            return b""
+        self._left_bytes -= len(piece)
+        if self._left_bytes < 0:
+            await self._leave()
+            raise UpstreamTooLarge("the answer's body is over the limit", retryable=False)
+        return piece.to_bytes()
 
     async def _leave(self) -> None:
         request, self._request = self._request, None
         if request is not None:
             await request.__aexit__(None, None, None)
+
+
+class _Reader:
+    """Reads a body in a task of its own: a wait in the library cannot be given up unharmed.
+
+    Args:
+        following: returns the next piece, empty after the last.
+        heard: called when `take` has something new.
+    """
+
+    def __init__(
+        self, following: Callable[[], Awaitable[bytes]], heard: Callable[[], None]
+    ) -> None:
+        self._following = following
+        self._heard = heard
+        self._pieces: list[bytes] = []
+        self._octets = 0
+        self._room = asyncio.Event()
+        self._task = asyncio.create_task(self._read())
+        self._task.add_done_callback(lambda _: heard())
+
+    async def _read(self) -> None:
+        while piece := await self._following():
+            self._pieces.append(piece)
+            self._octets += len(piece)
+            self._room.clear()
+            self._heard()
+            if self._octets >= READ_AHEAD_BYTES:
+                await self._room.wait()
+
+    def take(self) -> tuple[bytes, bool]:
+        task = self._task
+        is_done = task.done()
+        if is_done and not self._pieces:
+            if task.cancelled():
+                raise UpstreamBroken("the answer was closed before its end", retryable=False)
+            task.result()
+            return b"", True
+        data = b"".join(self._pieces)
+        self._pieces.clear()
+        self._octets = 0
+        self._room.set()
+        is_whole = is_done and not task.cancelled() and task.exception() is None
+        if is_done and not is_whole:
+            self._heard()
+        return data, is_whole
+
+    async def aclose(self) -> None:
+        task = self._task
+        if not task.done():
+            task.cancel()
+            await asyncio.wait({task})
+        elif not task.cancelled():
+            task.exception()  # told by `take`, or no longer of interest
 
 
 class PyreqwestUpstream:

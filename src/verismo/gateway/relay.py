@@ -78,7 +78,7 @@ class Relay:
         self._kept_octets = 0
         self._loop = asyncio.get_running_loop()
         self._headed = 0
-        self._unheaded_since_s = 0.0
+        self._head_due_s: float | None = None
         silence_s_max = desk.limits.stream_idle_ms_max / 1_000
         self._inflow = Inflow(flowing.reply, self._received, silence_s_max)
         self._is_ended = False
@@ -118,7 +118,7 @@ class Relay:
             end = StreamEnd(COMPLETE)
             try:
                 while not self._inflow.ended:
-                    block += self._relayed(await self._inflow.take(self._head_due_s()))
+                    block += self._relayed(await self._inflow.take(self._head_due_s))
                     if block:
                         yield block
                     block = b""
@@ -128,6 +128,7 @@ class Relay:
                 end = StreamEnd(error.code)
                 yield block + self._chained([_error_event(error)])
                 block = b""
+            await self._inflow.aclose()
             yield await self._end(end)
         except (asyncio.CancelledError, GeneratorExit):
             cause = self._desk.departure()
@@ -142,10 +143,6 @@ class Relay:
             # record of a stream that did not come to its end is written aside.
             if not self._is_ended:
                 self._desk.spawn(self._abandon(cause))
-
-    def _head_due_s(self) -> float | None:
-        """Return when the events that left without a head get one; None if none did."""
-        return None if self._chain.events == self._headed else self._unheaded_since_s + HEAD_EVERY_S
 
     def _relayed(self, data: bytes) -> bytes:
         """Return what the client gets for bytes that came at once: their events, a head if owed.
@@ -169,7 +166,7 @@ class Relay:
 
         The time runs from the first event without a head, so that a quiet stream costs nothing.
         """
-        due_s = self._head_due_s()
+        due_s = self._head_due_s
         if due_s is None or (
             self._chain.events - self._headed < HEAD_EVERY_EVENTS and self._loop.time() < due_s
         ):
@@ -179,8 +176,8 @@ class Relay:
     def _note_arrival(self, events: list[bytes]) -> None:
         if not self._journey.first_byte_ns:
             self._journey.first_byte_ns = time.monotonic_ns()
-        if self._chain.events == self._headed:
-            self._unheaded_since_s = self._loop.time()
+        if self._head_due_s is None:
+            self._head_due_s = self._loop.time() + HEAD_EVERY_S
         if self._kept is not None and self._kept_octets <= CAPTURED_BYTES_MAX:
             self._kept.extend(events)
             self._kept_octets += sum(map(len, events))
@@ -188,7 +185,7 @@ class Relay:
     def _head(self) -> bytes:
         journey, chain = self._journey, self._chain
         payload, signature = self._desk.sealer.head(journey, chain.events, chain.head)
-        self._headed = chain.events
+        self._headed, self._head_due_s = chain.events, None
         return signed_comment(payload, signature)
 
     async def _end(self, end: StreamEnd) -> bytes:

@@ -1,6 +1,6 @@
 """The upstream: one HTTP exchange with a provider."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Protocol
 
 import msgspec
@@ -32,7 +32,11 @@ class UpstreamCall(msgspec.Struct, frozen=True):
 
 
 class UpstreamReply(Protocol):
-    """An answer whose headers are here. Read it once, by `read` or by `chunks`, then close it."""
+    """An answer whose headers are here: read it once, then close it.
+
+    Read it by `read`, by `chunks`, or by `listen` and `take`, with which a wait can be given up and
+    taken up again: nothing but `aclose` breaks off what is listened to.
+    """
 
     @property
     def status(self) -> int:
@@ -53,6 +57,22 @@ class UpstreamReply(Protocol):
 
     def chunks(self) -> AsyncIterator[bytes]:
         """Yield the body as it arrives, content coding removed; raises as `read` does."""
+        ...
+
+    def listen(self, heard: Callable[[], None]) -> None:
+        """Have a callback called, in the event loop, whenever `take` may have something new.
+
+        What is there already need not be told: take it first. An error that stands behind the
+        bytes of a `take` is told anew. Reading ahead is bounded.
+        """
+        ...
+
+    def take(self) -> tuple[bytes, bool]:
+        """Return what has come since the last call, and whether the answer is complete with it.
+
+        Never waits; content coding is removed. Raises as `read` does, once all that came before
+        the error was taken.
+        """
         ...
 
     async def aclose(self) -> None:
