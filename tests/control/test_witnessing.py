@@ -17,8 +17,8 @@ from verismo.adapters.cosigned_folder import FolderCosigned
 from verismo.adapters.tiles_folder import FolderTiles
 from verismo.adapters.witness_http import HttpWitnesses
 from verismo.adapters.witness_sqlite import SqliteWitness
-from verismo.attest.checkpoint import open_checkpoint
-from verismo.attest.note import verifier_key
+from verismo.attest.checkpoint import open_checkpoint, read_checkpoint
+from verismo.attest.note import read_note, verifier_key
 from verismo.attest.witnesspolicy import read_policy
 from verismo.control.cosigned import Standing, standing
 from verismo.control.witnessing import WitnessDesk, Witnessing
@@ -447,6 +447,40 @@ async def test_a_witness_that_knows_a_larger_tree_tells_an_old_copy_of_the_ledge
     assert failures(witnessing) == {"ahead": 1}
     (error,) = [r.fields["error"] for r in caplog.records if r.fields.get("reason") == "ahead"]
     assert "old copy of the ledger" in error
+
+
+async def test_a_snapshot_of_the_whole_machine_that_is_put_back_is_told(tmp_path, one):
+    """Every place here is as old as the others, so only the witness knows better."""
+    witnessing = one.witnessing()
+    witnessing.notice(one.publish(3))
+    await witnessing.round()
+    snapshot = tmp_path / "snapshot"
+    shutil.copytree(one.place.folder, snapshot)
+    witnessing.notice(one.publish(4))
+    await witnessing.round()
+    assert one.published_by() == (7, ("alice",))
+
+    restored = Place(snapshot)
+    restored.source.lists = {"s0": list(one.place.source.lists["s0"][:3])}
+    integrator = restored.integrator()
+    kept = FolderCosigned(restored.log_folder)
+    again = one.witnessing(tiles=restored.tiles, cosigned=kept)
+
+    async def go_on(count):
+        one.clock_ms += 2 * PAUSE_MS_MAX
+        restored.source.add(count, iat=NOW_MS + 1)
+        again.notice(integrator.step(one.clock_ms).published)
+        await again.round()
+        return failures(again)
+
+    assert await go_on(2) == {"ahead": 1}
+    assert await go_on(9) == {"ahead": 1, "split": 1}
+    assert size_of(kept.cosigned(EU)) == 3
+    assert size_of(restored.tiles.read(EU, "checkpoint")) == 14, "answers and proofs go on"
+
+
+def size_of(data):
+    return read_checkpoint(read_note(data).text).size
 
 
 def lying_line(one, text):
