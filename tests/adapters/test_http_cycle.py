@@ -1,6 +1,8 @@
 """How an answer is spelled on the wire, and how a body that is already here is handed over."""
 
 import asyncio
+import gc
+import weakref
 from collections.abc import Awaitable, Callable
 
 import pytest
@@ -259,3 +261,20 @@ async def test_connection_without_a_request_is_closed_when_its_time_is_over():
     await asked.ask(GET[10:])
     asked.protocol.end_if_idle(asked.protocol._idle_since + 1)
     assert asked.transport.is_closed
+
+
+async def test_answered_request_leaves_nothing_to_the_collector():
+    left = []
+
+    async def app(scope, receive, send) -> None:
+        left.append(weakref.ref(scope["extensions"][WHOLE_BODY]["take"].__self__))
+        await answering(b"", headers=[length(0)])(scope, receive, send)
+
+    asked = Asked(app)
+    gc.disable()
+    try:
+        await asked.ask(GET)
+        await asked.ask(GET)
+        assert left[0]() is None, "only the connection's last request is still known"
+    finally:
+        gc.enable()

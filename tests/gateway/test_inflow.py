@@ -1,7 +1,9 @@
 """The inflow of a stream, over the own client's exchange: nothing lost, nothing held for long."""
 
 import asyncio
+import gc
 import hashlib
+import weakref
 
 import pytest
 
@@ -199,6 +201,23 @@ async def test_what_nobody_takes_stays_with_the_exchange_which_bounds_it():
     assert await stream.inflow.take(None) == b"one two"
     assert stream.exchange.unread_bytes == 0
     await stream.inflow.aclose()
+
+
+@pytest.mark.parametrize("is_whole", [True, False])
+async def test_closed_inflow_leaves_nothing_to_the_collector(is_whole: bool):
+    stream = Stream()
+    await stream.inflow.take(None)
+    assert await stream.inflow.take(asyncio.get_running_loop().time() + 0.001) == b""
+    if is_whole:
+        stream.exchange.finish()
+    await stream.inflow.aclose()
+    left = weakref.ref(stream.inflow), weakref.ref(stream)
+    gc.disable()
+    try:
+        del stream
+        assert [one() for one in left] == [None, None]
+    finally:
+        gc.enable()
 
 
 async def test_closing_while_it_reads_breaks_the_exchange_off():

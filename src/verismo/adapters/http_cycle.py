@@ -99,6 +99,7 @@ class Cycle(RequestResponseCycle):
 
     def _complete(self) -> None:
         self.response_complete = True
+        self.scope["extensions"].clear()  # it leads back here: a cycle that only the collector ends
         self.message_event.set()
         if not self.keep_alive:
             self.transport.close()

@@ -186,6 +186,7 @@ class Exchange:
             self.fail(UpstreamBroken("the answer was closed before its end", retryable=False))
         if link is not None:
             link.abort()
+        self._heard = None
 
     def _claim(self) -> None:
         if self._claimed:

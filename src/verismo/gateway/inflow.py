@@ -61,7 +61,11 @@ class Inflow:
             self._heard_s = self._loop.time()
             self._reply.listen(self._heard)
         elif not self._has_news:
-            await self._wait(until_s)
+            self._taker = self._awaited(until_s)
+            try:
+                await self._taker
+            finally:
+                self._taker = None
         self._has_news = False
         data, self.ended = self._reply.take()
         if data:
@@ -77,19 +81,16 @@ class Inflow:
         for timer in (self._watch, self._alarm):
             if timer is not None:
                 timer.cancel()
+        self._watch = self._alarm = None
         await self._reply.aclose()
 
-    async def _wait(self, until_s: float | None) -> None:
+    def _awaited(self, until_s: float | None) -> "asyncio.Future[None]":
         # Timers are left to ring, early if need be, rather than set anew for each wait.
         if until_s is not None and self._alarm is None:
             self._alarm = self._loop.call_at(until_s, self._ring)
         if self._watch is None:
             self._watch = self._loop.call_later(self._silence_s_max, self._check_silence)
-        self._taker = self._loop.create_future()
-        try:
-            await self._taker
-        finally:
-            self._taker = None
+        return self._loop.create_future()
 
     def _heard(self) -> None:
         self._has_news = True
