@@ -59,12 +59,28 @@ def test_nothing_unfinished_is_left_beside_the_tiles(tiles, tmp_path):
     assert names == {".lock", ".partial", "checkpoint", "tile"}
 
 
-def test_an_unfinished_file_of_a_dead_process_is_written_over(tiles, tmp_path):
-    folder = tmp_path / EU.path / ".partial"
-    folder.mkdir(parents=True)
-    (folder / str(os.getpid())).write_bytes(b"half a tile" * 1_000)
-    tiles.write(EU, [TILE])
-    assert tiles.read(EU, TILE.path) == TILE.content
+class Killed(BaseException):
+    """Ends a write where a crash would: nothing after it runs."""
+
+
+@pytest.mark.parametrize("call", ["fdatasync", "link", "unlink"])
+def test_a_crash_within_a_write_changes_no_tile_of_a_later_process_of_its_number(
+    tmp_path, monkeypatch, call
+):
+    def crash(*_, **__):
+        raise Killed
+
+    with monkeypatch.context() as patched:
+        patched.setattr(tiles_folder.os, call, crash)
+        patched.setattr(tiles_folder.os, "unlink", crash)  # nothing tidies up after a crash
+        with pytest.raises(Killed):
+            FolderTiles(tmp_path).write(EU, [TILE])
+    after = FolderTiles(tmp_path)
+    assert after.read(EU, TILE.path) == (TILE.content if call == "unlink" else None)
+    assert list((tmp_path / EU.path / ".partial").iterdir()), "the crash left something behind"
+    after.write(EU, [TileFile("tile/0/001", b"n" * 8_192), TILE])
+    assert after.read(EU, TILE.path) == TILE.content
+    assert after.read(EU, "tile/0/001") == b"n" * 8_192
 
 
 @pytest.mark.parametrize("call", ["open", "fdatasync", "link", "fsync"])

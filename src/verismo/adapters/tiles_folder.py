@@ -122,16 +122,19 @@ def read_file(path: Path) -> bytes | None:
 
 def _link(target: Path, content: bytes, unfinished: Path) -> bool:
     """Write a new file whole; False if the name is taken."""
-    partial = unfinished / f"{os.getpid()}"
-    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, PUBLIC_MODE)
+    # A name that nobody else has: a process number comes again with every start of a container,
+    # and what lies there may be one file with a tile (see below).
+    partial = unfinished / f"{os.getpid()}-{os.urandom(8).hex()}"
+    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PUBLIC_MODE)
     try:
         with open(descriptor, "wb", buffering=0) as file:
             written = file.write(content)
             while written < len(content):
                 written += file.write(content[written:])
             os.fdatasync(descriptor)
-        # A crash here: the name is free, and the unfinished file is written over.
+        # A crash here: the name is free, and the unfinished file is of no use to anybody.
         os.link(partial, target)
+        # A crash here: the tile is there under both names, and nobody opens the other one again.
     except FileExistsError:
         return False
     finally:
