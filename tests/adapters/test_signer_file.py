@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
+from verismo.adapters import secret_file
 from verismo.adapters.secret_file import make_secret, read_secret
 from verismo.adapters.signer_file import FileSigner
 from verismo.model.errors import StateError
@@ -84,6 +85,25 @@ def test_made_secret_is_random_and_for_its_owner_only(tmp_path: Path):
     assert list(path.parent.iterdir()) == [path], "no half file is left"
     make_secret(tmp_path / "keys" / "other.key")
     assert read_secret(tmp_path / "keys" / "other.key") != first
+
+
+def test_a_crash_while_a_secret_is_made_keeps_no_later_process_of_its_number_from_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    class Killed(BaseException):
+        pass
+
+    def crash(*_: object, **__: object) -> None:
+        raise Killed
+
+    path = tmp_path / "keyring" / "00000002.json"
+    with monkeypatch.context() as patched:
+        patched.setattr(secret_file.os, "fsync", crash)
+        with pytest.raises(Killed):
+            make_secret(path)
+    assert list(path.parent.iterdir()), "the crash left something behind"
+    assert make_secret(path)
+    assert len(read_secret(path)) == 32
 
 
 def test_folder_that_cannot_be_made_is_a_state_error(tmp_path: Path):

@@ -43,7 +43,9 @@ def store_secret(path: Path, content: bytes) -> bool:
     """
     if path.exists():
         return False
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    # A process number alone comes again with every start of a container: what a crash has left
+    # under it would keep the file from ever being made.
+    partial = path.with_name(f".{path.name}.{os.getpid()}-{os.urandom(8).hex()}")
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
