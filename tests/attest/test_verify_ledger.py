@@ -29,6 +29,7 @@ from verismo.attest.verify_ledger import (
     verify_ledger,
 )
 from verismo.attest.witnesspolicy import read_policy
+from verismo.model.units import moment_utc
 
 KEYS = Verifier(read_jwks(msgspec.json.encode({"keys": [forge.TOKEN.jwk]})))
 WITNESSES = ((ALICE, SEEN_S), (BOB, SEEN_S + 1))
@@ -68,8 +69,8 @@ def test_all_three_pass_with_everything_known_and_say_what_they_saw():
     assert (report.verdict, outcomes(report)) == ("VERIFIED", ["pass"] * 3)
     assert details(report) == [
         f"entry {INDEX} of {SIZE} in {ORIGIN}",
-        f"'alice', 'bob' cosigned the checkpoint; a quorum at {SEEN_S + 1} s",
-        f"version 1: the key counts from {forge_rings.BEGUN_MS} ms",
+        f"'alice', 'bob' cosigned the checkpoint; a quorum at {moment_utc((SEEN_S + 1) * 1_000)}",
+        f"version 1: the key counts from {moment_utc(forge_rings.BEGUN_MS)}",
     ]
     assert [check.number for check in report.checks] == list(range(1, 18))
 

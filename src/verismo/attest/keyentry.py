@@ -15,6 +15,7 @@ import msgspec
 
 from verismo.attest.keys import KeyRefused, PublicKey, Role, import_key
 from verismo.model import base64url, canonical
+from verismo.model.units import moment_utc
 
 SKEW_MS = 60_000
 """How far the clock of a signer may be off from its key's window (notes-attest 6.16)."""
@@ -130,16 +131,18 @@ def judge_key(entry: KeyEntry, iat_ms: int, witnessed_ms: int | None) -> str:
         nothing once its key may be in other hands, so a revoked key needs the witness.
     """
     if iat_ms < entry.not_before_ms - SKEW_MS:
-        return f"signed at {iat_ms}, before its key counts ({entry.not_before_ms})"
+        begins = moment_utc(entry.not_before_ms)
+        return f"signed at {moment_utc(iat_ms)}, before its key counts ({begins})"
     if iat_ms > entry.window_end_ms + SKEW_MS:
-        return f"signed at {iat_ms}, after its key's end ({entry.window_end_ms})"
+        what = "its key was revoked" if entry.revoked_ms == entry.window_end_ms else "its key's end"
+        return f"signed at {moment_utc(iat_ms)}, after {what} ({moment_utc(entry.window_end_ms)})"
     if not entry.revoked_ms:
         return ""
-    revoked = f"its key was revoked at {entry.revoked_ms} ({entry.reason})"
+    revoked = f"its key was revoked at {moment_utc(entry.revoked_ms)} ({entry.reason})"
     if witnessed_ms is None:
         return f"{revoked}, and no witness shows that it is older"
     if witnessed_ms >= entry.revoked_ms:
-        return f"{revoked}, and it was witnessed only at {witnessed_ms}"
+        return f"{revoked}, and it was witnessed only at {moment_utc(witnessed_ms)}"
     return ""
 
 

@@ -23,6 +23,7 @@ from verismo.attest.keyentry import (
 from verismo.attest.keyring import KeyRing, signing_key
 from verismo.attest.keys import KEYS_MAX, PublicKey, Role
 from verismo.model import base64url
+from verismo.model.units import moment_utc
 
 DAY_MS = 86_400_000
 NO_KEY = "no key of its role was in force"
@@ -193,7 +194,7 @@ def with_revocation(
     if not entry.revoked_ms:
         move(state_at(entry, now_ms), "revoke")
     elif revoked_ms >= entry.revoked_ms:
-        raise KeyRingRefused(f"the key {kid} is revoked already, at {entry.revoked_ms}")
+        raise KeyRingRefused(f"the key {kid} is revoked already, at {moment_utc(entry.revoked_ms)}")
     revoked = msgspec.structs.replace(entry, revoked_ms=revoked_ms, reason=reason)
     return tuple(revoked if k.kid == kid else k for k in keys)
 

@@ -12,6 +12,7 @@ from verismo.attest.provenance import Graph, GraphRefused, read_graph
 from verismo.attest.report import Expectation, Findings, SeenRequest, SeenResponse
 from verismo.attest.statement import Head, Statement
 from verismo.model import base64url
+from verismo.model.units import moment_utc
 
 
 def check_expected(
@@ -46,7 +47,7 @@ def check_expected(
             "the nonce that was sent",
         )
     if expected.now_ms is None:
-        findings.skips(9, f"no time was given; signed at {signed.iat} ms")
+        findings.skips(9, f"no time was given; signed at {moment_utc(signed.iat)}")
     else:
         findings.judge(
             9,

@@ -26,6 +26,7 @@ from verismo.attest.statement import Statement, read_head
 from verismo.attest.tlogproof import LedgerProof, ProvenInclusion, read_proof, verify_proof
 from verismo.attest.witnesspolicy import NO_QUORUM, CosignedBy, WitnessPolicy
 from verismo.model.ledger import LogId, origin_of, year_of
+from verismo.model.units import moment_utc
 
 LEDGER_CHECKS = (15, 16, 17)
 
@@ -238,7 +239,8 @@ def _check_witnesses(
         findings.skips(16, "the policy asks for no quorum")
         return None
     names = ", ".join(ascii(name) for name in cosigned.names)
-    findings.passes(16, f"{names} cosigned the checkpoint; a quorum at {cosigned.quorum_at_s} s")
+    at = moment_utc(cosigned.quorum_at_s * _MS_PER_S)
+    findings.passes(16, f"{names} cosigned the checkpoint; a quorum at {at}")
     return cosigned
 
 
@@ -275,5 +277,5 @@ def _signed_ms(report: Report) -> int:
 
 def _in_force(entry: KeyEntry, version: int) -> str:
     end_ms = entry.window_end_ms
-    until = "" if end_ms == FOR_EVER_MS else f" to {end_ms}"
-    return f"version {version}: the key counts from {entry.not_before_ms}{until} ms"
+    until = "" if end_ms == FOR_EVER_MS else f" to {moment_utc(end_ms)}"
+    return f"version {version}: the key counts from {moment_utc(entry.not_before_ms)}{until}"
