@@ -76,7 +76,8 @@ class Journal(Protocol):
     Durability: when `append` or `open_stream` returns, the rows survive a power cut (fsync done).
     Ordering: records are stored in the order in which `append` was called; `seq_n` must rise.
     Concurrency: called from one event loop; concurrent calls share one commit (group commit, no
-    timer: a commit starts as soon as the writer is idle).
+    timer: once the writer is idle, a commit starts with the first turn of the loop that brings no
+    further record, or after a few).
     Retries: nobody retries; a failed append raises `JournalFailed` in every call of that batch.
     """
 
