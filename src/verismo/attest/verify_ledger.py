@@ -24,7 +24,7 @@ from verismo.attest.note import NoteRefused, VerifierKey, verifier_key
 from verismo.attest.report import Findings, Report
 from verismo.attest.statement import Statement, read_head
 from verismo.attest.tlogproof import LedgerProof, ProvenInclusion, read_proof, verify_proof
-from verismo.attest.witnesspolicy import NO_QUORUM, CosignedBy, WitnessPolicy
+from verismo.attest.witnesspolicy import CosignedBy, WitnessPolicy
 from verismo.model.ledger import LogId, origin_of, year_of
 from verismo.model.units import moment_utc
 
@@ -235,7 +235,7 @@ def _check_witnesses(
     except ProofRefused as error:
         findings.fails(16, str(error))
         return None
-    if cosigned is None or policy.quorum == NO_QUORUM:
+    if cosigned is None or cosigned.quorum_at_s is None:
         findings.skips(16, "the policy asks for no quorum")
         return None
     names = ", ".join(ascii(name) for name in cosigned.names)
