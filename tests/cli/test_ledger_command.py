@@ -115,7 +115,7 @@ def check_over_http(gateway, url):
     assert list(audit_published(url, vkey, walked.append)) == []
     assert walked[0].size == 6  # five answers and the key ring
     found = list(audit_published(gateway.url + "/log/eu/1999", vkey, walked.append))
-    assert [one.detail for one in found] == ["there is none"]
+    assert [one.detail for one in found] == ["there is no checkpoint"]
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from verismo.adapters.restoration import LEDGER_MARKER
 from verismo.attest.checkpoint import read_checkpoint
 from verismo.attest.note import read_note
 from verismo.config.load import load_config
-from verismo.model.errors import StateError
+from verismo.model.errors import OperatorError, StateError
 from verismo.model.ledger import LogId
 from verismo.ports.ledger import LedgerForked
 from verismo.wiring.backup import back_up, restore
@@ -135,6 +135,26 @@ async def test_tiles_older_than_what_is_known_here_are_not_gone_on_from(restored
         await integrate_again(gateway.config)
     with pytest.raises(LedgerForked, match="larger than the published"):
         adopt_ledger(config, old, NOW_MS)
+    assert not (config.data / LEDGER_MARKER).exists(), "a whole ledger goes on"
+    assert 'verismo_ledger_failures_total{reason="refused"} 0' in await integrate(config)
+
+
+async def test_a_folder_without_a_log_is_not_gone_on_from(restored, tmp_path):
+    config, _ = restored
+    (config.data / "ledger.db").unlink()
+    (tmp_path / "nothing").mkdir()
+    with pytest.raises(OperatorError, match="holds no log"):
+        adopt_ledger(config, tmp_path / "nothing", NOW_MS)
+    assert not (config.data / "ledger.db").exists(), "no empty ledger takes its place"
+    assert (config.data / LEDGER_MARKER).exists()
+
+
+async def test_without_a_data_folder_there_is_nothing_to_go_on_from(restored):
+    config, _ = restored
+    shutil.rmtree(config.data)
+    with pytest.raises(OperatorError, match="no data folder"):
+        adopt_ledger(config, None, NOW_MS)
+    assert not config.data.exists()
 
 
 async def test_without_any_tiles_they_are_made_again_from_the_records(restored, tmp_path):

@@ -102,7 +102,7 @@ class TreeAudit:
         """
         note = self._read(CHECKPOINT)
         if note is None:
-            yield self._found("checkpoint", "there is none")
+            yield self._found("checkpoint", "there is no checkpoint")
             return
         try:
             self.checkpoint, _ = open_checkpoint(note, self._key)

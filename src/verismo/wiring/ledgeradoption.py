@@ -23,7 +23,7 @@ from verismo.config.schema import Config
 from verismo.control.adoption import Adopted, Adoption, rebuild_tiles
 from verismo.control.leafsources import JournalSource, KeyRingSource
 from verismo.control.treeaudit import CHECKPOINT, TreeAudit
-from verismo.model.errors import StateError
+from verismo.model.errors import OperatorError, StateError
 from verismo.model.ledger import LogId, read_log_id
 from verismo.ports.ledger import LeafSource, LedgerForked, StoredCheckpoint, TileReader
 from verismo.wiring.ledgerreads import LedgerPlaces, ledger_places
@@ -57,14 +57,18 @@ def adopt_ledger(config: Config, tiles: Path | None, now_ms: int) -> Adoptions:
         now_ms: Unix ms.
 
     Raises:
-        LedgerForked: the tiles are damaged, or older than a place here knows them to be.
+        LedgerForked: the tiles are damaged, or older than a place here knows them to be. Nothing
+            was changed: a ledger that was whole goes on as before.
+        OperatorError: there is no data folder, or no log below `tiles`.
         StateError: the gateway runs, or something cannot be read or written.
     """
+    if not config.data.is_dir():
+        raise OperatorError(
+            f"there is no data folder {config.data}",
+            next_step="Restore it first: `verismo restore`; or name its verismo.toml.",
+        )
     _refuse_running(config.data)
     places = ledger_places(config.data)
-    (config.data / LEDGER_MARKER).touch()
-    sync_folder(config.data)
-    # A crash from here on leaves the marker: the integrator refuses, and this is run again.
     with (
         closing(LedgerTools(config)) as tools,
         closing(SqliteJournalReader(config.data)) as journal,
@@ -74,9 +78,16 @@ def adopt_ledger(config: Config, tiles: Path | None, now_ms: int) -> Adoptions:
             KeyRingSource(KeyRingFiles(config.data)),
         )
         if tiles is None:
+            _mark(config.data)
             _rebuild(places, sources, tools)
         published = places.tiles if tiles is None else tiles
         found = _published(published, places, tools.log_key, now_ms)
+        if tiles is not None and not found:
+            raise OperatorError(
+                f"{tiles} holds no log",
+                next_step=f"Name the folder that holds REGION/YEAR/{CHECKPOINT}.",
+            )
+        _mark(config.data)
         unfinished = config.data / UNFINISHED
         _remove(unfinished)
         with closing(SqliteLedger(unfinished)) as store:
@@ -96,6 +107,12 @@ def adopt_ledger(config: Config, tiles: Path | None, now_ms: int) -> Adoptions:
     (config.data / LEDGER_MARKER).unlink()
     sync_folder(config.data)
     return Adoptions(tuple(logs), appended, kept)
+
+
+def _mark(data: Path) -> None:
+    """A crash from here on leaves the marker: the integrator refuses, and this is run again."""
+    (data / LEDGER_MARKER).touch()
+    sync_folder(data)
 
 
 def _refuse_running(data: Path) -> None:
