@@ -34,6 +34,13 @@ def test_versions_come_back_as_they_were_written(tmp_path: Path):
     assert files.versions() == KeyRingFiles(tmp_path).versions() == (version(1), version(2))
 
 
+def test_folder_that_cannot_be_looked_at_is_an_error_and_no_empty_ring(tmp_path: Path):
+    unreachable = tmp_path / ("x" * 300)  # no file system has such a name, whoever asks
+    with pytest.raises(StateError, match="cannot be read") as refused:
+        KeyRingFiles(unreachable).versions()
+    assert "user that runs Verismo" in str(refused.value.next_step)
+
+
 def test_version_is_written_once(tmp_path: Path):
     files, other = KeyRingFiles(tmp_path), KeyRingFiles(tmp_path)
     files.append(version(1))

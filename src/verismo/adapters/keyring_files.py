@@ -59,7 +59,7 @@ class KeyRingFiles:
         Raises:
             StateError: a version cannot be read or is damaged.
         """
-        while (path := self._path(len(self._read) + 1)).exists():
+        while _is_there(path := self._path(len(self._read) + 1)):
             self._read.append(_read(path, len(self._read) + 1))
         return tuple(self._read)
 
@@ -144,6 +144,16 @@ class KeyRingFiles:
 
     def _path(self, version: int) -> Path:
         return self._folder / f"{version:08d}.json"
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError as error:
+        raise StateError(
+            f"the key ring's {path} cannot be read: {error.strerror}",
+            next_step="Run this as the user that runs Verismo, who owns the data folder.",
+        ) from error
 
 
 def _read(path: Path, version: int) -> RingVersion:
