@@ -38,7 +38,7 @@ def test_folder_that_cannot_be_looked_at_is_an_error_and_no_empty_ring(tmp_path:
     unreachable = tmp_path / ("x" * 300)  # no file system has such a name, whoever asks
     with pytest.raises(StateError, match="cannot be read") as refused:
         KeyRingFiles(unreachable).versions()
-    assert "user that runs Verismo" in str(refused.value.next_step)
+    assert "user that runs Verismo" in refused.value.advice
 
 
 def test_version_is_written_once(tmp_path: Path):
