@@ -2,18 +2,22 @@
 
 import asyncio
 import json
+import os
 import shutil
 import time
 from contextlib import closing
 
 import pytest
 from click.testing import CliRunner
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from tests.support.gateway import running_gateway
 
+from verismo.adapters.restoration import LEDGER_MARKER
 from verismo.attest.leaf import LeafType, leaf_entry
-from verismo.attest.note import parse_vkey
+from verismo.attest.note import parse_vkey, verifier_key
 from verismo.attest.tlogproof import read_proof, verify_proof
 from verismo.cli.main import cli
+from verismo.model.errors import OperatorError
 from verismo.model.ledger import LogId
 from verismo.wiring.ledger import LedgerLoop
 from verismo.wiring.ledgertools import LedgerTools, audit_published
@@ -130,13 +134,17 @@ async def test_the_commands_on_a_gateway_that_ran(state, tmp_path):
     assert us["size"] == us["signed_size"] == us["published_size"]
     text = run("status", "--config", state.config).output
     assert us["vkey"] in text
-    assert "oldest record without a proof: 0.0 s" in text
+    assert "every record has its proof" in text
+    assert "integrated by: nobody" in text
     assert us["witnessed"] is None
     assert f"witnesses of {us['origin']}: nobody is asked" in text
 
     [(prov_id, served)] = state.proofs.items()
     out = tmp_path / "a.tlog-proof"
     assert run("proof", prov_id, "--config", state.config, "--out", out).exit_code == 0
+    assert isinstance(
+        run("proof", prov_id, "--config", state.config, "--out", out / "x").exception, OperatorError
+    )
     assert out.read_bytes() == served
     [record] = [one for one in state.records if one.prov_id == prov_id]
     entry = leaf_entry(LeafType.ANSWER, record.statement, record.jws)
@@ -165,3 +173,43 @@ async def test_the_commands_on_a_gateway_that_ran(state, tmp_path):
     assert "root:" in forged.output
     assert run("audit", "--tiles", copy).exit_code != 0
     assert run("proof", "x", "--config", state.config).exit_code != 0
+
+
+async def test_status_says_what_waits_and_who_integrates(state, tmp_path):
+    """Also what a restore leaves: the mark that stops the integrator."""
+    (tmp_path / "var" / LEDGER_MARKER).touch()
+    found = json.loads(run("status", "--config", state.config, "--json").output)
+    assert found["is_restored"] is True
+    assert "REFUSED" in run("status", "--config", state.config).output
+    (tmp_path / "var" / LEDGER_MARKER).unlink()
+    async with running_gateway(state.folder) as gateway:
+        await gateway.chat("one more")
+        waiting = run("status", "--config", state.config).output
+        assert "the oldest record without a proof is" in waiting
+        loop = LedgerLoop(gateway.config)
+        await loop.round()
+        held = json.loads(run("status", "--config", state.config, "--json").output)
+        assert f":{os.getpid()}:" in held["integrator"]
+        await loop.close()
+    assert json.loads(run("status", "--config", state.config, "--json").output)["integrator"] == ""
+
+
+def test_an_audit_of_nothing_is_no_clean_audit(initialised, verismo):
+    outcome = verismo("ledger", "audit")
+    assert outcome.code == 2
+    assert "no log to walk" in outcome.err
+    assert "everything" not in outcome.out
+
+
+def test_tiles_in_a_folder_that_is_not_there_are_named(initialised, verismo):
+    raw = bytes(Ed25519PrivateKey.generate().public_key().public_bytes_raw())
+    vkey = verifier_key("verismo/log/us/2026", raw).vkey
+    outcome = verismo("ledger", "audit", "--tiles", "nowhere", "--log-key", vkey)
+    assert outcome.code == 2
+    assert "no folder nowhere" in outcome.err
+
+
+def test_before_the_first_start_the_status_says_so(initialised, verismo):
+    outcome = verismo("ledger", "status")
+    assert outcome.code == 0
+    assert "no log yet" in outcome.out

@@ -291,9 +291,10 @@ def test_tampered_tiles_are_refused_and_missing_ones_named(files, tiles):
     assert (result.exit_code, checks(result)[15]) == (1, "fail")
     tile.unlink()
     assert "tile/0/001" in advice(*basic(files), *options)
-    assert "cannot be read" in advice(
-        *basic(files), "--tiles", files / "jwks.json", "--log-key", VKEY
-    )
+    for nowhere in (files / "jwks.json", files / "nothing"):
+        assert "no folder" in advice(*basic(files), "--tiles", nowhere, "--log-key", VKEY)
+    (files / "odd" / "checkpoint").mkdir(parents=True)
+    assert "cannot be read" in advice(*basic(files), "--tiles", files / "odd", "--log-key", VKEY)
 
 
 def test_nothing_is_looked_up_for_an_answer_that_is_not_signed(files):

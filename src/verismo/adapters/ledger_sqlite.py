@@ -93,6 +93,12 @@ class SqliteLedger:
                 "UPDATE lease SET holder = '', until_ms = 0 WHERE token = ?", (token,)
             )
 
+    def holder(self, now_ms: int) -> str:
+        """Return who holds the lease now, empty if nobody does."""
+        with self._reading() as connection:
+            found = _rows(connection, "SELECT holder FROM lease WHERE until_ms > ?", now_ms)
+            return str(found[0][0]) if found else ""
+
     def cursors(self) -> Mapping[str, int]:
         """Return the last number of each source that has an index."""
         with self._reading() as connection:

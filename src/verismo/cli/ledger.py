@@ -13,12 +13,13 @@ import msgspec
 from verismo.cli.options import columns, config_option, json_option
 from verismo.cli.rollup import archive, restore, rollup
 from verismo.config.load import load_config
+from verismo.config.writing import write_whole
 from verismo.control.treeaudit import Finding
 from verismo.model.errors import OperatorError, ProofPending
 from verismo.model.ids import is_prov_id
 from verismo.model.ledger import LogId, read_log_id
 from verismo.wiring.ledgeradoption import adopt_ledger
-from verismo.wiring.ledgertools import Audited, LedgerTools, audit_published
+from verismo.wiring.ledgertools import Audited, LedgerStatus, LedgerTools, audit_published
 
 SHOWN_MAX = 20
 """Findings of one kind that are printed; the rest is counted."""
@@ -56,7 +57,8 @@ def status(config: Path, *, as_json: bool) -> None:
         for one in found.logs
     ]
     click.echo(columns(("LOG", "ENTRIES", "SIGNED", "PUBLISHED", "CHECKPOINT AGE"), rows))
-    click.echo(f"oldest record without a proof: {found.delay_ms / 1_000:.1f} s")
+    for line in _standing(found):
+        click.echo(line)
     for one in found.logs:
         words = "nobody is asked" if one.witnessed is None else one.witnessed.words
         click.echo(f"witnesses of {one.origin}: {words}")
@@ -86,7 +88,7 @@ def proof(prov_id: str, config: Path, out: Path | None) -> None:
         click.echo(content, nl=False)
         return
     path = out or Path(f"{prov_id}.tlog-proof")
-    path.write_bytes(content)
+    write_whole(path, content)
     click.echo(f"wrote {path}")
 
 
@@ -109,7 +111,8 @@ def consistency(first: int, log_path: str, config: Path) -> None:
 def audit(config: Path, tiles: str | None, log_key: str | None, *, as_json: bool) -> None:
     """Walk everything: tree, tiles, checkpoints, journals against tree, gaps, keys in force.
 
-    Exit code 1 if anything is wrong; each problem is named.
+    Exit code 1 if anything is wrong; each problem is named, with --json as an object on a line of
+    its own. Exit code 2 if there is nothing to walk.
     """
     walked: list[Audited] = []
     if (tiles is None) != (log_key is None):
@@ -122,12 +125,17 @@ def audit(config: Path, tiles: str | None, log_key: str | None, *, as_json: bool
     else:
         with closing(LedgerTools(load_config(config))) as tools:
             count = _print_findings(tools.audit(walked.append), as_json=as_json)
+    if not walked and not count:
+        raise OperatorError(
+            "there is no log to walk",
+            next_step="Check `data` of the configuration; a log begins once the gateway runs.",
+        )
     if not as_json:
         for one in walked:
             lost = f", {one.lost} of them without a record since a restore" if one.lost else ""
             size = "no checkpoint" if one.size is None else f"{one.size} entries{lost}"
             click.echo(f"walked {one.origin}: {size}")
-        click.echo("everything fits together" if not count else f"{count} problems")
+        click.echo("everything fits together" if not count else _problems(count))
     if count:
         raise click.exceptions.Exit(1)
 
@@ -174,6 +182,25 @@ def _print_findings(findings: Iterator[Finding], *, as_json: bool) -> int:
         if count > SHOWN_MAX and not as_json:
             click.echo(f"{kind}: {count - SHOWN_MAX} more; --json lists all")
     return counts.total()
+
+
+def _problems(count: int) -> str:
+    return "1 problem" if count == 1 else f"{count} problems"
+
+
+def _standing(found: LedgerStatus) -> list[str]:
+    """Say whether anything waits, and for whom."""
+    waits = f"the oldest record without a proof is {found.delay_ms / 1_000:.1f} s old"
+    lines = [waits if found.delay_ms else "every record has its proof"]
+    if not found.logs:
+        lines = ["there is no log yet: the first begins once the gateway runs"]
+    if found.is_restored:
+        lines.append(
+            "REFUSED: this folder was restored; `verismo ledger adopt` goes on from what is "
+            "published (docs/runbooks/ledger-refused.md)"
+        )
+    lines.append(f"integrated by: {found.integrator or 'nobody; the gateway does not run here'}")
+    return lines
 
 
 def _log_id(text: str) -> LogId:

@@ -49,6 +49,11 @@ def _reader(place: str) -> Iterator[Read]:
             yield read
         return
     folder = Path(place)
+    if not folder.is_dir():
+        raise OperatorError(
+            f"there is no folder {place}",
+            next_step="Name the folder or URL that holds `checkpoint` and `tile/`.",
+        )
     yield lambda path: _read_file(folder / path)
 
 

@@ -12,6 +12,7 @@ from verismo.adapters.cosigned_folder import FolderCosigned
 from verismo.adapters.journal_reader import SqliteJournalReader
 from verismo.adapters.keyring_files import KeyRingFiles
 from verismo.adapters.ledger_sqlite import SqliteLedger
+from verismo.adapters.restoration import LEDGER_MARKER
 from verismo.adapters.tiles_folder import FolderTiles, read_file
 from verismo.adapters.tiles_http import HttpLog
 from verismo.attest.checkpoint import Checkpoint, open_checkpoint, read_checkpoint
@@ -57,10 +58,20 @@ class LogStatus(msgspec.Struct, frozen=True):
 
 
 class LedgerStatus(msgspec.Struct, frozen=True):
-    """The ledger as `verismo ledger status` shows it; `delay_ms`: age of the oldest that waits."""
+    """The ledger as `verismo ledger status` shows it.
+
+    Args:
+        logs: every log, sorted.
+        delay_ms: age of the oldest record that has no proof; 0 if none waits.
+        integrator: the process that holds the lease, as host:pid:start; empty if none does.
+        is_restored: whether the folder was restored, so that nothing is signed before it is gone
+            on from what is published.
+    """
 
     logs: tuple[LogStatus, ...]
     delay_ms: int
+    integrator: str
+    is_restored: bool
 
 
 class Audited(msgspec.Struct, frozen=True):
@@ -86,6 +97,7 @@ class LedgerTools:
 
     def __init__(self, config: Config) -> None:
         places = ledger_places(config.data)
+        self._marker = config.data / LEDGER_MARKER
         self._issuer = config.plan.issuer
         self._journal = SqliteJournalReader(config.data)
         self._reader = SqliteLedger(places.state, read_only=True)
@@ -128,7 +140,9 @@ class LedgerTools:
                     witnessed=self._witnessed(one.log, note, key),
                 )
             )
-        return LedgerStatus(tuple(logs), health.delay_ms)
+        return LedgerStatus(
+            tuple(logs), health.delay_ms, self._reader.holder(now_ms), self._marker.exists()
+        )
 
     def _witnessed(self, log: LogId, note: bytes | None, key: VerifierKey) -> Standing | None:
         policy = self._policy
@@ -272,7 +286,7 @@ def audit_published(where: str, vkey: str, report: Callable[[Audited], None]) ->
         report: told of the log when its walk has ended.
 
     Raises:
-        OperatorError: no verifier key.
+        OperatorError: no verifier key, or no such folder.
         StateError: a file cannot be read now.
     """
     try:
@@ -321,4 +335,8 @@ def _reading(where: str) -> Iterator[Read]:
             yield log.read
         return
     folder = Path(where)
+    if not folder.is_dir():
+        raise OperatorError(
+            f"there is no folder {where}", next_step="Name the folder that holds `checkpoint`."
+        )
     yield lambda path: read_file(folder / path)
