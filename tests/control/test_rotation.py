@@ -116,6 +116,17 @@ def test_unknown_key_cannot_be_revoked():
         rotation.revoke("nothing", START_MS, "x")
 
 
+def test_a_clock_that_is_a_year_ahead_destroys_no_key_that_is_in_use():
+    rotation, store = begun()
+    in_use = signing_key(newest(rotation).ring, "token", START_MS)
+    assert in_use is not None
+    for second in range(3):
+        rotation.step(START_MS + 365 * DAY_MS + second * 1_000)
+    assert len(tokens(rotation)) == 2, "it takes the first one to have ended long ago"
+    assert in_use.kid in store.keys
+    assert signing_key(newest(rotation).ring, "token", START_MS + DAY_MS) == in_use
+
+
 def test_private_key_is_destroyed_only_after_its_overlap():
     rotation, store = begun()
     rotation.rotate("token", START_MS)

@@ -18,7 +18,14 @@ from verismo.attest.succession import NO_KEY
 from verismo.control.rotation import Rotation
 from verismo.model.errors import StateError
 from verismo.ports.signer import SigningFailed
-from verismo.wiring.keys import TokenKeys, open_rotation, open_signer, prepare_keys
+from verismo.wiring.keys import (
+    SETTLED_MS,
+    TokenKeys,
+    open_rotation,
+    open_signer,
+    prepare_keys,
+    rotating,
+)
 
 
 class Clock:
@@ -210,3 +217,26 @@ def test_two_starts_at_once_agree_on_one_ring(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr(Rotation, "begin", beaten)
     prepare_keys(tmp_path, RULES, START_MS)
     assert ring_of(tmp_path).version == 1
+
+
+async def test_a_clock_that_is_set_makes_no_key_until_it_was_right_for_a_while(tmp_path: Path):
+    prepare_keys(tmp_path, RULES, START_MS)
+    clock, ticks = Clock(), Clock(0)
+    step = rotating(tmp_path, RULES, clock, ticks)
+    await step()
+    clock.now_ms += 365 * DAY_MS
+    for _ in range(2):
+        with pytest.raises(StateError, match="was set") as refusal:
+            await step()
+        assert "keys rotate --emergency" in refusal.value.advice
+    clock.now_ms = START_MS + 1_000
+    with pytest.raises(StateError, match="was set"):
+        await step()
+    ticks.now_ms += SETTLED_MS
+    clock.now_ms += SETTLED_MS
+    await step()
+    assert ring_of(tmp_path).version == 1, "a wrong clock has left nothing behind"
+    clock.now_ms += RULES.active_ms - 2 * RULES.lead_ms
+    ticks.now_ms += RULES.active_ms - 2 * RULES.lead_ms
+    await step()
+    assert ring_of(tmp_path).version == 2, "and the next key comes in time"

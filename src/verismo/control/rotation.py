@@ -297,13 +297,20 @@ class Rotation:
     def _destroy_past(self, ring: KeyRing, now_ms: int) -> None:
         """Delete private keys that nothing will sign with again: nobody can steal them then.
 
-        Not before they leave the JWKS, so that a clock that is off by days destroys nothing.
+        Not before their successor has signed for as long as they stay in the JWKS. A clock that is
+        off by years would else delete the key in use in the same moment that it makes another one.
         """
         for entry in ring.keys:
-            is_over = entry.window_end_ms + self._rules.overlap_ms <= now_ms
-            if not is_over or entry.kid in self._gone:
+            over_ms = now_ms - self._rules.overlap_ms
+            if entry.kid in self._gone or entry.window_end_ms > over_ms:
+                continue
+            if not any(_succeeds(one, entry) and one.not_before_ms <= over_ms for one in ring.keys):
                 continue
             if self._store.destroy(entry.kid):
                 fields = {"kid": entry.kid, "role": entry.role}
                 log.info("private key deleted", extra={"fields": fields})
             self._gone.add(entry.kid)
+
+
+def _succeeds(later: KeyEntry, entry: KeyEntry) -> bool:
+    return later.role == entry.role and later.window_end_ms > entry.window_end_ms

@@ -14,6 +14,7 @@ from verismo.attest.keyentry import KeyEntry
 from verismo.attest.keyring import SignedRing, signing_key
 from verismo.attest.keys import Role, import_key
 from verismo.attest.succession import KeyRules
+from verismo.control.clockwatch import ClockWatch
 from verismo.control.rotation import RingHistory, Rotation
 from verismo.gateway.published import PublishedKeys
 from verismo.model.errors import StateError
@@ -25,6 +26,8 @@ OpenSigner = Callable[[Path, Role], FileSigner]
 
 ROTATION_S = 1.0
 """How often the control process looks whether a key has to be made; it has a day for that."""
+SETTLED_MS = 600_000
+"""A time server has put a clock right by then, and a key has two days to be made."""
 
 log = logging.getLogger("verismo.keys")
 
@@ -34,17 +37,39 @@ def clock_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
+def monotonic_ms() -> int:
+    """Return the time of a clock that nobody can set, ms from anywhere."""
+    return time.monotonic_ns() // 1_000_000
+
+
 def open_rotation(data: Path, rules: KeyRules) -> Rotation:
     """Return what changes the key ring of a data folder."""
     return Rotation(KeyRingFiles(data), rules)
 
 
-def rotating(data: Path, rules: KeyRules) -> Step:
-    """Return the control process's round for keys: it rotates the token key in time."""
-    rotation = open_rotation(data, rules)
+def rotating(
+    data: Path,
+    rules: KeyRules,
+    now_ms: Callable[[], int] = clock_ms,
+    ticks_ms: Callable[[], int] = monotonic_ms,
+) -> Step:
+    """Return the control process's round for keys: it rotates the token key in time.
+
+    For ten minutes after the clock was set it makes none: a key that is made by a wrong clock keeps
+    the ring from every other one until that time has really come.
+    """
+    rotation, watch = open_rotation(data, rules), ClockWatch()
 
     async def step() -> None:
-        await asyncio.to_thread(rotation.step, clock_ms())
+        at_ms = now_ms()
+        since_ms = watch.since_step_ms(at_ms, ticks_ms())
+        if since_ms is not None and since_ms < SETTLED_MS:
+            raise StateError(
+                "the clock of this machine was set; no key is made or deleted for ten minutes",
+                next_step="See that the clock is right. If it is, and no key is in force: "
+                "`verismo keys rotate --emergency --reason ...` does not wait.",
+            )
+        await asyncio.to_thread(rotation.step, at_ms)
 
     return step
 
