@@ -165,7 +165,13 @@ async def test_sink_that_cannot_be_compared_says_why(run, arguments, told):
 
 @pytest.mark.parametrize(
     "arguments",
-    [("--hour", "noon"), ("--hour", HOUR, "--since", "3h"), ("--since", "soon"), ()],
+    [
+        ("--hour", "noon"),
+        ("--hour", "2199-01-01T00"),
+        ("--hour", HOUR, "--since", "3h"),
+        ("--since", "soon"),
+        (),
+    ],
 )
 async def test_wrong_usage_is_exit_code_2(run, arguments):
     sink = ("--sink", "disk") if arguments else ()
@@ -200,5 +206,20 @@ async def test_dead_letters_are_listed_queued_and_delivered(run, export):
     assert run("parity", "--sink", "disk", "--hour", HOUR).exit_code == 0
 
 
-async def test_letters_of_an_unknown_sink_cannot_be_queued(run):
+async def test_an_hour_without_records_is_not_called_100_percent(run, export):
+    await export()
+    quiet = run("parity", "--sink", "disk", "--hour", "2020-01-01T00")
+    assert quiet.exit_code == 0
+    assert "the ledger has no records" in quiet.stdout
+    assert "100" not in quiet.stdout
+
+
+async def test_without_a_sink_the_status_says_how_to_set_one_up(run, folder):
+    (folder / "verismo.toml").write_text(CONFIG.split("[siem")[0])
+    assert "no sink is set up" in run("status").stdout
+    assert json.loads(run("status", "--json").stdout) == []
+
+
+async def test_letters_of_an_unknown_sink_are_neither_listed_nor_queued(run):
+    assert "no SIEM sink" in str(run("dead-letters", "list", "--sink", "none").exception)
     assert "no SIEM sink" in str(run("dead-letters", "retry", "--sink", "none").exception)

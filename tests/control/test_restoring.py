@@ -281,6 +281,16 @@ async def test_first_day_left_out_is_seen(gateway, archive, restored, tmp_path):
 
 
 async def test_empty_archive_is_refused(archive, without_keys):
+    with pytest.raises(StateError, match="no archive of a ledger") as refused:
+        without_keys.restore(archive)
+    assert "[archive]" in refused.value.advice
+
+
+async def test_archive_without_any_key_ring_is_refused(gateway, archive, without_keys, tmp_path):
+    store(gateway, archive)
+    for name in archive.names(dayfiles.ROOT):
+        if name.endswith(dayfiles.KEYRING):
+            drop(tmp_path, name)
     with pytest.raises(IntegrityError, match="no day with a key ring"):
         without_keys.restore(archive)
 

@@ -91,6 +91,9 @@ def status(config: Path, as_json: bool) -> None:
     if as_json:
         _print_json(rows)
         return
+    if not loaded.siem.sinks:
+        click.echo("no sink is set up: [siem.sinks.NAME] in verismo.toml, docs/siem.md")
+        return
     header = ("SINK", "KIND", "LOG", "SENT", "WAITING", "DEAD")
     lines = [(r.sink, r.kind, r.log, str(r.sent), str(r.waiting), str(r.dead)) for r in rows]
     click.echo(columns(header, lines))
@@ -184,11 +187,15 @@ def dead_letters() -> None:
 )
 def list_letters(config: Path, as_json: bool, sink: str, limit: int) -> None:
     """List what was put aside, oldest leaf first."""
-    parts = SiemParts(load_config(config))
+    loaded = load_config(config)
+    parts = SiemParts(loaded)
     try:
         letters = parts.store.dead_letters(sink, limit)
     finally:
         parts.close()
+    if sink and not letters:
+        # Letters of a sink that was taken out of the configuration are still shown.
+        find_sink(loaded, sink)
     rows = [
         LetterRow(
             sink=one.sink,
@@ -234,6 +241,8 @@ def _span(context: click.Context, now_ms: int) -> tuple[int, int]:
     """Return whole hours: the one named, those since, or the last one that is over."""
     which, value = context.meta.get(_SPAN, ("", 0))
     if which == "hour":
+        if value > now_ms:
+            raise click.UsageError("--hour lies in the future: nothing can be said of it")
         return value, value + HOUR_MS
     if which == "since":
         end = hour_of(now_ms)
@@ -267,7 +276,8 @@ def _tell(sink: str, outcome: ParityOutcome) -> None:
     report = outcome.report
     span = f"{moment(report.since_ms)} to {moment(report.until_ms)}"
     percent = f"{report.parity_ppm // 10_000}.{report.parity_ppm % 10_000:04d} %"
-    click.echo(f"{sink}: {percent} of {report.expected} records, {span}")
+    told = f"{percent} of {report.expected} records"
+    click.echo(f"{sink}: {told if report.expected else 'the ledger has no records'}, {span}")
     for what, found in (
         ("missing", report.missing),
         ("altered", report.altered),

@@ -25,7 +25,7 @@ from verismo.attest.rollup import (
 )
 from verismo.control import dayfiles
 from verismo.model import canonical
-from verismo.model.errors import IntegrityError
+from verismo.model.errors import IntegrityError, StateError
 from verismo.model.ledger import LogId
 from verismo.model.retention import UploadProof, day_end, midnight_ms
 from verismo.ports.archive import Archive
@@ -64,8 +64,8 @@ class ArchiveReader:
         archive: where they are.
 
     Raises:
-        IntegrityError: the archive holds no day, or its key ring cannot be believed.
-        StateError: the archive cannot be used or reached.
+        IntegrityError: its key ring cannot be believed, or there is none.
+        StateError: the archive cannot be used or reached, or holds no day.
     """
 
     def __init__(self, archive: Archive) -> None:
@@ -76,6 +76,11 @@ class ArchiveReader:
             if place is not None:
                 days = self._places.setdefault(place.origin, {})
                 days.setdefault(place.day, []).append(place.name)
+        if not self._places:
+            raise StateError(
+                f"no archive of a ledger is there: nothing lies below {dayfiles.ROOT}",
+                next_step="Name the folder, or bucket and prefix, of [archive] in verismo.toml.",
+            )
         self.history, self.ring = self._read_ring()
         self._keys = {entry.kid: public_key(entry) for entry in self.history[-1].ring.keys}
         self.incomplete: list[str] = []
