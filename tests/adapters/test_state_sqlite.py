@@ -219,12 +219,31 @@ def test_newest_revision_is_that_of_the_migrations():
     assert state_sqlite.NEWEST == NEWEST
 
 
-@pytest.mark.slow
-def test_opening_what_is_there_does_not_load_alembic(path):
+def everything_in(path: Path) -> list[str]:
+    with sqlite3.connect(path) as database:
+        whole = sorted("".join(row.split()) for row in database.iterdump())
+    database.close()
+    return whole
+
+
+def test_fresh_schema_is_what_all_migrations_make(path, tmp_path):
+    migrations = tmp_path / "migrations"
+    shutil.copytree(MIGRATIONS, migrations)
     StateDatabase(path).close()
+    other = tmp_path / "migrated.db"
+    StateDatabase(other, migrations).close()
+    assert everything_in(path) == everything_in(other)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("is_there", [True, False], ids=["there", "fresh"])
+def test_opening_does_not_load_alembic(path, is_there):
+    if is_there:
+        StateDatabase(path).close()
     code = (
         "import sys; from pathlib import Path;"
-        "import verismo.cli.serve; from verismo.wiring.state import open_state;"
+        "import verismo.cli.worker, verismo.cli.control;"
+        "from verismo.wiring.state import open_state;"
         "open_state(Path(sys.argv[1])).close();"
         "print('alembic' in sys.modules)"
     )

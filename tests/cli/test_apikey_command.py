@@ -10,9 +10,9 @@ from verismo.cli.apikey import apikey
 from verismo.model.apikey import is_in_force, key_matches, parse_api_key
 from verismo.model.errors import OperatorError, StateError
 from verismo.model.ids import TenantId
+from verismo.wiring.firststart import prepare_data
 from verismo.wiring.handles import find_tenant_handle
 from verismo.wiring.state import open_state
-from verismo.wiring.worker import prepare_data
 
 CONFIG = """
 data = "var"

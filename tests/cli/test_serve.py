@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from verismo.cli import serve as serve_module
-from verismo.cli.serve import _bound, _held
+from verismo.cli.listener import bind_address, hold_address
 from verismo.config.install import install, prepare
 from verismo.config.load import load_config
 from verismo.config.scaffold import recipe_for
@@ -31,25 +31,25 @@ def listen(tmp_path) -> Listen:
 @pytest.fixture
 def held(listen: Listen) -> Iterator[Listen]:
     """An address that one instance holds; none of its workers listens."""
-    with _held(listen) as holding:
+    with hold_address(listen) as holding:
         yield msgspec.structs.replace(listen, port=holding.getsockname()[1])
 
 
 def test_second_instance_cannot_share_a_held_port(held: Listen):
     with pytest.raises(StateError, match="the port is taken") as raised:
-        _held(held)
+        hold_address(held)
     assert "--port" in raised.value.advice
 
 
 def test_second_instance_cannot_share_the_port_of_a_listening_worker(held: Listen):
-    with _bound(held, *WORKER) as worker:
+    with bind_address(held, *WORKER) as worker:
         worker.listen()
         with pytest.raises(StateError, match="the port is taken"):
-            _held(held)
+            hold_address(held)
 
 
 def test_workers_share_the_held_port(held: Listen):
-    with _bound(held, *WORKER) as first, _bound(held, *WORKER) as second:
+    with bind_address(held, *WORKER) as first, bind_address(held, *WORKER) as second:
         first.listen()
         second.listen()
         socket.create_connection((held.host, held.port)).close()
@@ -59,19 +59,19 @@ def test_workers_share_the_held_port(held: Listen):
 def test_port_with_connections_that_were_just_closed_can_be_held(
     listen: Listen, options: tuple[int, ...]
 ):
-    with _bound(listen, *options) as before:
+    with bind_address(listen, *options) as before:
         before.listen()
         address = before.getsockname()
         with socket.create_connection(address) as client:
             accepted, _ = before.accept()
             accepted.close()  # the side that closes first keeps the address for a minute
             assert client.recv(1) == b""
-    _held(msgspec.structs.replace(listen, port=address[1])).close()
+    hold_address(msgspec.structs.replace(listen, port=address[1])).close()
 
 
 def test_address_of_another_machine_is_refused_with_a_next_step(listen: Listen):
     with pytest.raises(StateError, match="cannot bind 192\\.0\\.2\\.1"):
-        _held(msgspec.structs.replace(listen, host="192.0.2.1"))
+        hold_address(msgspec.structs.replace(listen, host="192.0.2.1"))
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ import pytest
 
 from verismo.gateway.snapshot import tenant_handle
 from verismo.model.ids import TenantId
+from verismo.wiring.firststart import key_files, prepare_data
 from verismo.wiring.handles import handle_secret_file
-from verismo.wiring.worker import key_files, prepare_data
 
 
 @pytest.fixture

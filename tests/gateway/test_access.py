@@ -16,8 +16,8 @@ from verismo.attest.commitment import commit
 from verismo.attest.statement import read_statement
 from verismo.gateway.capture import Captured
 from verismo.model.ids import ProvId, TenantId
+from verismo.wiring.firststart import key_files
 from verismo.wiring.state import open_directory
-from verismo.wiring.worker import key_files
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

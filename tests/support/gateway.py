@@ -38,8 +38,9 @@ from verismo.ports.journal import Record as JournalRecord
 from verismo.simulate.record import Record
 from verismo.simulate.server import running_upstream
 from verismo.simulate.settings import SimulatorSettings
+from verismo.wiring.firststart import prepare_data
 from verismo.wiring.state import open_directory
-from verismo.wiring.worker import Parts, Worker, prepare_data
+from verismo.wiring.worker import Parts, Worker
 
 CHAT = "support.answer"
 TENANTS = ("TENANT_001", "TENANT_002", "TENANT_003")

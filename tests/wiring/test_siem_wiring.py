@@ -52,7 +52,8 @@ async def loop_of():
     rounds = Rounds(lambda: failures.append("stopped"))
 
     def begin(config):
-        opened.append(SiemLoop(config, rounds))
+        opened.append(SiemLoop(config))
+        opened[-1].begin(rounds)
         return opened[-1]
 
     yield begin

@@ -4,8 +4,9 @@ Any number of processes have it open. Writers queue on SQLite's write lock for a
 The schema is Alembic's; a fresh file is created at the newest revision, an older one is left alone
 until the operator says `verismo db upgrade`, a newer one is refused.
 
-Alembic is loaded only where a schema is made, changed or refused: it takes longer to load than all
-of this takes to run, and every start would wait for it.
+Alembic is loaded only where a schema is changed or refused: it takes longer to load than all of
+this takes to run, and every start would wait for it. A fresh file is made from `newest.sql`, which
+is what all revisions together make; a test compares.
 """
 
 import contextlib
@@ -34,6 +35,8 @@ BUSY_MS_MAX = 5_000
 MIGRATIONS = Path(__file__).with_name("migrations")
 NEWEST = "0001"
 """The last revision in `MIGRATIONS`; a test compares."""
+SCHEMA = MIGRATIONS / "newest.sql"
+"""The schema at `NEWEST`, one statement a line."""
 
 SchemaVerdict = Literal["absent", "older", "current", "newer"]
 
@@ -176,7 +179,10 @@ def _upgrade_in_place(path: Path, migrations: Path) -> SchemaStatus:
             if before.verdict == "newer":
                 _refuse_other(path, before)
             # A crash before COMMIT leaves the old schema whole; the same command runs it again.
-            _migrate(connection, migrations)
+            if before.verdict == "absent" and migrations == MIGRATIONS:
+                _make(connection)
+            else:
+                _migrate(connection, migrations)
             connection.exec_driver_sql("COMMIT")
             return before
     finally:
@@ -271,6 +277,11 @@ def _is_known(revision: str, migrations: Path) -> bool:
 
     known = {script.revision for script in ScriptDirectory(migrations).walk_revisions()}
     return revision in {"", *known}
+
+
+def _make(connection: sa.Connection) -> None:
+    for statement in SCHEMA.read_text(encoding="utf-8").splitlines():
+        connection.exec_driver_sql(statement)
 
 
 def _migrate(connection: sa.Connection, migrations: Path) -> None:

@@ -7,12 +7,9 @@ signatures. The upstream's answers are made up, and every one of them says so.
 import asyncio
 import os
 import re
-import signal
 import socket
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import click
@@ -23,21 +20,20 @@ from verismo.attest.keys import read_jwks
 from verismo.attest.report import Report
 from verismo.attest.verify import Verifier
 from verismo.attest.verify_ledger import LedgerTrust, trusted_ring
+from verismo.cli.listener import base_url, with_listener
 from verismo.cli.live import Call, call, fetch, with_proof
-from verismo.cli.serve import base_url, serve_until_told, with_listener
+from verismo.cli.serve import serve_until_told
 from verismo.client.site import KEYRING_PATH
 from verismo.config.install import install, prepare
 from verismo.config.load import FILE_NAME, load_config
 from verismo.config.scaffold import recipe_for
 from verismo.config.schema import Config
 from verismo.config.writing import write_whole
-from verismo.control.supervisor import Child, Supervisor, tell_ready
+from verismo.control.supervisor import Child, Supervisor
 from verismo.model.apikey import RANDOM_BYTES, key_sha256, new_api_key
 from verismo.model.errors import StateError
 from verismo.model.ids import TenantId
 from verismo.model.tenant import ApiKey
-from verismo.simulate.server import running_upstream
-from verismo.simulate.settings import SimulatorSettings
 from verismo.wiring.state import open_state
 
 TENANT = TenantId("TENANT_001")
@@ -45,6 +41,9 @@ OPERATION = "support.answer"
 PROMPT = "Where is my order?"
 KEY_LIFETIME_MS = 7 * 86_400_000
 _SIMULATOR_URL = re.compile(r'(base_url = "http://127\.0\.0\.1:)(\d+)')
+_CHECKPOINTS = re.compile(r"^# (checkpoint_interval_ms = )\d+$", re.MULTILINE)
+CHECKPOINT_MS = 250
+"""Nobody likes to watch a demonstration wait; a gateway signs its tree's head once a second."""
 _CONTROL_PORT = re.compile(r"(\[control\][^\[]*?\n)#? ?port = \d+", re.DOTALL)
 
 
@@ -137,13 +136,14 @@ def _print_report(title: str, report: Report) -> None:
 
 
 def _prepare(data: Path, upstream_port: int) -> Path:
-    """Write the demo's configuration once; later starts only set the simulator's port."""
+    """Write the demo's configuration once; later starts set what is the demo's own."""
     path = data / FILE_NAME
     if not path.exists():
         install(prepare(data, recipe_for("simulator")))
     text = path.read_text(encoding="utf-8")
     text = _SIMULATOR_URL.sub(rf"\g<1>{upstream_port}", text)
     text = _CONTROL_PORT.sub(r"\g<1>port = 0", text)
+    text = _CHECKPOINTS.sub(rf"\g<1>{CHECKPOINT_MS}", text)
     write_whole(path, text.encode("utf-8"))
     return path
 
@@ -177,30 +177,3 @@ def _free_port() -> int:
             ) from error
         port: int = probe.getsockname()[1]
         return port
-
-
-@click.command(hidden=True)
-@click.argument("port", type=int)
-@click.argument("ready", type=int)
-def simulator_process(port: int, ready: int) -> None:
-    """Run the demo's simulated upstream; started by the supervisor."""
-    asyncio.run(_simulate(port, ready))
-
-
-async def _simulate(port: int, ready: int) -> None:
-    with _told_to_end() as ended:
-        async with running_upstream(SimulatorSettings(seed=1), port=port):
-            tell_ready(ready)
-            await ended.wait()
-
-
-@contextmanager
-def _told_to_end() -> Iterator[asyncio.Event]:
-    """An event that SIGTERM sets; Ctrl-C reaches only the supervisor, which passes it on."""
-    ended = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    loop.add_signal_handler(signal.SIGTERM, ended.set)
-    try:
-        yield ended
-    finally:
-        loop.remove_signal_handler(signal.SIGTERM)

@@ -23,8 +23,8 @@ from verismo.config.schema import Config
 from verismo.config.writing import write_whole
 from verismo.control.rotation import Outcome, Rotation
 from verismo.model.errors import OperatorError, StateError
+from verismo.wiring.firststart import prepare_data
 from verismo.wiring.keys import clock_ms, open_rotation
-from verismo.wiring.worker import prepare_data
 
 yes_option = click.option("--yes", is_flag=True, help="Do it without asking.")
 out_option = click.option(

@@ -24,6 +24,8 @@ PROOF_WAIT_S = 30.0
 """A checkpoint comes every second; a gateway that starts again catches up in some more."""
 RETRY_S_MIN = 0.05
 RETRY_S_MAX = 5.0
+EARLY = 0.25
+"""A proof that is pending comes within the second that the header has to be rounded up to."""
 
 _PENDING = frozenset({409, 503})
 """Not under a checkpoint yet; or the ledger cannot be read at this moment."""
@@ -115,7 +117,7 @@ def _fetch_proof(asked: Call, prov_id: str) -> str:
         while True:
             request = client.build_request("GET", url, headers=headers)
             status, pairs, body = _send(client, request)
-            pause_s = _retry_after_s(pairs)
+            pause_s = _retry_after_s(pairs) * (EARLY if status == 409 else 1)
             if status not in _PENDING or time.monotonic() + pause_s > ends_s:
                 break
             time.sleep(pause_s)

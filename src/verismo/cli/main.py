@@ -40,9 +40,9 @@ class LazyGroup(click.Group):
         "witness": ("verismo.cli.witness:witness", "Run a witness for other people's logs."),
     }
     internal: ClassVar[dict[str, str]] = {
-        "control-process": "verismo.cli.serve:control_process",
-        "simulator-process": "verismo.cli.demo:simulator_process",
-        "worker-process": "verismo.cli.serve:worker_process",
+        "control-process": "verismo.cli.control:control_process",
+        "simulator-process": "verismo.cli.simulate:simulator_process",
+        "worker-process": "verismo.cli.worker:worker_process",
     }
 
     def list_commands(self, ctx: click.Context) -> list[str]:

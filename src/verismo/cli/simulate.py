@@ -2,11 +2,14 @@
 
 import asyncio
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import click
 import msgspec
 import uvloop
 
+from verismo.control.supervisor import tell_ready
 from verismo.simulate.server import running_upstream
 from verismo.simulate.settings import SimulatorSettings
 
@@ -44,3 +47,30 @@ async def _serve(settings: SimulatorSettings, host: str, port: int) -> None:
     async with running_upstream(settings, host=host, port=port) as base_url:
         click.echo(f"Simulated upstream, no model runs here: {base_url} (Ctrl-C ends it)")
         await stop.wait()
+
+
+@click.command(hidden=True)
+@click.argument("port", type=int)
+@click.argument("ready", type=int)
+def simulator_process(port: int, ready: int) -> None:
+    """Run the demo's simulated upstream; started by the supervisor."""
+    asyncio.run(_simulate(port, ready))
+
+
+async def _simulate(port: int, ready: int) -> None:
+    with _told_to_end() as ended:
+        async with running_upstream(SimulatorSettings(seed=1), port=port):
+            tell_ready(ready)
+            await ended.wait()
+
+
+@contextmanager
+def _told_to_end() -> Iterator[asyncio.Event]:
+    """An event that SIGTERM sets; Ctrl-C reaches only the supervisor, which passes it on."""
+    ended = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGTERM, ended.set)
+    try:
+        yield ended
+    finally:
+        loop.remove_signal_handler(signal.SIGTERM)

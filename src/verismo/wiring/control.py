@@ -10,14 +10,13 @@ from verismo.adapters.journal_slot import next_slot_name
 from verismo.config.schema import Config, ControlListen
 from verismo.control.api import ControlDesk, control_app
 from verismo.model.errors import StateError
+from verismo.wiring.chosen import siem_loop, witness_loop
 from verismo.wiring.keys import ROTATION_S, rotating
 from verismo.wiring.ledger import LedgerLoop
-from verismo.wiring.rollups import ROLLUPS_S, RollupLoop
+from verismo.wiring.rollups import RollupLoop
 from verismo.wiring.rounds import Rounds
-from verismo.wiring.siem import SiemLoop
 from verismo.wiring.state import open_state
 from verismo.wiring.telemetry import read_expositions, run_folder, socket_path
-from verismo.wiring.witnessing import WITNESSES_S, WitnessLoop
 
 BACKLOG = 128
 Expose = Callable[[], Awaitable[list[str]]]
@@ -43,11 +42,13 @@ async def run_control(config: Config, ready: Callable[[], None]) -> None:
         stall_s_max=limits.client_stall_ms_max / 1_000,
         drain_s_max=1,
     )
-    witnesses = WitnessLoop(config)
-    ledger = LedgerLoop(config, witnesses.notice) if config.ledger.enabled else None
+    witnesses = witness_loop(config)
+    notice = None if witnesses is None else witnesses.notice
+    ledger = LedgerLoop(config, notice) if config.ledger.enabled else None
     rollups = RollupLoop(config) if config.ledger.enabled else None
-    siem: SiemLoop | None = None
-    exposes: list[Expose] = [] if ledger is None else [ledger.expose, witnesses.expose]
+    siem = siem_loop(config)
+    parts = [part for part in (witnesses, ledger, rollups, siem) if part is not None]
+    exposes: list[Expose] = [part.expose for part in parts]
     with open_state(config.data) as state, _bound(config.control) as listener:
         desk = ControlDesk(
             admins=state.admins,
@@ -63,25 +64,13 @@ async def run_control(config: Config, ready: Callable[[], None]) -> None:
         rounds = Rounds(server.stop)
         rounds.begin("keys", ROTATION_S, rotating(config.data, config.keys))
         try:
-            if ledger is not None:
-                rounds.begin("ledger", config.ledger.tile_interval_ms / 1_000, ledger.round)
-                rounds.begin("witnesses", WITNESSES_S, witnesses.round)
-            if rollups is not None:
-                rounds.begin("rollups", ROLLUPS_S, rollups.round)
-                exposes.append(rollups.expose)
-            if config.siem.sinks:
-                siem = SiemLoop(config, rounds)
-                exposes.append(siem.expose)
+            for part in parts:
+                part.begin(rounds)
             await server.serve(listener, ready)
         finally:
             rounds.end()
-            if siem is not None:
-                await siem.close()
-            if rollups is not None:
-                await rollups.close()
-            if ledger is not None:
-                await ledger.close()
-            await witnesses.close()
+            for part in reversed(parts):
+                await part.close()
         rounds.check()
 
 

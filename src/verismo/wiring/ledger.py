@@ -27,6 +27,7 @@ from verismo.model.ledger import LogId
 from verismo.ports.ledger import LeafSource, LeaseElsewhere, LedgerForked
 from verismo.wiring.keys import open_signer
 from verismo.wiring.ledgerreads import ledger_places
+from verismo.wiring.rounds import Rounds
 
 FAILURE_REASONS = ("state", "refused")
 HEALTH_EVERY_MS = 1_000
@@ -69,6 +70,10 @@ class LedgerLoop:
         self._told = ""
         self._is_late = False
         self._looked_ms = 0
+
+    def begin(self, rounds: Rounds) -> None:
+        """Begin the loop."""
+        rounds.begin("ledger", self._config.ledger.tile_interval_ms / 1_000, self.round)
 
     async def round(self) -> None:
         """Integrate everything there is."""

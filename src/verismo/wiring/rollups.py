@@ -49,6 +49,7 @@ from verismo.model.retention import (
 from verismo.ports.archive import Archive
 from verismo.wiring.keys import open_signer
 from verismo.wiring.ledgerreads import ledger_places
+from verismo.wiring.rounds import Rounds
 
 ROLLUPS_S = 60.0
 """A day's rollup is made within a minute of the time that it can be."""
@@ -153,6 +154,10 @@ class RollupLoop:
     async def expose(self) -> list[str]:
         """Return the metrics of rollups and the archive, as of the last round."""
         return archive_lines(self._waiting, self._failures)
+
+    def begin(self, rounds: Rounds) -> None:
+        """Begin the loop."""
+        rounds.begin("rollups", ROLLUPS_S, self.round)
 
     async def round(self) -> None:
         """Bring every log up to date."""

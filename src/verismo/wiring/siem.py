@@ -129,21 +129,26 @@ class SiemLoop:
 
     Args:
         config: the validated configuration; it has at least one sink.
-        rounds: the loops of the process.
     """
 
-    def __init__(self, config: Config, rounds: Rounds) -> None:
+    def __init__(self, config: Config) -> None:
         self._config = config
-        self._rounds = rounds
         self._began_ms = _now_ms()
         self._parts: SiemParts | None = None
         self._sinks: dict[str, SiemSink] = {}
         self._exports: dict[str, SinkExport] = {}
         self._watches: dict[str, ParityWatch] = {}
-        rounds.begin("siem", config.siem.interval_ms / 1_000, self.round)
 
-    async def round(self) -> None:
+    def begin(self, rounds: Rounds) -> None:
+        """Begin the loop that begins the others."""
+        interval_s = self._config.siem.interval_ms / 1_000
+        rounds.begin("siem", interval_s, lambda: self.round(rounds))
+
+    async def round(self, rounds: Rounds) -> None:
         """Open what the export needs and begin its loops, once.
+
+        Args:
+            rounds: the loops of the process.
 
         Raises:
             StateError: siem.db cannot be used now.
@@ -165,12 +170,12 @@ class SiemLoop:
                 )
             )
             self._exports[sink.name] = export
-            self._rounds.begin(f"siem {sink.name}", config.siem.interval_ms / 1_000, export.round)
+            rounds.begin(f"siem {sink.name}", config.siem.interval_ms / 1_000, export.round)
             reader = open_sink_reader(sink) if config.siem.parity else None
             if reader is not None:
                 desk = ParityDesk(sink.name, parts.leaves, parts.store, reader)
                 watch = self._watches[sink.name] = ParityWatch(desk, _now_ms)
-                self._rounds.begin(f"siem parity {sink.name}", PARITY_ROUND_S, watch.round)
+                rounds.begin(f"siem parity {sink.name}", PARITY_ROUND_S, watch.round)
 
     async def expose(self) -> list[str]:
         """Return the export's metrics."""

@@ -8,11 +8,13 @@ from verismo.adapters.cosigned_folder import FolderCosigned
 from verismo.adapters.telemetry_witness import witness_lines
 from verismo.adapters.tiles_folder import FolderTiles
 from verismo.adapters.witness_http import HttpWitnesses
+from verismo.attest.witnesspolicy import WitnessPolicy
 from verismo.config.schema import Config
 from verismo.control.witnessing import WitnessDesk, Witnessing
 from verismo.control.witnesspeer import WitnessAddress
 from verismo.model.ledger import LogId
 from verismo.wiring.ledgerreads import ledger_places
+from verismo.wiring.rounds import Rounds
 
 WITNESSES_S = 0.1
 """Pause between two rounds; a checkpoint comes once a second."""
@@ -22,18 +24,18 @@ class WitnessLoop:
     """Asks the configured witnesses; made and used in one event loop.
 
     Args:
-        config: the validated configuration; without a policy nobody is asked.
+        config: the validated configuration.
+        policy: of the configuration.
     """
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, policy: WitnessPolicy) -> None:
         settings = config.witness
+        tiles = ledger_places(config.data).tiles
         self._loop = asyncio.get_running_loop()
         self._client = HttpWitnesses(settings.timeout_ms / 1_000)
-        self._witnessing: Witnessing | None = None
-        if settings.policy is not None:
-            tiles = ledger_places(config.data).tiles
-            desk = WitnessDesk(
-                policy=settings.policy,
+        self._witnessing = Witnessing(
+            WitnessDesk(
+                policy=policy,
                 addresses=tuple(WitnessAddress(o.name, o.key, o.url) for o in settings.urls),
                 client=self._client,
                 tiles=FolderTiles(tiles),
@@ -41,22 +43,19 @@ class WitnessLoop:
                 now_ms=lambda: time.time_ns() // 1_000_000,
                 timeout_ms=settings.timeout_ms,
             )
-            self._witnessing = Witnessing(desk)
+        )
+
+    def begin(self, rounds: Rounds) -> None:
+        """Begin the loop."""
+        rounds.begin("witnesses", WITNESSES_S, self._witnessing.round)
 
     def notice(self, published: Mapping[LogId, bytes]) -> None:
         """Take note of checkpoints that were published; from any thread, without waiting."""
-        if self._witnessing is not None and published:
+        if published:
             self._loop.call_soon_threadsafe(self._witnessing.notice, published)
 
-    async def round(self) -> None:
-        """Ask whoever can be asked."""
-        if self._witnessing is not None:
-            await self._witnessing.round()
-
     async def expose(self) -> list[str]:
-        """Return the metrics; none without a policy."""
-        if self._witnessing is None:
-            return []
+        """Return the metrics."""
         return witness_lines(
             {one.log: one.cosigned_size for one in self._witnessing.logs()},
             {one.log: one.delay_ms / 1_000 for one in self._witnessing.logs()},
@@ -69,6 +68,5 @@ class WitnessLoop:
 
     async def close(self) -> None:
         """Give up what is under way."""
-        if self._witnessing is not None:
-            await self._witnessing.aclose()
+        await self._witnessing.aclose()
         await self._client.aclose()

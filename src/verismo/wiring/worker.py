@@ -9,7 +9,6 @@ import threading
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack
-from pathlib import Path
 from socket import socket
 
 import msgspec
@@ -21,12 +20,11 @@ from verismo.adapters.journal_reader import SqliteJournalReader
 from verismo.adapters.journal_slot import next_slot_name
 from verismo.adapters.journal_sqlite import SqliteJournal
 from verismo.adapters.prices_genai import GenaiPrices
-from verismo.adapters.secret_file import make_secret, read_secret
+from verismo.adapters.secret_file import read_secret
 from verismo.adapters.signer_file import FileSigner
 from verismo.adapters.upstream_keepalive import KeepAliveUpstream
 from verismo.adapters.upstream_pyreqwest import PyreqwestUpstream
 from verismo.adapters.vault_file import FileVault
-from verismo.attest.succession import KeyRules
 from verismo.config.schema import Config
 from verismo.gateway.admit import Admission
 from verismo.gateway.app import Application, Listener
@@ -52,8 +50,8 @@ from verismo.ports.journal import JournalFailed, Record
 from verismo.ports.policy import PolicyEngine
 from verismo.ports.telemetry import Telemetry
 from verismo.ports.upstream import Upstream
-from verismo.wiring.handles import handle_secret_file
-from verismo.wiring.keys import OpenSigner, TokenKeys, clock_ms, prepare_keys
+from verismo.wiring.firststart import key_files
+from verismo.wiring.keys import OpenSigner, TokenKeys
 from verismo.wiring.ledgerreads import open_ledger_reads
 from verismo.wiring.policy import open_policy
 from verismo.wiring.recovery import Heir, OpenJournal, recover
@@ -73,38 +71,7 @@ REPORT_S = 1.0
 """How often observed operations are written down."""
 BACKLOG = 2_048
 
-_RULES = KeyRules()
-
 log = logging.getLogger("verismo.worker")
-
-
-class KeyFiles(msgspec.Struct, frozen=True):
-    """Where a data folder keeps its secrets.
-
-    Args:
-        handles: secret that tenants' opaque handles are derived from.
-        tenants: folder of the tenants' data keys.
-    """
-
-    handles: Path
-    tenants: Path
-
-
-def key_files(data: Path) -> KeyFiles:
-    """Return where a data folder keeps its secrets."""
-    return KeyFiles(handles=handle_secret_file(data), tenants=data / "keys" / "tenants")
-
-
-def prepare_data(data: Path, rules: KeyRules = _RULES) -> list[Path]:
-    """Make the secrets and the key ring of a new data folder; returns the files made now.
-
-    Raises:
-        StateError: answers were signed here before but the key is gone; making another would
-            leave them without a key to verify them.
-    """
-    made = prepare_keys(data, rules, clock_ms())
-    handles = key_files(data).handles
-    return [*made, handles] if make_secret(handles) else made
 
 
 class Parts(msgspec.Struct, frozen=True):
