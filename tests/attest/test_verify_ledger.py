@@ -317,6 +317,29 @@ def test_a_policy_without_a_quorum_vouches_for_no_revoked_key():
     assert outcomes(report) == ["pass", "skip", "fail"]
 
 
+@pytest.mark.parametrize(
+    ("revoked_s", "policy", "expected"),
+    [
+        (SEEN_S + 1, TRUST.policy, [15]),
+        (SEEN_S + 2, TRUST.policy, []),
+        (SEEN_S + 9_999, None, [15]),
+        (0, None, []),
+    ],
+)
+def test_a_log_key_that_was_named_and_is_revoked_counts_only_if_a_quorum_was_there_before(
+    revoked_s, policy, expected
+):
+    stolen = msgspec.structs.replace(
+        forge_rings.log_entry(),
+        revoked_ms=revoked_s * 1_000,
+        reason="copied" if revoked_s else "",
+    )
+    ring = msgspec.structs.replace(RING[-1].ring, keys=(*RING[-1].ring.keys, stolen))
+    report = verify_ledger(REPORT, PROOF, LedgerTrust(TRUST.log_keys, policy, ring))
+    assert failing(report) == expected
+    assert (report.verdict == "VERIFIED") == (not expected)
+
+
 def test_a_ring_is_a_key_set_of_all_times():
     ring = forge_rings.revoked(forge.TIME_MS)[-1].ring
     keys = ring_keys(ring)

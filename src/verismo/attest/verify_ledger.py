@@ -175,8 +175,10 @@ def _check_proof(
     except (ProofRefused, NoteRefused) as error:
         findings.fails(15, str(error))
         return None
-    findings.passes(15, f"entry {proven.index} of {proven.size} in {proven.origin}")
-    return _check_witnesses(proof, entry, key, trust.policy, findings)
+    cosigned = _check_witnesses(proof, entry, key, trust.policy, findings)
+    problem = _revoked_log(key, trust.ring, cosigned)
+    findings.judge(15, problem, f"entry {proven.index} of {proven.size} in {proven.origin}")
+    return cosigned
 
 
 def _origin_of(stated: Statement) -> str:
@@ -221,6 +223,20 @@ def _include(
     raise refusal
 
 
+def _revoked_log(key: VerifierKey, ring: KeyRing | None, cosigned: CosignedBy | None) -> str:
+    """Say what the ring has against a log's key, though it was named; empty for nothing."""
+    entries = () if ring is None else ring.keys
+    for entry in entries:
+        is_it = entry.role == "log" and public_key(entry).raw == key.raw
+        witnessed_ms = _witnessed_ms(cosigned)
+        if is_it and entry.revoked_ms and (witnessed_ms or FOR_EVER_MS) >= entry.revoked_ms:
+            return (
+                f"the key of the log was revoked at {entry.revoked_ms} ({entry.reason}), and no "
+                "quorum has seen the checkpoint before"
+            )
+    return ""
+
+
 def _check_witnesses(
     proof: LedgerProof,
     entry: bytes,
@@ -262,11 +278,14 @@ def _wrong_key(entry: KeyEntry, alg: str, iat_ms: int, cosigned: CosignedBy | No
         return f"the key ring gives the key the role {entry.role}, not token"
     if entry.alg != alg:
         return f"the key ring gives the key the algorithm {entry.alg}, the token says {alg}"
-    witnessed_ms = None
-    if cosigned is not None and cosigned.quorum_at_s is not None:
-        # A witness states whole seconds: it may have seen the checkpoint as late as at its end.
-        witnessed_ms = cosigned.quorum_at_s * _MS_PER_S + _MS_PER_S - 1
-    return judge_key(entry, iat_ms, witnessed_ms)
+    return judge_key(entry, iat_ms, _witnessed_ms(cosigned))
+
+
+def _witnessed_ms(cosigned: CosignedBy | None) -> int | None:
+    if cosigned is None or cosigned.quorum_at_s is None:
+        return None
+    # A witness states whole seconds: it may have seen the checkpoint as late as at its end.
+    return cosigned.quorum_at_s * _MS_PER_S + _MS_PER_S - 1
 
 
 def _signed_ms(report: Report) -> int:
