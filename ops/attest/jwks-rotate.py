@@ -12,4 +12,9 @@ except ImportError:
     if Path(sys.prefix) == ROOT / ".venv" or not (ROOT / ".venv/bin/python").exists():
         sys.exit(2 * bool(sys.stderr.write("set it up once with: make environment-run\n")))
     os.execv(ROOT / ".venv/bin/python", [str(ROOT / ".venv/bin/python"), *sys.argv])
+demo = ROOT / "var" / "demo" / "verismo.toml"
+is_named = any(word.startswith(("-c", "--config")) for word in sys.argv[1:])
+if Path.cwd() == ROOT and not is_named and not Path("verismo.toml").exists() and demo.exists():
+    sys.stderr.write(f"no verismo.toml here: these are the keys of the demonstration, {demo}\n")
+    sys.argv += ["--config", str(demo)]
 main.main("keys", "rotate")

