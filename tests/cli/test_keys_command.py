@@ -107,6 +107,21 @@ def test_time_of_a_revocation_needs_a_date_and_a_zone(started, verismo, at):
     assert verismo("keys", "revoke", "x", "--reason", "y", "--yes", "--at", at).code == 2
 
 
+def test_revocation_in_the_future_is_refused_since_the_key_would_count_until_then(started, verismo):
+    [row] = listed(verismo, "--role", "token")
+    words = ("keys", "revoke", row["kid"], "--reason", "x", "--yes", "--at", "2199-01-01T00:00Z")
+    outcome = verismo(*words)
+    assert outcome.code == 2
+    assert "in the future" in outcome.err
+    assert listed(verismo, "--role", "token") == [row]
+
+
+def test_role_that_does_not_exist_is_wrong_usage_and_no_empty_list(started, verismo):
+    outcome = verismo("keys", "list", "--role", "tokens")
+    assert outcome.code == 2
+    assert "evidence" in outcome.err
+
+
 def test_revocation_needs_a_reason(started, verismo):
     assert verismo("keys", "revoke", "x", "--yes").code == 2
     assert verismo("keys", "revoke", "x", "--yes", "--reason", " ").code == 2
@@ -157,6 +172,7 @@ def test_restored_ring_adopts_the_published_one(started, verismo, tmp_path: Path
 
 def test_key_set_is_printed_or_written(started, verismo, tmp_path: Path):
     printed = verismo("keys", "jwks").out
+    assert printed.endswith("}\n")
     out = tmp_path / "a" / "b" / "jwks.json"
     assert verismo("keys", "jwks", "--out", out).code == 0
     assert read_jwks(out.read_bytes()) == read_jwks(printed.encode())

@@ -3,6 +3,7 @@
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import get_args
 
 import click
 import msgspec
@@ -72,7 +73,7 @@ def keys() -> None:
 @keys.command("list")
 @config_option
 @json_option
-@click.option("--role", help="Only the keys of this role.")
+@click.option("--role", type=click.Choice(get_args(Role)), help="Only the keys of this role.")
 def list_keys(config: Path, as_json: bool, role: str | None) -> None:
     """List every key that this gateway ever had, with its state now."""
     now_ms = clock_ms()
@@ -159,6 +160,8 @@ def revoke(config: Path, as_json: bool, kid: str, reason: str, at: str | None, y
     the revocation. There is no way back.
     """
     at_ms = None if at is None else _time_ms(at)
+    if at_ms is not None and at_ms > clock_ms():
+        raise click.BadParameter("--at lies in the future: until then the key would still count")
     if not reason.strip():
         raise click.UsageError("--reason must not be empty")
     loaded = load_config(config)
@@ -206,7 +209,7 @@ def jwks(config: Path, out: Path | None) -> None:
     """Print the key set (JWKS) as it is now, or write it with --out."""
     document = _jwks(load_config(config))
     if out is None:
-        click.echo(document)
+        click.echo(document, nl=False)
         return
     write_whole(out, document)
     click.echo(f"wrote {out}", err=True)
