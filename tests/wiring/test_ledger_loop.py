@@ -8,6 +8,11 @@ from tests.support.gateway import running_gateway
 from tests.support.ledger import NOW_MS, Place
 from tests.support.waiting import until
 
+from verismo.adapters.tiles_folder import FolderTiles
+from verismo.attest.checkpoint import Checkpoint, read_checkpoint
+from verismo.attest.keyentry import public_key
+from verismo.attest.merkle import EMPTY_ROOT
+from verismo.attest.note import read_note, verifier_key
 from verismo.control.leafsources import KeyRingSource, LogChooser
 from verismo.control.ledgerhealth import observe_ledger
 from verismo.model.errors import StateError
@@ -15,7 +20,10 @@ from verismo.model.ledger import LogId, origin_of, read_log_id, year_of, year_sp
 from verismo.ports.keyring import RingVersion
 from verismo.ports.ledger import SourceRow
 from verismo.wiring import ledger as wiring
+from verismo.wiring.keys import clock_ms, open_rotation
 from verismo.wiring.ledger import LedgerLoop
+
+HOME = LogId("us", year_of(clock_ms()))
 
 
 def configured(config, **fields):
@@ -161,3 +169,39 @@ async def test_a_second_control_process_stands_by_and_takes_over(tmp_path, caplo
 
         await until(is_proven)
         await second.close()
+
+
+async def test_a_revoked_log_key_signs_no_further_checkpoint_of_a_running_gateway(tmp_path):
+    async with running_gateway(tmp_path) as gateway:
+        config = configured(gateway.config, checkpoint_interval_ms=1)
+        rotation = open_rotation(config.data, config.keys)
+        loop = LedgerLoop(config)
+
+        async def signed_by(size):
+            """Return which log keys have signed the first checkpoint that is larger."""
+
+            async def grown():
+                await loop.round()
+                return published()[0].size > size
+
+            await until(grown)
+            checkpoint, note = published()
+            keys = [one for one in rotation.history()[-1].ring.keys if one.role == "log"]
+            hashes = {one.key_hash for one in note.signatures}
+            return [
+                one.kid
+                for one in keys
+                if verifier_key(checkpoint.origin, public_key(one).raw).key_hash in hashes
+            ]
+
+        def published():
+            note = FolderTiles(config.data / "log").read(HOME, "checkpoint")
+            if note is None:
+                return Checkpoint("", 0, EMPTY_ROOT), None
+            return read_checkpoint(read_note(note).text), read_note(note)
+
+        await gateway.chat("hello")
+        [kid] = await signed_by(0)
+        outcome = rotation.revoke(kid, clock_ms(), "copied")
+        assert await signed_by(published()[0].size) == [outcome.key.kid]
+        await loop.close()

@@ -18,10 +18,12 @@ from verismo.adapters.ledger_sqlite import SqliteLedger
 from verismo.adapters.restoration import LEDGER_MARKER
 from verismo.adapters.telemetry_ledger import ledger_lines
 from verismo.adapters.tiles_folder import FolderTiles
+from verismo.attest.keyring import signing_key
 from verismo.config.schema import Config
 from verismo.control.integrator import Integrator, IntegratorSettings, LedgerDesk
 from verismo.control.leafsources import JournalSource, KeyRingSource
 from verismo.control.ledgerhealth import LedgerHealth, observe_ledger
+from verismo.control.rotation import RingHistory
 from verismo.model.errors import StateError
 from verismo.model.ledger import LogId
 from verismo.ports.ledger import LeafSource, LeaseElsewhere, LedgerForked
@@ -64,6 +66,8 @@ class LedgerLoop:
         self._reader = SqliteLedger(places.state, read_only=True)
         self._store: SqliteLedger | None = None
         self._integrator: Integrator | None = None
+        self._ring = RingHistory(KeyRingFiles(config.data))
+        self._log_kid = ""
         self._ending = threading.Event()
         self._thread = ThreadPoolExecutor(1, "verismo-ledger")
         self._failures = dict.fromkeys(FAILURE_REASONS, 0)
@@ -91,7 +95,7 @@ class LedgerLoop:
 
     def _work(self) -> None:
         try:
-            integrator = self._integrator or self._open()
+            integrator = self._current()
             while self._step(integrator) and not self._ending.is_set():
                 self._watch()
             if self._told:
@@ -114,6 +118,16 @@ class LedgerLoop:
             self._notice(progress.published)
         return progress.is_behind
 
+    def _current(self) -> Integrator:
+        """Return the integrator; one whose log key was revoked makes way for one with the next."""
+        integrator = self._integrator
+        if integrator is not None:
+            key = signing_key(self._ring.read()[-1].ring, "log", _now_ms())
+            if key is None or key.kid != self._log_kid:
+                self._integrator = None
+                integrator.release()
+        return self._integrator or self._open()
+
     def _open(self) -> Integrator:
         config = self._config
         places = ledger_places(config.data)
@@ -124,14 +138,16 @@ class LedgerLoop:
                 "docs/runbooks/ledger-refused.md.",
             )
         self._store = self._store or SqliteLedger(places.state)
+        signer = open_signer(config.data, "log", config.keys, _now_ms())
         desk = LedgerDesk(
             sources=self._sources,
             store=self._store,
             lease=self._store,
             tiles=FolderTiles(places.tiles),
             memory=FolderCheckpoints(places.memory),
-            signer=open_signer(config.data, "log", config.keys, _now_ms()),
+            signer=signer,
         )
+        self._log_kid = signer.kid
         settings = IntegratorSettings(
             issuer=config.plan.issuer,
             home_region=config.ledger.home_region,
