@@ -17,6 +17,7 @@ from verismo.config.schema import Config
 from verismo.control.supervisor import Child, Supervisor
 from verismo.model.errors import OperatorError
 from verismo.wiring.firststart import prepare_data
+from verismo.wiring.keys import BACK_IT_UP
 from verismo.wiring.logs import set_up_logs
 
 
@@ -55,7 +56,7 @@ def serve_until_told(config: Config, ready: Ready, beside: tuple[Child, ...] = (
     """
     set_up_logs(config.log.level)
     for made in prepare_data(config.data, config.keys):
-        click.echo(f"made {made} (back it up: what it signs is verified for years)", err=True)
+        click.echo(f"made {made} ({BACK_IT_UP})", err=True)
     # The port is held without listening, so that it stays ours while workers are started again.
     with hold_address(config.listen) as listener:
         bound = with_listener(config, None, listener.getsockname()[1], None)

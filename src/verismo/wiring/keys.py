@@ -28,6 +28,8 @@ ROTATION_S = 1.0
 """How often the control process looks whether a key has to be made; it has a day for that."""
 SETTLED_MS = 600_000
 """A time server has put a clock right by then, and a key has two days to be made."""
+BACK_IT_UP = "back it up: what it makes is verified for years"
+"""Said of every key that is made without an operator asking for it."""
 
 log = logging.getLogger("verismo.keys")
 
@@ -88,7 +90,10 @@ def open_signer(data: Path, role: Role, rules: KeyRules, now_ms: int) -> Signer:
     """
     files = KeyRingFiles(data)
     rotation = Rotation(files, rules)
-    rotation.ensure(role, now_ms)
+    made = rotation.ensure(role, now_ms).key
+    if made is not None:
+        fields = {"role": role, "file": str(files.key_file(made.kid, role)), "next": BACK_IT_UP}
+        log.warning("made a key", extra={"fields": fields})
     entry = _signing(rotation.newest(), role, now_ms)
     return files.signer(entry.kid, role)
 
@@ -122,8 +127,9 @@ def prepare_keys(data: Path, rules: KeyRules, now_ms: int) -> list[Path]:
         # The oldest answer may be a stream whose heads were signed before its record.
         made_ms = now_ms if is_new else token.stat().st_mtime_ns // 1_000_000
         begins_ms = min(made_ms, since_ms or now_ms, now_ms)
-        _begin(rotation, lambda: rotation.begin(first, begins_ms, now_ms))
+        is_begun = _begin(rotation, lambda: rotation.begin(first, begins_ms, now_ms))
         made += [token] if is_new else []
+        made += _others(files, rotation.newest()) if is_begun else []
     entry = _require_private_keys(files, rotation.newest(), now_ms)
     if entry is None:
         outcome = rotation.ensure("token", now_ms)
@@ -205,13 +211,21 @@ def _signing(newest: SignedRing | None, role: Role, now_ms: int) -> KeyEntry:
     return entry
 
 
-def _begin(rotation: Rotation, begin: Callable[[], object]) -> None:
-    """Make the first version, unless another process does in the same moment."""
+def _begin(rotation: Rotation, begin: Callable[[], object]) -> bool:
+    """Make the first version, unless another process does in the same moment; say whether."""
     try:
         begin()
     except StateError:
         if rotation.newest() is None:
             raise
+        return False
+    return True
+
+
+def _others(files: KeyRingFiles, newest: SignedRing | None) -> list[Path]:
+    """Return the private keys of every role but the first token key's."""
+    keys = () if newest is None else newest.ring.keys
+    return [files.key_file(one.kid, one.role) for one in keys if one.role != "token"]
 
 
 def _require_private_keys(
