@@ -7,18 +7,25 @@ import shutil
 import time
 from contextlib import closing
 
+import msgspec
 import pytest
 from click.testing import CliRunner
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from tests.support.gateway import running_gateway
 
+from verismo.adapters.keyring_files import KeyRingFiles
 from verismo.adapters.restoration import LEDGER_MARKER
+from verismo.attest.keyring import extend
 from verismo.attest.leaf import LeafType, leaf_entry
 from verismo.attest.note import parse_vkey, verifier_key
 from verismo.attest.tlogproof import read_proof, verify_proof
 from verismo.cli.main import cli
+from verismo.config.load import load_config
+from verismo.model import canonical
 from verismo.model.errors import OperatorError
 from verismo.model.ledger import LogId
+from verismo.ports.keyring import RingVersion
+from verismo.wiring.keys import clock_ms, open_rotation
 from verismo.wiring.ledger import LedgerLoop
 from verismo.wiring.ledgertools import LedgerTools, audit_published
 
@@ -213,3 +220,34 @@ def test_before_the_first_start_the_status_says_so(initialised, verismo):
     outcome = verismo("ledger", "status")
     assert outcome.code == 0
     assert "no log yet" in outcome.out
+
+
+def test_the_audit_believes_no_version_of_the_key_ring_that_nobody_signed(state):
+    config = load_config(state.config)
+    files = KeyRingFiles(config.data)
+    newest = open_rotation(config.data, config.keys).newest()
+    forged = canonical.encode(extend(newest, newest.ring.keys, newest.ring.iat + 1))
+    files.append(RingVersion(2, forged, newest.jws.encode(), newest.ring.iat + 1))
+    found = run("audit", "--config", state.config)
+    assert found.exit_code == 1
+    assert "key: @keyring: version 2 of the key ring cannot be believed" in found.output
+
+
+async def test_the_audit_knows_what_a_log_key_signed_before_it_was_revoked(state):
+    config = load_config(state.config)
+    rotation = open_rotation(config.data, config.keys)
+    [kid] = [one.kid for one in rotation.newest().ring.keys if one.role == "log"]
+    rotation.revoke(kid, clock_ms(), "copied")
+
+    def found():
+        lines = run("audit", "--config", state.config).output.splitlines()
+        return sorted(line for line in lines if not line.startswith("walked"))
+
+    words = f"its checkpoint is signed with {kid}, which was revoked"
+    refused = [f"key: {config.plan.issuer}/log/{name}/{YEAR}: {words}" for name in ("ap", "us")]
+    assert found() == ["2 problems", *refused]
+    hurried = msgspec.structs.replace(config.ledger, checkpoint_interval_ms=1)
+    loop = LedgerLoop(msgspec.structs.replace(config, ledger=hurried))
+    await loop.round()  # the version that revokes it is a leaf of its log, which is signed again
+    await loop.close()
+    assert found() == ["1 problem", refused[0]]

@@ -1,7 +1,7 @@
 """Composes what operators and auditors do with a ledger at the command line."""
 
 from base64 import b64encode
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from verismo.adapters.restoration import LEDGER_MARKER
 from verismo.adapters.tiles_folder import FolderTiles, read_file
 from verismo.adapters.tiles_http import HttpLog
 from verismo.attest.checkpoint import Checkpoint, open_checkpoint, read_checkpoint
-from verismo.attest.keyentry import KeyRingRefused, public_key
+from verismo.attest.keyentry import KeyEntry, KeyRingRefused, public_key
 from verismo.attest.keyring import KeyRing, read_version
 from verismo.attest.merkle import ProofRefused, consistency_proof, root_of, verify_consistency
 from verismo.attest.note import NoteRefused, VerifierKey, parse_vkey, read_note, verifier_key
@@ -24,8 +24,9 @@ from verismo.attest.tile import Tile, TileMissing, TileRefused, TileTree
 from verismo.config.schema import Config
 from verismo.control.cosigned import Standing, standing
 from verismo.control.journalaudit import LOST, KeyAudit, RecordAudit, SequenceAudit
-from verismo.control.leafsources import JournalSource, KeyRingSource
+from verismo.control.leafsources import KEY_RING, JournalSource, KeyRingSource
 from verismo.control.ledgerhealth import LedgerHealth, observe_ledger
+from verismo.control.rotation import RingHistory
 from verismo.control.treeaudit import CHECKPOINT, Finding, Read, TreeAudit, audit_older
 from verismo.gateway.proofs import ProofMaker
 from verismo.model.errors import OperatorError, StateError
@@ -218,6 +219,7 @@ class LedgerTools:
         for name in cursors:
             if name not in self._by_name and name != LOST:
                 yield Finding("missing", name, "its journal is gone, but the ledger holds entries")
+        yield from self._audit_ring()
 
     def log_key(self, log: LogId) -> VerifierKey:
         """Return the verifier key of a log.
@@ -225,6 +227,13 @@ class LedgerTools:
         Raises:
             StateError: the key ring names no log key.
         """
+        return self._log_key(log, self._log_entries()[-1])
+
+    def _log_key(self, log: LogId, entry: KeyEntry) -> VerifierKey:
+        return verifier_key(origin_of(self._issuer, log), public_key(entry).raw)
+
+    def _log_entries(self) -> list[KeyEntry]:
+        """Return every log key that there ever was, the one in use last."""
         ring = self._ring()
         entries = [] if ring is None else [one for one in ring.keys if one.role == "log"]
         if not entries:
@@ -232,12 +241,32 @@ class LedgerTools:
                 "the key ring names no log key",
                 next_step="Start the gateway once with `[ledger] enabled = true`.",
             )
-        return verifier_key(origin_of(self._issuer, log), public_key(entries[-1]).raw)
+        return entries
+
+    def _audit_ring(self) -> Iterator[Finding]:
+        """Check every version against the one before it, as verifiers do."""
+        try:
+            RingHistory(self._ring_files).read()
+        except StateError as error:
+            yield Finding("key", KEY_RING, error.detail)
+
+    def _published_key(self, log: LogId) -> Generator[Finding, None, VerifierKey]:
+        """Return the log key that signed the published checkpoint; the one in use if none did."""
+        note = self._tiles.read(log, CHECKPOINT)
+        for entry in reversed(self._log_entries()):
+            key = self._log_key(log, entry)
+            if note is not None and _is_signed(note, key):
+                if entry.revoked_ms:
+                    words = f"its checkpoint is signed with {entry.kid}, which was revoked"
+                    yield Finding("key", key.name, words)
+                return key
+        return self.log_key(log)
 
     def _audit_log(
         self, log: LogId, counted: dict[str, int], report: Callable[[Audited], None]
     ) -> Iterator[Finding]:
-        key = self.log_key(log)
+        key = yield from self._published_key(log)
+        signers = [self._log_key(log, entry) for entry in self._log_entries()]
         records = RecordAudit(log, key.name, self._reader, self._by_name, counted)
         notes = {one.size: one.note for one in self._reader.checkpoints(log)}
         history: dict[int, bytes] = {}
@@ -246,8 +275,10 @@ class LedgerTools:
             *(("ledger.db", note) for note in notes.values()),
             *([] if remembered is None else [("the second place", remembered)]),
         ):
+            # What a key signed that was revoked since is history all the same.
+            signer = next((one for one in signers if _is_signed(note, one)), key)
             try:
-                checkpoint, _ = open_checkpoint(note, key)
+                checkpoint, _ = open_checkpoint(note, signer)
             except NoteRefused as error:
                 yield Finding("history", key.name, f"a checkpoint in {place}: {error}")
                 continue
@@ -306,6 +337,14 @@ def consistency_text(first: int, hashes: tuple[bytes, ...], note: bytes) -> byte
     """Spell a consistency proof as witnesses take it."""
     lines = [f"old {first}", *(b64encode(one).decode("ascii") for one in hashes), ""]
     return "".join(f"{line}\n" for line in lines).encode("ascii") + note
+
+
+def _is_signed(note: bytes, key: VerifierKey) -> bool:
+    try:
+        open_checkpoint(note, key)
+    except NoteRefused:
+        return False
+    return True
 
 
 def _head(note: bytes) -> Checkpoint:
