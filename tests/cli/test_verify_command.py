@@ -463,7 +463,16 @@ def test_a_request_belongs_to_a_path(tmp_path):
 def test_an_answer_before_identification_is_unsigned(gateway):
     result = live(gateway, key="vk_wrong")
     assert result.exit_code == 1
-    assert result.output.splitlines()[-1] == "UNSIGNED"
+    *_, note, verdict = result.output.splitlines()
+    assert verdict == "UNSIGNED"
+    assert "HTTP status 401" in note
+
+
+def test_a_place_that_cannot_be_written_is_told(gateway, tmp_path):
+    (tmp_path / "file").touch()
+    outcome = live(gateway, "--save", tmp_path / "file" / "answer.json")
+    assert isinstance(outcome.exception, OperatorError)
+    assert "cannot be written" in str(outcome.exception)
 
 
 @pytest.mark.slow

@@ -19,6 +19,7 @@ from verismo.attest.verify import Check, Report
 from verismo.cli.curl import Kept, read_kept
 from verismo.cli.vectors import differs, read_vectors, run_vector
 from verismo.cli.verification import Options, check_ledger_options, judge_by
+from verismo.config.writing import write_whole
 from verismo.model.errors import OperatorError
 
 
@@ -29,6 +30,7 @@ class Result(msgspec.Struct, frozen=True, omit_defaults=True):
         source: file or address.
         trusted: whether the caller chose the keys; if not, the verdict says nothing of who signed.
         verdict, prov_id, checks, events, statement: see `Report`.
+        status: of the HTTP response.
         expected_by_file: which expectations were taken from the exchange itself.
     """
 
@@ -37,6 +39,7 @@ class Result(msgspec.Struct, frozen=True, omit_defaults=True):
     verdict: str
     prov_id: str
     checks: tuple[Check, ...]
+    status: int
     events: int | None = None
     statement: Statement | None = None
     expected_by_file: tuple[str, ...] = ()
@@ -158,7 +161,7 @@ def _live(options: Options) -> Exchange:
     if options.with_proof:
         exchange = with_proof(asked, exchange)
     if options.save is not None:
-        Path(options.save).write_bytes(msgspec.json.format(msgspec.json.encode(exchange)))
+        write_whole(Path(options.save), msgspec.json.format(msgspec.json.encode(exchange)))
     return exchange
 
 
@@ -183,6 +186,7 @@ def _result(name: str, report: Report, exchange: Exchange, options: Options) -> 
         verdict=report.verdict,
         prov_id=report.prov_id,
         checks=report.checks,
+        status=exchange.response.status,
         events=report.events,
         statement=report.statement,
         expected_by_file=_expected_by_file(exchange, options),
@@ -212,6 +216,11 @@ def _human(result: Result) -> str:
     if result.expected_by_file:
         lines.append(
             f"note: expected as the file itself says: {', '.join(result.expected_by_file)}"
+        )
+    if result.verdict == "UNSIGNED" and result.status >= 400:
+        lines.append(
+            f"note: the answer is a refusal with HTTP status {result.status}; such a one is not "
+            "signed if the caller is not known or nothing can be signed"
         )
     count = "" if result.events is None else f" ({result.events} events)"
     verdict = f"{result.verdict}{count}"
