@@ -15,8 +15,9 @@ from verismo.model.errors import OperatorError, StateError
 from verismo.model.ledger import LogId
 from verismo.ports.ledger import LedgerForked
 from verismo.wiring.backup import back_up, restore
+from verismo.wiring.keys import clock_ms
 from verismo.wiring.ledger import LedgerLoop
-from verismo.wiring.ledgeradoption import adopt_ledger
+from verismo.wiring.ledgeradoption import LEASE_MS, adopt_ledger
 from verismo.wiring.ledgertools import LedgerTools
 
 pytestmark = pytest.mark.slow
@@ -175,6 +176,20 @@ async def test_a_running_gateway_is_not_adopted_under(tmp_path):
             adopt_ledger(gateway.config, tmp_path, NOW_MS)
 
 
+async def test_a_control_process_that_lives_on_without_workers_is_not_adopted_under(tmp_path):
+    config = await lived(tmp_path)
+    loop = LedgerLoop(config)
+    await loop.round()
+    before = (config.data / "ledger.db").read_bytes()
+    with pytest.raises(StateError, match="integrates the ledger") as refusal:
+        adopt_ledger(config, config.data / "log", clock_ms())
+    assert "Stop the gateway" in refusal.value.advice
+    assert (config.data / "ledger.db").read_bytes() == before
+    assert not (config.data / LEDGER_MARKER).exists(), "what runs is left as it is"
+    await loop.close()
+    adopt_ledger(config, config.data / "log", clock_ms())
+
+
 async def test_an_old_ledger_put_back_alone_is_refused_and_gone_on_from(tmp_path):
     config = await lived(tmp_path)
     size = published_size(config)
@@ -183,7 +198,7 @@ async def test_an_old_ledger_put_back_alone_is_refused_and_gone_on_from(tmp_path
     shutil.copy(tmp_path / "backup" / "ledger.db", config.data / "ledger.db")
     text = await integrate(config)
     assert 'verismo_ledger_failures_total{reason="refused"} 1' in text
-    outcome = adopt_ledger(config, config.data / "log", NOW_MS)
+    outcome = adopt_ledger(config, config.data / "log", clock_ms() + LEASE_MS)
     [us] = [one for one in outcome.logs if one.log == US]
     assert (us.size, us.lost) == (size, 0)
     assert problems(config) == []

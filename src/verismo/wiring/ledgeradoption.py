@@ -25,12 +25,19 @@ from verismo.control.leafsources import JournalSource, KeyRingSource
 from verismo.control.treeaudit import CHECKPOINT, TreeAudit
 from verismo.model.errors import OperatorError, StateError
 from verismo.model.ledger import LogId, read_log_id
-from verismo.ports.ledger import LeafSource, LedgerForked, StoredCheckpoint, TileReader
+from verismo.ports.ledger import (
+    LeafSource,
+    LeaseElsewhere,
+    LedgerForked,
+    StoredCheckpoint,
+    TileReader,
+)
 from verismo.wiring.ledgerreads import LedgerPlaces, ledger_places
 from verismo.wiring.ledgertools import LedgerTools
 
 UNFINISHED = "ledger-adopting.db"
-LEASE_MS = 1_000
+LEASE_MS = 3_000
+"""As the integrator's, or its lease would look like one of a clock that has stepped back."""
 
 
 class Adoptions(msgspec.Struct, frozen=True):
@@ -67,8 +74,8 @@ def adopt_ledger(config: Config, tiles: Path | None, now_ms: int) -> Adoptions:
             f"there is no data folder {config.data}",
             next_step="Restore it first: `verismo restore`; or name its verismo.toml.",
         )
-    _refuse_running(config.data)
     places = ledger_places(config.data)
+    _refuse_running(config.data, places, now_ms)
     with (
         closing(LedgerTools(config)) as tools,
         closing(SqliteJournalReader(config.data)) as journal,
@@ -115,7 +122,18 @@ def _mark(data: Path) -> None:
     sync_folder(data)
 
 
-def _refuse_running(data: Path) -> None:
+def _refuse_running(data: Path, places: LedgerPlaces, now_ms: int) -> None:
+    # The control process lives on where a worker does not, and would sign on from the old state.
+    if places.state.exists():
+        with closing(SqliteLedger(places.state)) as store:
+            try:
+                store.release(store.acquire("adopt", now_ms, LEASE_MS))
+            except LeaseElsewhere as error:
+                raise StateError(
+                    error.detail,
+                    next_step="Stop the gateway. If it was just ended, try again in a few seconds: "
+                    "its lease runs out by itself.",
+                ) from error
     for slot, path in slot_files(data).items():
         if not has_ended(path):
             SlotOwnership(data, slot).release()
