@@ -2,6 +2,7 @@
 
 import httpx2
 
+from verismo.attest.tile import BUNDLE_BYTES_MAX
 from verismo.model.errors import StateError
 
 TIMEOUT_S = 30.0
@@ -28,19 +29,31 @@ class HttpLog:
         """
         url = f"{self._url}/{path}"
         try:
-            response = self._client.get(url)
+            with self._client.stream("GET", url) as response:
+                status = response.status_code
+                content = _read(response, url) if status == 200 else b""
         except httpx2.HTTPError as error:
             raise StateError(
                 f"{url} cannot be read: {error}", next_step="Check the URL and the network."
             ) from error
-        if response.status_code in NOT_THERE:
+        if status in NOT_THERE:
             return None
-        if response.status_code != 200:
-            raise StateError(
-                f"{url} answers {response.status_code}", next_step="Check the URL; try again later."
-            )
-        return response.content
+        if status != 200:
+            raise StateError(f"{url} answers {status}", next_step="Check the URL; try again later.")
+        return content
 
     def close(self) -> None:
         """Close its connections."""
         self._client.close()
+
+
+def _read(response: httpx2.Response, url: str) -> bytes:
+    content = bytearray()
+    for piece in response.iter_bytes():
+        content += piece
+        if len(content) > BUNDLE_BYTES_MAX:
+            raise StateError(
+                f"{url} answers more than {BUNDLE_BYTES_MAX} bytes, which no file of a log has",
+                next_step="Check the URL; whoever serves it is no log.",
+            )
+    return bytes(content)
