@@ -102,6 +102,14 @@ def test_first_version_has_a_key_for_every_role_and_no_two_alike():
     assert newest(rotation).ring.prev == NO_VERSION
 
 
+@pytest.mark.parametrize("version", [0, -1, -(2**63)])
+def test_a_memory_of_a_version_that_no_ring_has_is_refused(rotated, version):
+    history = rotated[0].history()
+    seen = Remembered(version, sha256_of(history[0]))
+    with pytest.raises(KeyRingRefused, match="which no ring has"):
+        check_history(seen, history)
+
+
 def test_rollback_to_an_older_ring_is_refused(rotated):
     history = rotated[0].history()
     seen = check_history(None, history)

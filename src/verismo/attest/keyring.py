@@ -202,6 +202,8 @@ def check_history(seen: Remembered | None, offered: Sequence[SignedRing]) -> Rem
     newest = Remembered(offered[-1].ring.version, sha256_of(offered[-1]))
     if seen is None:
         return newest
+    if seen.version < 1:
+        raise KeyRingRefused(f"what was remembered names version {seen.version}, which no ring has")
     if newest.version < seen.version:
         raise KeyRingRefused(
             f"rollback: version {newest.version} is offered, but {seen.version} was seen"
