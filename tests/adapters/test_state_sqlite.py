@@ -17,7 +17,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
-from verismo.adapters import admins_sqlite, directory_sqlite, state_sqlite
+from verismo.adapters import admins_sqlite, directory_sqlite, erasures_sqlite, state_sqlite
 from verismo.adapters.directory_sqlite import SqliteDirectory
 from verismo.adapters.state_sqlite import (
     MIGRATIONS,
@@ -50,6 +50,7 @@ ROWS = {
         "INSERT INTO observation VALUES ('T', 'chat', 'gpt-4o', 'ef', '', 7, 8)",
     ]
 }
+ROWS["0002"] = [*ROWS["0001"], "INSERT INTO erasure VALUES ('T', 9)"]
 """Data of each revision, as that revision's version wrote it."""
 
 
@@ -258,7 +259,14 @@ def test_file_left_empty_by_a_crash_is_created_again(path):
         assert database.version() == 1
 
 
-@pytest.mark.parametrize("tables", [directory_sqlite._metadata, admins_sqlite._admin_key.metadata])
+@pytest.mark.parametrize(
+    "tables",
+    [
+        directory_sqlite._metadata,
+        admins_sqlite._admin_key.metadata,
+        erasures_sqlite._erasure.metadata,
+    ],
+)
 def test_adapters_tables_are_what_the_migrations_make(path, tables):
     with StateDatabase(path) as database, database.reading() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
@@ -294,6 +302,8 @@ def test_upgrade_from_each_revision_keeps_its_data(path, tmp_path, revision):
         ]
         assert [row.count for row in directory.observations()] == [7]
         assert len(admins_sqlite.SqliteAdmins(database).admin_keys()) == 1
+        erased = erasures_sqlite.SqliteErasures(database).erased()
+        assert erased == ({} if revision == "0001" else {"T": 9})
         assert database.version() == 2
 
 

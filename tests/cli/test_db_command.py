@@ -31,7 +31,7 @@ def make_older(root):
     open_state(root / "var").close()
     connection = sqlite3.connect(root / "var" / "state.db")
     with connection:
-        tables = ("api_key", "admin_key", "observation", "change_counter")
+        tables = ("api_key", "admin_key", "observation", "change_counter", "erasure")
         for table in tables:
             connection.execute(f"DROP TABLE {table}")
         connection.execute("DELETE FROM alembic_version")

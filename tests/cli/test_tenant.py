@@ -8,10 +8,17 @@ import sys
 
 import pytest
 
+from verismo.adapters.vault_file import FileVault
+from verismo.cli.options import moment
 from verismo.gateway.snapshot import tenant_handle
-from verismo.model.ids import TenantId
+from verismo.model.errors import StateError
+from verismo.model.ids import TenantId, prov_id_from
 from verismo.wiring.firststart import key_files, prepare_data
 from verismo.wiring.handles import handle_secret_file
+from verismo.wiring.state import open_state
+from verismo.wiring.vault import erased_tenants, record_erasure
+
+JANUARY_MS = 1_767_225_600_000
 
 
 @pytest.fixture
@@ -109,36 +116,45 @@ def test_erase_deletes_the_key_and_records_when(verismo, initialised, data_key):
     assert outcome.code == 0
     assert "its data key is deleted" in outcome.out
     assert not data_key.exists()
-    marker = data_key.with_suffix(".erased")
-    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ\n", marker.read_text())
-    assert marker.stat().st_mode & 0o077 == 0
     assert verismo("tenant", "list").out.splitlines()[0].endswith("erased")
-    assert marker.read_text().strip() in verismo("tenant", "show", "TENANT_001").out
+    when = moment(erased_tenants(initialised / "var")[TenantId("TENANT_001")])
+    assert f"erased       {when}" in verismo("tenant", "show", "TENANT_001").out
 
 
 def test_erasing_again_keeps_the_first_time(verismo, initialised, data_key):
+    record_erasure(initialised / "var", TenantId("TENANT_001"), JANUARY_MS)
     verismo("tenant", "erase", "TENANT_001", "--yes")
-    marker = data_key.with_suffix(".erased")
-    marker.write_text("2026-01-01T00:00:00Z\n")
     outcome = verismo("tenant", "erase", "TENANT_001", "--yes")
     assert outcome.code == 0
-    assert "erased already, at 2026-01-01T00:00:00Z" in outcome.out
-    assert marker.read_text() == "2026-01-01T00:00:00Z\n"
+    assert f"erased already, at {moment(JANUARY_MS)}" in outcome.out
+    assert erased_tenants(initialised / "var") == {"TENANT_001": JANUARY_MS}
 
 
 def test_erasing_after_a_crash_between_record_and_deletion_finishes(verismo, initialised, data_key):
-    marker = data_key.with_suffix(".erased")
-    marker.write_text("2026-01-01T00:00:00Z\n")
+    record_erasure(initialised / "var", TenantId("TENANT_001"), JANUARY_MS)
     assert "its data key is deleted" in verismo("tenant", "erase", "TENANT_001", "--yes").out
     assert not data_key.exists()
-    assert marker.read_text() == "2026-01-01T00:00:00Z\n"
+    assert erased_tenants(initialised / "var") == {"TENANT_001": JANUARY_MS}
 
 
-def test_a_failed_deletion_is_told_and_the_tenant_stays_marked(
+def test_marker_of_an_earlier_version_counts_and_keeps_its_time(verismo, initialised, data_key):
+    marker = data_key.with_suffix(".erased")
+    marker.write_text("2026-01-01T00:00:00Z\n")
+    assert verismo("tenant", "list").out.splitlines()[0].endswith("erased")
+    assert "its data key is deleted" in verismo("tenant", "erase", "TENANT_001", "--yes").out
+    assert erased_tenants(initialised / "var") == {"TENANT_001": JANUARY_MS}
+    assert not marker.exists()
+
+
+def test_a_failed_deletion_is_told_and_the_tenant_stays_recorded(
     verismo, initialised, data_key, monkeypatch
 ):
-    def fail(*_: object, **__: object) -> None:
-        raise PermissionError(1, "Operation not permitted")
+    unlink = os.unlink
+
+    def fail(path: os.PathLike[str], **options: object) -> None:
+        if path == data_key:
+            raise PermissionError(1, "Operation not permitted")
+        unlink(path, **options)
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "unlink", fail)
@@ -146,7 +162,7 @@ def test_a_failed_deletion_is_told_and_the_tenant_stays_marked(
     assert outcome.code == 2
     assert "Operation not permitted" in outcome.err
     assert data_key.exists()
-    assert data_key.with_suffix(".erased").exists()
+    assert "TENANT_001" in erased_tenants(initialised / "var")
 
 
 @pytest.mark.parametrize(("answer", "code"), [("n\n", 1), ("\n", 1), ("", 1), ("y\n", 0)])
@@ -157,12 +173,14 @@ def test_without_yes_erase_asks_first(verismo, initialised, data_key, monkeypatc
     assert data_key.exists() == (code == 1)
 
 
-def test_a_tenant_without_a_key_is_marked_so_that_none_is_made(verismo, initialised):
+def test_a_tenant_without_a_key_is_recorded_so_that_none_is_made(verismo, initialised, tmp_path):
     outcome = verismo("tenant", "erase", "TENANT_002", "--yes")
     assert "nothing was captured" in outcome.out
-    folder = initialised / "var" / "keys" / "tenants"
-    assert [p.name for p in folder.iterdir()] == ["TENANT_002.erased"]
-    assert folder.stat().st_mode & 0o077 == 0
+    assert list(erased_tenants(initialised / "var")) == ["TENANT_002"]
+    vault = FileVault(tmp_path / "keys", open_state(initialised / "var").erasures)
+    with pytest.raises(StateError, match="was erased"):
+        vault.seal(TenantId("TENANT_002"), prov_id_from(1, bytes(10)), b"words")
+    assert not (tmp_path / "keys").exists()
 
 
 def test_a_tenant_that_left_the_configuration_can_still_be_erased(verismo, initialised, data_key):

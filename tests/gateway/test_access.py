@@ -3,7 +3,10 @@
 import json
 import os
 import re
+import shutil
+import sqlite3
 import time
+from contextlib import closing
 from pathlib import Path
 
 import msgspec
@@ -16,8 +19,10 @@ from verismo.attest.commitment import commit
 from verismo.attest.statement import read_statement
 from verismo.gateway.capture import Captured
 from verismo.model.ids import ProvId, TenantId
+from verismo.wiring.backup import back_up, restore
 from verismo.wiring.firststart import key_files
 from verismo.wiring.state import open_directory
+from verismo.wiring.vault import record_erasure
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -255,18 +260,58 @@ async def test_lone_surrogate_as_a_name_does_not_end_the_observing(gateway: Gate
 
 
 @pytest.mark.slow
-async def test_erased_tenant_has_no_readable_record_and_the_proof_stands(tmp_path_factory):
+@pytest.mark.parametrize("is_marked", [False, True], ids=["recorded", "marked-as-before"])
+async def test_erased_tenant_has_no_readable_record_and_the_proof_stands(
+    tmp_path_factory, is_marked
+):
     async with running_gateway(tmp_path_factory.mktemp("erase")) as gateway:
         answer = await gateway.chat(key="TENANT_002")
         folder = key_files(gateway.config.data).tenants
-        folder.mkdir(parents=True)
-        (folder / "TENANT_002.erased").touch()
+        if is_marked:
+            folder.mkdir(parents=True)
+            (folder / "TENANT_002.erased").touch()
+        else:
+            record_erasure(gateway.config.data, TenantId("TENANT_002"), 1)
         for key in ("TENANT_002", "auditor"):
             read = await gateway.send("GET", f"/v1/prov/{answer.prov_id}", key=key)
             assert (read.status, read.json()["code"]) == (410, "erased")
         foreign = await gateway.send("GET", f"/v1/prov/{answer.prov_id}", key="TENANT_001")
         assert foreign.status == 404, "not even the erasure shows"
         assert answer.report(gateway.public).verdict == "VERIFIED"
+
+
+@pytest.mark.slow
+async def test_while_erasures_cannot_be_read_nobody_is_taken_for_not_erased(tmp_path_factory):
+    async with running_gateway(tmp_path_factory.mktemp("unknown"), CAPTURING) as gateway:
+        answer = await gateway.chat(key="TENANT_001")
+        with closing(sqlite3.connect(gateway.config.data / "state.db")) as state:
+            state.execute("ALTER TABLE erasure RENAME TO lost")
+            read = await gateway.send("GET", f"/v1/prov/{answer.prov_id}", key="TENANT_001")
+            assert (read.status, read.json()["code"]) == (503, "overloaded")
+            assert "state.db" not in read.body.decode()
+            refused = await gateway.chat(key="TENANT_002")
+            assert (refused.status, refused.json()["code"]) == (503, "attestation_unavailable")
+            state.execute("ALTER TABLE lost RENAME TO erasure")
+        read = await gateway.send("GET", f"/v1/prov/{answer.prov_id}", key="TENANT_001")
+        assert read.status == 200
+
+
+@pytest.mark.slow
+async def test_restored_backup_without_keys_has_not_forgotten_an_erasure(tmp_path_factory):
+    folder, other = tmp_path_factory.mktemp("erased"), tmp_path_factory.mktemp("restored")
+    async with running_gateway(folder) as gateway:
+        answers = [await gateway.chat(key=key) for key in ("TENANT_001", "TENANT_002")]
+        data = gateway.config.data
+        record_erasure(data, TenantId("TENANT_002"), 1)
+    back_up(data, other / "copy", with_keys=False)
+    restore(other / "copy", other / data.name)
+    # The operator's own copy, of before the erasure.
+    shutil.copytree(data / "keys", other / data.name / "keys")
+    async with running_gateway(other, Setup(checked=False)) as gateway:
+        read = [
+            await gateway.send("GET", f"/v1/prov/{one.prov_id}", key="auditor") for one in answers
+        ]
+        assert [one.status for one in read] == [200, 410]
 
 
 @pytest.mark.slow
@@ -296,9 +341,7 @@ async def test_captured_content_decrypts_and_is_what_was_committed_to(tmp_path_f
 @pytest.mark.slow
 async def test_a_capturing_tenant_that_was_erased_is_refused_before_anything_runs(tmp_path_factory):
     async with running_gateway(tmp_path_factory.mktemp("gone"), CAPTURING) as gateway:
-        folder = key_files(gateway.config.data).tenants
-        folder.mkdir(parents=True)
-        (folder / "TENANT_002.erased").touch()
+        record_erasure(gateway.config.data, TenantId("TENANT_002"), 1)
         answer = await gateway.chat(key="TENANT_002")
         assert answer.status == 410
         assert answer.json()["code"] == "erased"

@@ -33,7 +33,7 @@ FILE_NAME = "state.db"
 BUSY_MS_MAX = 5_000
 """The port's contract: a writer waits for another up to 5 s."""
 MIGRATIONS = Path(__file__).with_name("migrations")
-NEWEST = "0001"
+NEWEST = "0002"
 """The last revision in `MIGRATIONS`; a test compares."""
 SCHEMA = MIGRATIONS / "newest.sql"
 """The schema at `NEWEST`, one statement a line."""
@@ -70,7 +70,7 @@ class StateDatabase:
         self._path = path
         _create(path, migrations)
         self._engine = _engine(path)
-        self._version_lock = threading.Lock()
+        self._peek_lock = threading.Lock()
         try:
             with self.reading() as connection:
                 status = _status(connection, migrations)
@@ -79,7 +79,7 @@ class StateDatabase:
                 status = _upgrade_in_place(path, migrations)
             _refuse_other(path, status)
             with _translated(path):
-                self._version_connection = self._engine.raw_connection()
+                self._peek_connection = self._engine.raw_connection()
         except BaseException:
             self._engine.dispose()
             raise
@@ -92,7 +92,7 @@ class StateDatabase:
 
     def close(self) -> None:
         """Close every connection; nothing may be under way."""
-        self._version_connection.close()
+        self._peek_connection.close()
         self._engine.dispose()
 
     @contextmanager
@@ -124,20 +124,31 @@ class StateDatabase:
     def version(self) -> int:
         """Return the change counter; `PRAGMA data_version` would differ by connection.
 
-        Asked twice a second by every worker, so it keeps a connection of its own: taking one from
+        Asked twice a second by every worker.
+
+        Raises:
+            StateError: the file cannot be read.
+        """
+        row = self.peek("SELECT version FROM change_counter", ())
+        if row is None:
+            raise _state_error(self._path, "its change counter is missing")
+        return row[0]
+
+    def peek(self, query: str, parameters: tuple[str, ...]) -> tuple[int, ...] | None:
+        """Return the first row of numbers that a query gives, None if there is none.
+
+        For what is asked again and again: it keeps a connection of its own, since taking one from
         the pool costs more than the question.
 
         Raises:
             StateError: the file cannot be read.
         """
-        with _translated(self._path), self._version_lock:
-            cursor = self._version_connection.cursor()
-            cursor.execute("SELECT version FROM change_counter")
-            row = cursor.fetchone()
+        with _translated(self._path), self._peek_lock:
+            cursor = self._peek_connection.cursor()
+            cursor.execute(query, parameters)
+            row: tuple[int, ...] | None = cursor.fetchone()
             cursor.close()
-        if row is None:
-            raise _state_error(self._path, "its change counter is missing")
-        return int(row[0])
+        return row
 
 
 def schema_status(path: Path, migrations: Path = MIGRATIONS) -> SchemaStatus:

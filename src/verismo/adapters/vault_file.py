@@ -1,7 +1,8 @@
 """The vault on files: AES-256-GCM under one data key for each tenant, `keys/tenants/<ID>.key`.
 
-Deleting the key file is erasure; `<ID>.erased` then stands in its place, so that no process makes
-a new key for a tenant that was erased.
+Deleting the key file is erasure; that it happened is recorded elsewhere (`ports.erasures`), so that
+no process makes a new key for a tenant that was erased. Earlier versions recorded it beside the
+key, in `<ID>.erased`: that still counts.
 """
 
 import os
@@ -13,6 +14,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from verismo.adapters.secret_file import make_secret, read_secret
 from verismo.model.errors import Erased, StateError
 from verismo.model.ids import ProvId, TenantId, prov_id_bytes
+from verismo.ports.erasures import Erasures
 
 NONCE_BYTES = 12
 
@@ -22,10 +24,12 @@ class FileVault:
 
     Args:
         folder: `keys/tenants` of the data folder.
+        erasures: who was erased; None where only the markers in the folder say so.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, erasures: Erasures | None = None) -> None:
         self._folder = folder
+        self._erasures = erasures
 
     def seal(self, tenant: TenantId, prov_id: ProvId, content: bytes) -> bytes:
         """Encrypt content under the tenant's key; a random nonce stands before the ciphertext."""
@@ -68,6 +72,8 @@ class FileVault:
 
     def is_erased(self, tenant: TenantId) -> bool:
         """Say whether the tenant was erased."""
+        if self._erasures is not None and self._erasures.is_erased(tenant):
+            return True
         return (self._folder / f"{tenant}.erased").exists()
 
     def _path(self, tenant: TenantId) -> Path:

@@ -2,25 +2,26 @@
 
 import re
 import sys
-from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from time import time
+from time import time_ns
 
 import click
 import msgspec
 
-from verismo.cli.options import config_option, json_option
+from verismo.cli.options import config_option, json_option, moment
 from verismo.config.load import load_config
 from verismo.config.schema import Config
 from verismo.config.source import suggestion
 from verismo.config.tenantfile import NewTenant, append_tenant
-from verismo.config.writing import sync_folder, write_whole
+from verismo.config.writing import sync_folder
 from verismo.model.errors import OperatorError, StateError
 from verismo.model.ids import TenantId
 from verismo.model.operation import Operation
 from verismo.model.tenant import Tenant
+from verismo.wiring.firststart import key_files
 from verismo.wiring.handles import find_tenant_handle
+from verismo.wiring.vault import erased_tenants, record_erasure
 
 
 @click.group()
@@ -38,8 +39,9 @@ def list_tenants(config: Path, as_json: bool) -> None:
     if as_json:
         _write_json(msgspec.json.encode(tenants))
         return
+    gone = erased_tenants(loaded.data)
     for found in tenants:
-        erased = "  erased" if _marker(loaded, found.id).exists() else ""
+        erased = "  erased" if found.id in gone else ""
         click.echo(
             f"{found.id:<16} {found.region:<8} {found.enforcement:<9} "
             f"{_usd(found):>12} USD/day  {', '.join(found.purposes)}{erased}"
@@ -62,7 +64,7 @@ def show(config: Path, tenant_id: str, as_json: bool) -> None:
         settings: dict[str, object] = msgspec.to_builtins(found)
         _write_json(msgspec.json.encode({**settings, "handle": handle}))
         return
-    marker = _marker(loaded, found.id)
+    erased_ms = erased_tenants(loaded.data).get(found.id)
     rows = {
         "handle": handle or "not yet: the first `verismo serve` makes its secret",
         "region": found.region,
@@ -74,7 +76,7 @@ def show(config: Path, tenant_id: str, as_json: bool) -> None:
         f"{found.rate.tokens_per_minute or 'any'} tokens/min",
         "cache": f"{found.cache_ttl_s} s" if found.cache_ttl_s else "off",
         "capture": "on" if found.capture else "off",
-        "erased": marker.read_text(encoding="utf-8").strip() if marker.exists() else "no",
+        "erased": "no" if erased_ms is None else moment(erased_ms),
         "may run": ", ".join(_may_run(loaded, found.id)) or "nothing registered",
     }
     click.echo(found.id)
@@ -135,28 +137,30 @@ def erase(config: Path, tenant_id: str, yes: bool) -> None:
     name = _erasable(loaded, tenant_id)
     if not yes:
         click.confirm(f"Erase all captured content of {name} for ever?", abort=True)
-    key, marker = _key(loaded, name), _marker(loaded, name)
-    if marker.exists() and not key.exists():
-        when = marker.read_text(encoding="utf-8").strip()
-        click.echo(f"{name} was erased already, at {when}. Nothing changed.")
+    key, had_key = _key(loaded, name), _key(loaded, name).exists()
+    erased_ms = erased_tenants(loaded.data).get(name)
+    if erased_ms is not None and not had_key:
+        click.echo(f"{name} was erased already, at {moment(erased_ms)}. Nothing changed.")
         return
-    had_key = key.exists()
+    if erased_ms is None:
+        # Durable before the key goes: a crash between the two leaves the tenant recorded as
+        # erased, no key can be made anew, and running the command again deletes the old one.
+        record_erasure(loaded.data, name, time_ns() // 1_000_000)
+    if had_key:
+        _delete(key)
+    what = "its data key is deleted" if had_key else "it had no data key, so nothing was captured"
+    click.echo(f"Erased {name}: {what}. Recorded in {loaded.data / 'state.db'}.")
+
+
+def _delete(key: Path) -> None:
     try:
-        if not marker.exists():
-            # Durable before the key goes: a crash between the two leaves the tenant marked as
-            # erased, no key can be made anew, and running the command again deletes the old one.
-            now = datetime.fromtimestamp(int(time()), UTC).isoformat().replace("+00:00", "Z")
-            _make_key_folder(loaded)
-            write_whole(marker, f"{now}\n".encode(), 0o600)
         key.unlink(missing_ok=True)
         sync_folder(key.parent)
     except OSError as error:
         raise StateError(
-            f"{key} cannot be deleted and recorded as erased: {error.strerror}",
+            f"the tenant is recorded as erased, but {key} cannot be deleted: {error.strerror}",
             next_step="Mend the folder's permissions and run the command again.",
         ) from error
-    what = "its data key is deleted" if had_key else "it had no data key, so nothing was captured"
-    click.echo(f"Erased {name}: {what}. Recorded in {marker}.")
 
 
 def _erasable(config: Config, tenant_id: str) -> TenantId:
@@ -178,17 +182,7 @@ def _find(config: Config, tenant_id: str) -> Tenant:
 
 
 def _key(config: Config, tenant_id: TenantId) -> Path:
-    return config.data / "keys" / "tenants" / f"{tenant_id}.key"
-
-
-def _make_key_folder(config: Config) -> None:
-    config.data.mkdir(parents=True, exist_ok=True)
-    for folder in (config.data / "keys", config.data / "keys" / "tenants"):
-        folder.mkdir(mode=0o700, exist_ok=True)
-
-
-def _marker(config: Config, tenant_id: TenantId) -> Path:
-    return config.data / "keys" / "tenants" / f"{tenant_id}.erased"
+    return key_files(config.data).tenants / f"{tenant_id}.key"
 
 
 def _may_run(config: Config, tenant_id: TenantId) -> list[str]:

@@ -9,6 +9,7 @@ import msgspec
 from verismo.gateway.journey import Journey
 from verismo.gateway.seal import RETRY_AFTER_S
 from verismo.model.errors import Erased, IntegrityError, StateError
+from verismo.model.ids import TenantId
 from verismo.ports.vault import Vault
 
 CAPTURED_BYTES_MAX = 1_048_576
@@ -42,9 +43,10 @@ class Capture:
 
         Raises:
             Erased: turn its capture off, or revoke its keys.
+            IntegrityError: it cannot be found out whether the tenant was erased.
         """
         tenant = journey.caller.view.tenant
-        if tenant.capture and self._vault.is_erased(tenant.id):
+        if tenant.capture and self._is_erased(tenant.id):
             raise Erased("this tenant was erased, so its content can no longer be kept")
 
     def of_body(self, journey: Journey, body: bytes) -> bytes:
@@ -57,7 +59,7 @@ class Capture:
         request = journey.request
         if not tenant.capture or len(request.body) + len(body) > CAPTURED_BYTES_MAX:
             return b""
-        if self._vault.is_erased(tenant.id):
+        if self._is_erased(tenant.id):
             return b""  # only `check`'s refusal gets here, or what was in flight at the erasure
         content = Captured(
             salt=journey.salt, query=request.query, request=request.body, response=body
@@ -65,12 +67,22 @@ class Capture:
         try:
             return self._vault.seal(tenant.id, journey.prov_id, _encode(content))
         except StateError as error:
-            # Serving it without keeping it would break what the tenant was promised.
-            raise IntegrityError(
-                "the content of this answer could not be kept, so the answer is not served",
-                retry_after_s=RETRY_AFTER_S,
-            ) from error
+            raise _unkept() from error
 
     def of_stream(self, journey: Journey, events: list[bytes] | None) -> bytes:
         """Return the encrypted exchange of a stream; `events` is None where capture is off."""
         return b"" if events is None else self.of_body(journey, b"".join(events))
+
+    def _is_erased(self, tenant: TenantId) -> bool:
+        try:
+            return self._vault.is_erased(tenant)
+        except StateError as error:
+            raise _unkept() from error
+
+
+def _unkept() -> IntegrityError:
+    """Serving an answer without keeping it would break what the tenant was promised."""
+    return IntegrityError(
+        "the content of this answer could not be kept, so the answer is not served",
+        retry_after_s=RETRY_AFTER_S,
+    )

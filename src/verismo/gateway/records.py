@@ -26,7 +26,7 @@ from verismo.model.errors import (
     RateLimited,
     StateError,
 )
-from verismo.model.ids import ProvId, is_prov_id
+from verismo.model.ids import ProvId, TenantId, is_prov_id
 from verismo.model.traffic import Reply, Request
 from verismo.ports.journal import JournalReader, Record
 from verismo.ports.vault import Vault
@@ -139,9 +139,10 @@ class Records:
             Unauthenticated: no key in force.
             NotFound: no such record, or another tenant's; the answer is the same for both.
             Erased: the tenant's data key was deleted.
+            Overloaded: it cannot be found out now whether it was.
         """
         record = self.record_of(request, ProvId(request.path[len(PROV_PREFIX) :]))
-        if self._vault.is_erased(record.tenant):
+        if self._is_erased(record.tenant):
             raise Erased("the tenant of this record was erased")
         signed = SignedGraph(
             prov_id=record.prov_id,
@@ -150,6 +151,14 @@ class Records:
             graph=msgspec.Raw(record.graph),
         )
         return _json(signed, PROV_MEDIA)
+
+    def _is_erased(self, tenant: TenantId) -> bool:
+        try:
+            return self._vault.is_erased(tenant)
+        except StateError as error:
+            # What is wrong with the store is the operator's business, not the client's.
+            log.warning("erasures cannot be read", extra={"fields": {"error": error.detail}})
+            raise Overloaded("records cannot be read now", retry_after_s=RETRY_S) from error
 
     def record_of(self, request: Request, prov_id: ProvId) -> Record:
         """Return a record for whoever may read it: its tenant, or an auditor.

@@ -46,5 +46,9 @@ class Vault(Protocol):
         ...
 
     def is_erased(self, tenant: TenantId) -> bool:
-        """Say whether a tenant was erased; cheap, asked for each read of a record."""
+        """Say whether a tenant was erased; cheap, asked for each read of a record.
+
+        Raises:
+            StateError: that cannot be found out now; take the tenant for erased.
+        """
         ...

@@ -50,6 +50,8 @@ from verismo.ports.archive import Archive
 from verismo.wiring.keys import open_signer
 from verismo.wiring.ledgerreads import ledger_places
 from verismo.wiring.rounds import Rounds
+from verismo.wiring.state import open_state
+from verismo.wiring.vault import open_vault
 
 ROLLUPS_S = 60.0
 """A day's rollup is made within a minute of the time that it can be."""
@@ -100,21 +102,17 @@ def open_desk(config: Config, now_ms: int) -> Iterator[RollupDesk]:
     with (
         closing(SqliteLedger(places.state, read_only=True)) as ledger,
         closing(SqliteJournalReader(config.data)) as journal,
+        open_state(config.data) as state,
     ):
         yield RollupDesk(
             issuer=config.plan.issuer,
             leaves=LeafDesk(ledger, FolderTiles(places.tiles), journal, (KeyRingSource(ring),)),
             ring=RingHistory(ring).read,
-            vault=FileVault(tenant_keys(config.data)),
+            vault=open_vault(config.data, state),
             rollups=FolderRollups(config.data / FOLDER),
             signer=open_signer(config.data, "rollup", config.keys, now_ms),
             siem=lambda origin, day: siem_report(config, origin, day),
         )
-
-
-def tenant_keys(data: Path) -> Path:
-    """Return where a data folder keeps its tenants' data keys."""
-    return data / "keys" / "tenants"
 
 
 def siem_report(config: Config, origin: str, day: date) -> SiemReport | None:

@@ -1,4 +1,4 @@
-"""Opens what is kept in `state.db` of a data folder: the directory and the administrators."""
+"""Opens what is kept in `state.db` of a data folder: the directory, administrators, erasures."""
 
 from pathlib import Path
 from types import TracebackType
@@ -6,9 +6,11 @@ from types import TracebackType
 from verismo.adapters import state_sqlite
 from verismo.adapters.admins_sqlite import SqliteAdmins
 from verismo.adapters.directory_sqlite import SqliteDirectory
+from verismo.adapters.erasures_sqlite import SqliteErasures
 from verismo.adapters.state_sqlite import FILE_NAME, SchemaStatus, StateDatabase
 from verismo.ports.admins import Admins
 from verismo.ports.directory import Directory
+from verismo.ports.erasures import Erasures
 
 
 class State:
@@ -25,6 +27,7 @@ class State:
         self._database = StateDatabase(data / FILE_NAME)
         self.directory: Directory = SqliteDirectory(self._database)
         self.admins: Admins = SqliteAdmins(self._database)
+        self.erasures: Erasures = SqliteErasures(self._database)
 
     def __enter__(self) -> "State":
         return self

@@ -24,7 +24,6 @@ from verismo.adapters.secret_file import read_secret
 from verismo.adapters.signer_file import FileSigner
 from verismo.adapters.upstream_keepalive import KeepAliveUpstream
 from verismo.adapters.upstream_pyreqwest import PyreqwestUpstream
-from verismo.adapters.vault_file import FileVault
 from verismo.config.schema import Config
 from verismo.gateway.admit import Admission
 from verismo.gateway.app import Application, Listener
@@ -64,6 +63,7 @@ from verismo.wiring.telemetry import (
     serve_telemetry,
     socket_path,
 )
+from verismo.wiring.vault import open_vault
 
 WATCH_S = 0.5
 """How often keys and policy are looked at for changes (decisions 12)."""
@@ -127,7 +127,7 @@ class Worker:
         self._keys = TokenKeys(config.data, config.keys, parts.signer)
         self._journal = parts.journal(config.data, self._slot, self._void)
         self._reader = SqliteJournalReader(config.data)
-        self._vault = FileVault(files.tenants)
+        self._vault = open_vault(config.data, self._state)
         self._snapshot = SnapshotCell(self._compile())
         self._policy: PolicyEngine = open_policy(config.policy)
         self._telemetry: Telemetry = parts.telemetry(config, self._slot)
