@@ -198,3 +198,15 @@ def test_what_is_no_proof_is_refused(text, says):
 def test_what_could_not_be_read_back_is_not_written(proof):
     with pytest.raises(ProofRefused):
         proof.encode()
+
+
+def test_a_log_that_is_its_own_witness_vouches_for_nothing():
+    itself = witness_key(LOG.log.key.name)  # the test keys follow from their names
+    assert itself.key.raw == KEY.raw
+    proof = LOG.proof(7, {itself: 100, ALICE: 100})
+    policy = f"witness alice {ALICE.key.vkey}\nwitness itself {itself.key.vkey}\n"
+    for quorum in ("itself", "alice"):
+        with pytest.raises(ProofRefused, match="vouches for itself"):
+            verify_proof(
+                proof, entry_of(7), KEY, read_policy(f"{policy}quorum {quorum}\n".encode())
+            )

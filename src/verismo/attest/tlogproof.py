@@ -150,6 +150,8 @@ def _check_policy(
 ) -> CosignedBy:
     if policy.logs and log_key not in [one.key for one in policy.logs]:
         raise ProofRefused(f"the policy does not name the log {checkpoint.origin[:64]!r}")
+    if any(one.key.raw == log_key.raw for one in policy.witnesses):
+        raise ProofRefused("a witness of the policy has the key of the log: it vouches for itself")
     try:
         cosigned = policy.quorum_met(note)
     except NoteRefused as error:
