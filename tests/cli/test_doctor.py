@@ -8,7 +8,9 @@ import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from verismo.attest.note import ALGORITHM_COSIGNATURE, verifier_key
 from verismo.cli.doctor import (
     FREE_BYTES_FAIL,
     FREE_BYTES_WARN,
@@ -89,6 +91,47 @@ def test_a_provider_that_listens_is_reached_and_one_that_does_not_fails(
     levels = [line.split()[0] for line in lines_of(outcome.out, "provider")]
     assert levels == ["ok", "fail", "fail"]
     assert f"127.0.0.1:{port} in" in outcome.out
+
+
+def test_witnesses_sinks_and_stores_are_reached_or_warned_about(verismo, free_ports, listener):
+    """Answers wait for none of them, so nothing fails."""
+    port = listener.getsockname()[1]
+    (free_ports.parent / "witnesses").write_text(
+        f"witness near {witness_key()} http://127.0.0.1:{port}\n"
+        f"witness far {witness_key()} http://127.0.0.1:1\n"
+        "quorum near\n"
+    )
+    text = free_ports.read_text().replace('# policy = ""', 'policy = "witnesses"', 1)
+    text = text.replace(
+        '# kind = "folder"\n',
+        'kind = "s3"\nbucket = "bucket"\nregion = "eu"\nendpoint = "http://127.0.0.1:1"\n',
+        1,
+    )
+    text += f'\n[siem.sinks.soc]\nkind = "syslog"\naddress = "127.0.0.1:{port}"\n'
+    text += '[siem.sinks.collector]\nkind = "http"\nurl = "http://127.0.0.1:1/x"\n'
+    text += '[siem.sinks.disk]\nkind = "file"\n'
+    free_ports.write_text(text)
+    out = verismo("doctor").out
+    for what, levels in (("witness", ["ok", "warn"]), ("siem", ["warn", "ok"])):
+        assert [line.split()[0] for line in lines_of(out, what)] == levels, what
+    assert f"127.0.0.1:{port} in" in lines_of(out, "witness")[0]
+    [archive] = lines_of(out, "archive")
+    assert "bucket: Connection refused" in archive
+    assert lines_of(verismo("doctor", "--offline").out, "witness") == []
+
+
+def witness_key() -> str:
+    raw = Ed25519PrivateKey.generate().public_key().public_bytes_raw()
+    return verifier_key("witness.example/w", raw, ALGORITHM_COSIGNATURE).vkey
+
+
+def test_published_checkpoints_beside_the_keys_are_no_open_key_files(verismo, free_ports):
+    checkpoint = free_ports.parent / "var" / "keys" / "checkpoints" / "x%2Flog%2Fus%2F2026"
+    checkpoint.parent.mkdir(parents=True)
+    checkpoint.touch(mode=0o644)
+    outcome = verismo("doctor", "--offline")
+    assert outcome.code == 0
+    assert "can be read by others" not in outcome.out
 
 
 def test_a_missing_credential_fails(verismo, free_ports, monkeypatch):

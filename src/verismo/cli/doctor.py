@@ -24,7 +24,6 @@ from verismo.cli.options import config_option
 from verismo.config.load import load_config
 from verismo.config.schema import Config
 from verismo.model.errors import ConfigError
-from verismo.model.ids import DeploymentId
 
 PYTHON_MIN: Final = (3, 11)
 FSYNC_PROBES: Final = 16
@@ -77,7 +76,7 @@ class Finding(msgspec.Struct, frozen=True):
 
 @click.command()
 @config_option
-@click.option("--offline", is_flag=True, help="Do not connect to providers.")
+@click.option("--offline", is_flag=True, help="Connect to nobody.")
 def doctor(config: Path, offline: bool) -> None:
     """Say what is missing or wrong on this machine; exit code 1 if anything fails.
 
@@ -111,9 +110,10 @@ def _examine(path: Path, *, offline: bool) -> Iterator[Finding]:
     yield examine_port("control", config.control.host, config.control.port)
     yield examine_tls(config)
     if offline:
-        yield Finding("warn", "providers", "not looked at (--offline)")
+        yield Finding("warn", "connections", "not looked at (--offline)")
     else:
         yield from examine_providers(config)
+        yield from examine_receivers(config)
 
 
 def examine_python(version: tuple[int, ...]) -> Finding:
@@ -245,7 +245,13 @@ def judge_space(free_bytes: int) -> Finding:
 
 def examine_key_files(config: Config) -> Iterator[Finding]:
     """Check that private keys are their owner's alone."""
-    files = [p for p in sorted((config.data / "keys").rglob("*")) if p.is_file()]
+    keys = config.data / "keys"
+    # Checkpoints are published: they lie beside the keys because that folder is kept best.
+    files = [
+        path
+        for path in sorted(keys.rglob("*"))
+        if path.is_file() and not path.is_relative_to(keys / "checkpoints")
+    ]
     if config.listen.tls_key is not None:
         files.append(config.listen.tls_key)
     open_files = [file for file in files if stat.S_IMODE(file.stat().st_mode) & 0o077]
@@ -316,22 +322,45 @@ def examine_providers(config: Config) -> Iterator[Finding]:
     for provider in config.plan.providers.values():
         deployments = [d.id for d in config.plan.deployments.values() if d.provider == provider.id]
         if deployments:
-            yield _connect(provider.base_url, deployments)
+            missed = Finding(
+                "fail",
+                "provider",
+                ", ".join(deployments),
+                "Start it, mend base_url, or open the way to it (`verismo simulate` is the "
+                "simulator).",
+            )
+            yield _connect(*_address(provider.base_url), missed)
 
 
-def _connect(base_url: str, deployments: list[DeploymentId]) -> Finding:
-    parts = urlsplit(base_url)
-    port = parts.port or (443 if parts.scheme == "https" else 80)
-    names = ", ".join(deployments)
+def examine_receivers(config: Config) -> Iterator[Finding]:
+    """Connect to witnesses, SIEM sinks and a named S3 store; answers wait for none of them."""
+    later = "Answers go on; mend its address, or open the way to it."
+    for witness in config.witness.urls:
+        missed = Finding("warn", "witness", witness.name, later)
+        yield _connect(*_address(witness.url), missed)
+    for sink in config.siem.sinks:
+        missed = Finding("warn", "siem", sink.name, later)
+        if sink.kind == "syslog":
+            yield _connect(sink.host, sink.port, missed)
+        elif sink.kind == "http":
+            yield _connect(*_address(sink.url), missed)
+    if config.archive.kind == "s3" and config.archive.endpoint:
+        missed = Finding("warn", "archive", config.archive.bucket, later)
+        yield _connect(*_address(config.archive.endpoint), missed)
+
+
+def _address(url: str) -> tuple[str, int]:
+    parts = urlsplit(url)
+    return parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
+
+
+def _connect(host: str, port: int, missed: Finding) -> Finding:
+    """Connect once; `missed` is the finding if that fails, its detail says what for."""
     started_s = perf_counter()
     try:
-        socket.create_connection((parts.hostname or "", port), timeout=CONNECT_S_MAX).close()
+        socket.create_connection((host, port), timeout=CONNECT_S_MAX).close()
     except OSError as error:
-        return Finding(
-            "fail",
-            "provider",
-            f"{parts.hostname}:{port} for {names}: {error.strerror or error}",
-            "Start it, mend base_url, or open the way to it (`verismo simulate` is the simulator).",
-        )
+        detail = f"{host}:{port} for {missed.detail}: {error.strerror or error}"
+        return msgspec.structs.replace(missed, detail=detail)
     elapsed_ms = (perf_counter() - started_s) * 1_000
-    return Finding("ok", "provider", f"{parts.hostname}:{port} in {elapsed_ms:.0f} ms for {names}")
+    return Finding("ok", missed.what, f"{host}:{port} in {elapsed_ms:.0f} ms for {missed.detail}")
