@@ -106,6 +106,16 @@ def test_a_crash_while_a_secret_is_made_keeps_no_later_process_of_its_number_fro
     assert len(read_secret(path)) == 32
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_what_root_makes_belongs_to_whom_the_folder_belongs(tmp_path: Path):
+    folder = tmp_path / "keyring"
+    folder.mkdir(mode=0o700)
+    os.chown(folder, 65_534, 65_533)
+    assert make_secret(folder / "00000002.json")
+    made = (folder / "00000002.json").stat()
+    assert (made.st_uid, made.st_gid, stat.S_IMODE(made.st_mode)) == (65_534, 65_533, 0o600)
+
+
 def test_folder_that_cannot_be_made_is_a_state_error(tmp_path: Path):
     (tmp_path / "keys").write_text("a file stands here")
     with pytest.raises(StateError, match="cannot make"):
