@@ -92,8 +92,9 @@ async def test_record_that_is_gone_is_told_and_never_skipped(gateway, tmp_path):
     gateway.integrate(NOON + 20)
 
     class Pruned:
-        def scan(self, slot, after_seq, limit):
-            return [one for one in gateway.reader.scan(slot, after_seq, limit) if one.seq_n != 2]
+        def scan_uncaptured(self, slot, after_seq, limit):
+            rows = gateway.reader.scan_uncaptured(slot, after_seq, limit)
+            return [one for one in rows if one.seq_n != 2]
 
     leaves = LedgerLeaves(ISSUER, gateway.store, Pruned(), gateway.ring)
     with pytest.raises(StateError, match="has no record in s0") as raised:

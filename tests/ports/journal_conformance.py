@@ -9,6 +9,7 @@ import hashlib
 from collections.abc import Sequence
 from typing import Protocol
 
+import msgspec
 import pytest
 
 from verismo.model.errors import StateError
@@ -286,6 +287,19 @@ class JournalConformance:
         assert seen == list(range(1, 31))
         assert list(reader.scan(storage.slot, 0, 0)) == []
         assert list(reader.scan(storage.slot, 0, -1)) == []
+        await journal.close()
+
+    async def test_uncaptured_records_are_the_same_but_for_the_content(self, storage: Storage):
+        journal, reader = storage.open(), storage.reader()
+        kept = [msgspec.structs.replace(answer(n), captured=b"c" * 9_000) for n in range(1, 5)]
+        for record in kept:
+            await journal.append(record)
+        bare = [msgspec.structs.replace(record, captured=b"") for record in kept]
+        assert list(reader.scan_uncaptured(storage.slot, 1, 2)) == bare[1:3]
+        assert list(reader.scan_uncaptured(storage.slot, 0, 10)) == bare
+        assert list(reader.scan(storage.slot, 0, 10)) == kept
+        assert list(reader.scan_uncaptured(storage.slot, 0, -1)) == []
+        assert list(reader.scan_uncaptured("nobody", 0, 10)) == []
         await journal.close()
 
     async def test_reader_knows_only_what_is_there(self, storage: Storage):

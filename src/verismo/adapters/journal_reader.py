@@ -14,6 +14,8 @@ from verismo.ports.journal import Record, SignedRow
 SCAN_ROWS_MAX = 10_000
 """Rows of one `scan`: about 30 MB of records."""
 _COLUMNS = ", ".join(schema.RECORD_COLUMNS)
+_UNCAPTURED = ", ".join((*schema.RECORD_COLUMNS[:-1], "x''"))
+"""The content is a row's last column, so its pages are not read."""
 
 
 class SqliteJournalReader:
@@ -53,12 +55,15 @@ class SqliteJournalReader:
         Raises:
             StateError: the journal file cannot be read.
         """
-        path = slot_files(self._data).get(slot)
-        if path is None:
-            return ()
-        select = f"SELECT {_COLUMNS} FROM record WHERE seq_n > ? ORDER BY seq_n LIMIT ?"
-        rows = self._read(path, select, (after_seq, max(0, min(limit, SCAN_ROWS_MAX))))
-        return tuple(schema.record_from(row) for row in rows)
+        return tuple(map(schema.record_from, self._scan(_COLUMNS, slot, after_seq, limit)))
+
+    def scan_uncaptured(self, slot: str, after_seq: int, limit: int) -> Sequence[Record]:
+        """Return the same records with `captured` empty; what was captured is not read.
+
+        Raises:
+            StateError: the journal file cannot be read.
+        """
+        return tuple(map(schema.record_from, self._scan(_UNCAPTURED, slot, after_seq, limit)))
 
     def scan_signed(self, slot: str, after_seq: int, limit: int) -> Sequence[SignedRow]:
         """Return up to `limit` (at most 10,000) records' signed parts after a number, in order.
@@ -68,13 +73,7 @@ class SqliteJournalReader:
         Raises:
             StateError: the journal file cannot be read.
         """
-        path = slot_files(self._data).get(slot)
-        if path is None:
-            return ()
-        select = (
-            "SELECT seq_n, kind, statement, jws FROM record WHERE seq_n > ? ORDER BY seq_n LIMIT ?"
-        )
-        return self._read(path, select, (after_seq, max(0, min(limit, SCAN_ROWS_MAX))))
+        return self._scan("seq_n, kind, statement, jws", slot, after_seq, limit)
 
     def slots(self) -> Sequence[str]:
         """Return the names of the slots that have a journal, ended ones included, sorted."""
@@ -102,6 +101,13 @@ class SqliteJournalReader:
             for connection in self._connections.values():
                 connection.close()
             self._connections.clear()
+
+    def _scan(self, columns: str, slot: str, after_seq: int, limit: int) -> list[tuple]:  # type: ignore[type-arg]
+        path = slot_files(self._data).get(slot)
+        if path is None:
+            return []
+        select = f"SELECT {columns} FROM record WHERE seq_n > ? ORDER BY seq_n LIMIT ?"
+        return self._read(path, select, (after_seq, max(0, min(limit, SCAN_ROWS_MAX))))
 
     # The rows' columns are typed by STRICT tables; sqlite3 cannot say so.
     def _read(self, path: Path, select: str, values: tuple[int | bytes, ...]) -> list[tuple]:  # type: ignore[type-arg]

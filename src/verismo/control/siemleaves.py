@@ -91,7 +91,7 @@ class LedgerLeaves:
     def _journal_records(
         self, slot: str, after_seq: int, count: int
     ) -> Iterator[tuple[int, tuple[LeafType, str, bytes, bytes, bytes, int]]]:
-        for one in self._journal.scan(slot, after_seq, count):
+        for one in self._journal.scan_uncaptured(slot, after_seq, count):
             kind = _TYPES[one.kind]
             fields = (kind, one.prov_id, one.statement, one.jws, one.graph, one.written_ms)
             yield one.seq_n, fields

@@ -125,6 +125,10 @@ class JournalReader(Protocol):
         """Return up to `limit` records of a slot with `seq_n` over `after_seq`, in order."""
         ...
 
+    def scan_uncaptured(self, slot: str, after_seq: int, limit: int) -> Sequence[Record]:
+        """Return the same records with `captured` empty: content, up to 1 MB each, is not read."""
+        ...
+
     def scan_signed(self, slot: str, after_seq: int, limit: int) -> Sequence[SignedRow]:
         """Return what of the same records is signed; graphs and content are not read."""
         ...
