@@ -36,6 +36,32 @@ async def test_answers_show_what_is_left_and_a_429_says_when_to_come_again(tmp_p
         assert stream.status == 200, "another tenant is not touched"
 
 
+async def test_key_that_hammers_the_reads_is_refused_unsigned_and_others_are_not(tmp_path):
+    setup = Setup(edits={RATES_EU: "rate = { requests_per_minute = 3 }"})
+    async with running_gateway(tmp_path, setup) as gateway:
+        answer = await gateway.chat(key=KEY)
+        paths = [f"/v1/prov/{answer.prov_id}", f"/v1/attest/{answer.prov_id}/proof"]
+        for path in (paths[0], paths[1], "/v1/prov/guessed"):
+            assert (await gateway.send("GET", path, key=KEY)).status in {200, 404, 409}
+        for path in paths:
+            refused = await gateway.send("GET", path, key=KEY)
+            assert (refused.status, refused.json()["code"]) == (429, "rate_limited")
+            assert 1 <= int(refused.headers["retry-after"]) <= 20
+            assert not refused.is_signed
+            other = await gateway.send("GET", path, key="TENANT_001")
+            assert other.status == 404
+        assert (await gateway.chat(key=KEY)).status == 200, "reads take nothing from answers"
+
+
+async def test_rate_of_tokens_does_not_bound_reads(tmp_path):
+    setup = Setup(edits={RATES_EU: "rate = { tokens_per_minute = 100 }"})
+    async with running_gateway(tmp_path, setup) as gateway:
+        answer = await gateway.chat("[simulate: tokens=500]", key=KEY)
+        for _ in range(5):
+            read = await gateway.send("GET", f"/v1/prov/{answer.prov_id}", key=KEY)
+            assert read.status == 200
+
+
 async def test_tokens_of_an_answer_count_against_the_rate(tmp_path):
     setup = Setup(edits={RATES_EU: "rate = { tokens_per_minute = 100 }"})
     async with running_gateway(tmp_path, setup) as gateway:

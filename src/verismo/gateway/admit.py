@@ -1,7 +1,7 @@
 """Step 5, admit: request and token rates, then money set aside for the call."""
 
 from verismo.gateway.journey import Journey
-from verismo.gateway.ratelimit import Meter, RateLimiter
+from verismo.gateway.ratelimit import RateLimiter
 from verismo.model.operation import Deployment
 from verismo.model.traffic import Usage
 from verismo.model.units import UsdMicros
@@ -39,7 +39,7 @@ class Admission:
         Raises:
             RateLimited: the tenant or the key is over its rate.
         """
-        meters = self._meters(journey)
+        meters = self._limiter.meters(journey.caller, journey.received_ms)
         if not meters:
             return
         now_ms = journey.received_ms
@@ -47,8 +47,7 @@ class Admission:
             for meter in meters:
                 meter.check(now_ms)
             for meter in meters:
-                if meter.requests is not None:
-                    meter.requests.take(1)
+                meter.take_request()
         finally:
             for meter in meters:
                 terms += meter.headers(now_ms)
@@ -89,15 +88,9 @@ class Admission:
         self._budget.settle(reservation, cost)
         if usage is None:
             return
-        for meter in self._meters(journey):
+        for meter in self._limiter.meters(journey.caller, journey.received_ms):
             if meter.tokens is not None:
                 meter.tokens.take(usage.input_tokens + usage.output_tokens)
-
-    def _meters(self, journey: Journey) -> list[Meter]:
-        tenant, key = journey.caller.view.tenant, journey.caller.key
-        of_tenant = self._limiter.meter("tenant", tenant.id, tenant.rate, journey.received_ms)
-        of_key = self._limiter.meter("key", key.id, key.rate, journey.received_ms)
-        return [meter for meter in (of_tenant, of_key) if meter is not None]
 
 
 def _estimated(journey: Journey) -> Usage:

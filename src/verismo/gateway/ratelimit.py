@@ -4,6 +4,7 @@ Counts are of this worker; with N workers each gets an N-th of the rate, so that
 configured limit whichever worker the kernel picks.
 """
 
+from verismo.gateway.identify import Caller
 from verismo.model.errors import RateLimited
 from verismo.model.tenant import RateLimit
 
@@ -73,18 +74,31 @@ class Meter:
         Raises:
             RateLimited: with the time until it makes sense to come again.
         """
-        if self.requests is not None and self.requests.level(now_ms) < 1:
-            wait = self.requests.wait_s(1, now_ms)
-            raise RateLimited(
-                f"the {self.name} allows {self.rate.requests_per_minute} requests a minute",
-                retry_after_s=wait,
-            )
+        self.check_requests(now_ms)
         if self.tokens is not None and self.tokens.level(now_ms) <= 0:
             wait = self.tokens.wait_s(1, now_ms)
             raise RateLimited(
                 f"the {self.name} allows {self.rate.tokens_per_minute} tokens a minute",
                 retry_after_s=wait,
             )
+
+    def check_requests(self, now_ms: int) -> None:
+        """Refuse what costs no tokens and is over the limit of requests; takes nothing.
+
+        Raises:
+            RateLimited: with the time until it makes sense to come again.
+        """
+        if self.requests is not None and self.requests.level(now_ms) < 1:
+            wait = self.requests.wait_s(1, now_ms)
+            raise RateLimited(
+                f"the {self.name} allows {self.rate.requests_per_minute} requests a minute",
+                retry_after_s=wait,
+            )
+
+    def take_request(self) -> None:
+        """Take one request out."""
+        if self.requests is not None:
+            self.requests.take(1)
 
     def headers(self, now_ms: int) -> list[tuple[bytes, bytes]]:
         """Return the RateLimit header fields, or nothing where no request limit is set.
@@ -110,6 +124,25 @@ class RateLimiter:
     def __init__(self, workers: int) -> None:
         self._workers = workers
         self._meters: dict[tuple[str, str], Meter] = {}
+
+    def meters(self, caller: Caller, now_ms: int) -> list[Meter]:
+        """Return the meters of a caller's tenant and key, none where there are no limits."""
+        tenant, key = caller.view.tenant, caller.key
+        of_tenant = self.meter("tenant", tenant.id, tenant.rate, now_ms)
+        of_key = self.meter("key", key.id, key.rate, now_ms)
+        return [meter for meter in (of_tenant, of_key) if meter is not None]
+
+    def take_read(self, caller: Caller, now_ms: int) -> None:
+        """Take one request for a read, which costs no tokens.
+
+        Raises:
+            RateLimited: the tenant or the key is over its rate of requests.
+        """
+        meters = self.meters(caller, now_ms)
+        for meter in meters:
+            meter.check_requests(now_ms)
+        for meter in meters:
+            meter.take_request()
 
     def meter(self, name: str, owner: str, rate: RateLimit, now_ms: int) -> Meter | None:
         """Return the meter of a tenant or key, or None where it has no limits.

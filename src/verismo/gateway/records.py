@@ -15,7 +15,7 @@ from verismo.attest.verify import (
 )
 from verismo.gateway.identify import identify
 from verismo.gateway.published import PublishedKeys
-from verismo.gateway.ratelimit import Bucket
+from verismo.gateway.ratelimit import Bucket, RateLimiter
 from verismo.gateway.snapshot import SnapshotCell
 from verismo.model import base64url
 from verismo.model.errors import (
@@ -107,6 +107,8 @@ class Records:
         reader: the journals.
         vault: says which tenants were erased.
         keys: the keys that are published.
+        limiter: counts reads with a key against the rates of requests; a limiter of its own, so
+            that who verifies each answer may ask as often, and a refused one can be read.
         verify_per_s_max: limit of the public verification API.
     """
 
@@ -116,12 +118,14 @@ class Records:
         reader: JournalReader,
         vault: Vault,
         keys: PublishedKeys,
+        limiter: RateLimiter,
         verify_per_s_max: int,
     ) -> None:
         self._snapshot = snapshot
         self._reader = reader
         self._vault = vault
         self._keys = keys
+        self._limiter = limiter
         self._rate = Bucket(verify_per_s_max * 60, 0, burst=verify_per_s_max)
 
     def jwks(self, request: Request) -> Reply:
@@ -169,9 +173,11 @@ class Records:
 
         Raises:
             Unauthenticated: no key in force.
+            RateLimited: the tenant or the key is over its rate of requests.
             NotFound: no such record, or another tenant's; the answer is the same for both.
         """
         caller = identify(self._snapshot.current, request.headers, request.received_ms)
+        self._limiter.take_read(caller, request.received_ms)
         record = self._find(prov_id) if is_prov_id(prov_id) else None
         if record is None or record.kind != "answer":
             raise NotFound("no record of that prov_id")

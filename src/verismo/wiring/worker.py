@@ -208,6 +208,7 @@ class Worker:
             self._reader,
             self._vault,
             self._keys.published,
+            RateLimiter(config.listen.workers),
             config.limits.verify_per_s_max,
         )
         listener = Listener(
