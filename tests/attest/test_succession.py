@@ -1,5 +1,6 @@
 """When a successor is due, what it may not shorten, and what it makes of the keys before it."""
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -25,6 +26,7 @@ from verismo.attest.succession import (
     KeyRules,
     due,
     emergency,
+    last_ends_ms,
     new_entry,
     pending_key,
     planned,
@@ -77,6 +79,23 @@ def test_gateway_without_a_key_in_force_gets_one_at_once():
     found = due(ring_of(begun()[0]), "token", END_MS + DAY_MS, RULES)
     assert found is not None
     assert (found.not_before_ms, found.emergency) == (END_MS + DAY_MS, NO_KEY)
+
+
+def test_last_end_is_that_of_the_successor_once_it_is_published():
+    rotation, _ = begun()
+    assert last_ends_ms(ring_of(rotation)) == {"token": END_MS}
+    rotation.step(END_MS - 2 * DAY_MS)
+    successor = tokens(rotation)[-1]
+    assert last_ends_ms(ring_of(rotation)) == {"token": successor.not_after_ms}
+    assert successor.not_after_ms > END_MS
+
+
+def test_role_whose_only_key_was_revoked_has_ended():
+    rotation, _ = begun()
+    log_key = next(entry for entry in ring_of(rotation).keys if entry.role == "log")
+    entries = with_revocation(ring_of(rotation).keys, log_key.kid, START_MS + 5, "gone", START_MS)
+    ring = msgspec.structs.replace(ring_of(rotation), keys=tuple(entries))
+    assert last_ends_ms(ring)["log"] == START_MS + 5
 
 
 def test_one_successor_is_enough():

@@ -9,6 +9,7 @@ from tests.tidy.source import ROOT
 
 from verismo.adapters.telemetry import TelemetrySettings, WorkerTelemetry
 from verismo.adapters.telemetry_archive import archive_lines
+from verismo.adapters.telemetry_keys import key_lines
 from verismo.adapters.telemetry_ledger import ledger_lines
 from verismo.adapters.telemetry_siem import SinkFigures, siem_lines
 from verismo.adapters.telemetry_witness import witness_lines
@@ -45,7 +46,8 @@ def exposed():
     archive = archive_lines({eu: 0}, 0)
     witness = witness_lines({eu: 1}, {eu: 0.0}, {"alice": 1.0}, {"alice": {"split": 0}})
     siem = siem_lines([SinkFigures("main", True, 1, 0, 0, 0.0, 0, 1_000_000, 1.0)])
-    control = "".join([*ledger, *archive, *witness, *siem, "# EOF\n"]).encode()
+    keys = key_lines({"token": 1_000})
+    control = "".join([*keys, *ledger, *archive, *witness, *siem, "# EOF\n"]).encode()
     text = merge_expositions({"s0": telemetry.expose(), "control": control}).decode("utf-8")
     found = []
     for family in text_string_to_metric_families(text):

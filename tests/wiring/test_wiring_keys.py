@@ -21,6 +21,7 @@ from verismo.ports.signer import SigningFailed
 from verismo.wiring.keys import (
     SETTLED_MS,
     TokenKeys,
+    exposing_keys,
     open_rotation,
     open_signer,
     prepare_keys,
@@ -212,6 +213,26 @@ def test_signer_of_a_role_that_has_none_is_made_named_in_the_ring_and_logged(
     assert ring_of(tmp_path).keys[-1].kid == signer.kid
     assert open_signer(tmp_path, "plan", RULES, START_MS + 2).kid == signer.kid
     assert open_signer(tmp_path, "log", RULES, START_MS).kid != signer.kid
+
+
+async def test_metric_says_when_the_last_published_key_ends(tmp_path: Path):
+    expose = exposing_keys(tmp_path)
+    assert len(await expose()) == 1, "a head alone before there is a ring"
+    prepare_keys(tmp_path, RULES, START_MS)
+    (_, line) = await expose()
+    end_s = (START_MS + RULES.active_ms) / 1_000
+    assert line == f'verismo_key_ends_timestamp_seconds{{role="token"}} {end_s}\n'
+    open_rotation(tmp_path, RULES).rotate("token", START_MS)
+    assert await expose() != [_, line]
+
+
+async def test_ring_that_cannot_be_read_is_no_data_and_no_other_metric_suffers(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    prepare_keys(tmp_path, RULES, START_MS)
+    (tmp_path / "keyring" / "00000001.json").write_text("{}")
+    assert len(await exposing_keys(tmp_path)()) == 1
+    assert "the key ring cannot be read" in caplog.messages
 
 
 def test_two_starts_at_once_agree_on_one_ring(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -75,6 +75,17 @@ def pending_key(ring: KeyRing, role: Role, now_ms: int) -> KeyEntry | None:
     return next((k for k in ring.keys if k.role == role and state_at(k, now_ms) == "pending"), None)
 
 
+def last_ends_ms(ring: KeyRing) -> dict[Role, int]:
+    """Return when the last published key of each role ends, Unix ms; none for one without an end.
+
+    A key that was revoked ended then. What is past is in it as well: nobody signs any more.
+    """
+    ends: dict[Role, int] = {}
+    for entry in ring.keys:
+        ends[entry.role] = max(ends.get(entry.role, 0), entry.window_end_ms)
+    return {role: end_ms for role, end_ms in ends.items() if end_ms != FOR_EVER_MS}
+
+
 def due(ring: KeyRing, role: Role, now_ms: int, rules: KeyRules) -> Succession | None:
     """Return the successor that the clock calls for now; None if all is well.
 

@@ -11,7 +11,7 @@ from verismo.config.schema import Config, ControlListen
 from verismo.control.api import ControlDesk, control_app
 from verismo.model.errors import StateError
 from verismo.wiring.chosen import siem_loop, witness_loop
-from verismo.wiring.keys import ROTATION_S, rotating
+from verismo.wiring.keys import ROTATION_S, exposing_keys, rotating
 from verismo.wiring.ledger import LedgerLoop
 from verismo.wiring.rollups import RollupLoop
 from verismo.wiring.rounds import Rounds
@@ -48,7 +48,7 @@ async def run_control(config: Config, ready: Callable[[], None]) -> None:
     rollups = RollupLoop(config) if config.ledger.enabled else None
     siem = siem_loop(config)
     parts = [part for part in (witnesses, ledger, rollups, siem) if part is not None]
-    exposes: list[Expose] = [part.expose for part in parts]
+    exposes: list[Expose] = [exposing_keys(config.data), *(part.expose for part in parts)]
     with open_state(config.data) as state, _bound(config.control) as listener:
         desk = ControlDesk(
             admins=state.admins,

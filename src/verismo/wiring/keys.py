@@ -3,17 +3,18 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from verismo.adapters.journal_reader import SqliteJournalReader
 from verismo.adapters.keyring_files import KeyRingFiles
 from verismo.adapters.signer_file import FileSigner
 from verismo.adapters.signer_window import WindowedSigner
+from verismo.adapters.telemetry_keys import key_lines
 from verismo.attest.keyentry import KeyEntry
 from verismo.attest.keyring import SignedRing, signing_key
 from verismo.attest.keys import Role, import_key
-from verismo.attest.succession import KeyRules
+from verismo.attest.succession import KeyRules, last_ends_ms
 from verismo.control.clockwatch import ClockWatch
 from verismo.control.rotation import RingHistory, Rotation
 from verismo.gateway.published import PublishedKeys
@@ -74,6 +75,25 @@ def rotating(
         await asyncio.to_thread(rotation.step, at_ms)
 
     return step
+
+
+def exposing_keys(data: Path) -> Callable[[], Awaitable[list[str]]]:
+    """Return what writes the key ring's metric; nothing while the ring cannot be read."""
+    history = RingHistory(KeyRingFiles(data))
+
+    def lines() -> list[str]:
+        try:
+            newest = next(reversed(history.read()), None)
+        except StateError as error:
+            fields = {"error": error.detail, "next": error.advice}
+            log.warning("the key ring cannot be read", extra={"fields": fields})
+            newest = None
+        return key_lines({} if newest is None else last_ends_ms(newest.ring))
+
+    async def expose() -> list[str]:
+        return await asyncio.to_thread(lines)
+
+    return expose
 
 
 def open_signer(data: Path, role: Role, rules: KeyRules, now_ms: int) -> Signer:
