@@ -144,3 +144,33 @@ def test_no_tenants_is_a_warning(workspace):
 def test_operations_in_the_main_file_are_sent_to_their_folder(workspace):
     workspace.append("verismo.toml", '[operations.a]\nkind = "chat"\n')
     assert any("operations stand in files under operations/" in p for p in workspace.problems())
+
+
+@pytest.mark.parametrize(
+    "issuer", ["https://" + "i" * 120, "https://gate.example/" + "/" * 40 + "x"]
+)
+def test_an_issuer_and_a_region_too_long_for_one_name_are_told_with_their_lines(workspace, issuer):
+    long = "r" * 128
+    workspace.replace("verismo.toml", "[observe]", f'issuer = "{issuer}"\n[observe]')
+    workspace.replace("verismo.toml", 'region = "eu"', f'region = "{long}"')
+    workspace.append("verismo.toml", f'[ledger]\nhome_region = "{long}"\n')
+    tenant, home = workspace.problems()
+    assert tenant.startswith("verismo.toml:29: tenants.TENANT_002.region: names a log together")
+    assert home.startswith("verismo.toml:32: ledger.home_region: names a log together")
+    assert "write a shorter region" in home
+
+
+def test_lengths_of_names_of_logs_do_not_matter_without_a_ledger(workspace):
+    long = "r" * 128
+    workspace.replace("verismo.toml", "[observe]", f'issuer = "{"i" * 128}"\n[observe]')
+    workspace.replace("verismo.toml", 'region = "eu"', f'region = "{long}"')
+    workspace.append("verismo.toml", "[ledger]\nenabled = false\n")
+    assert workspace.load().plan.issuer == "i" * 128
+
+
+def test_an_issuer_alone_may_be_too_long_to_name_a_log(workspace):
+    text = workspace.file.read_text(encoding="utf-8")
+    text = text[: text.index("[tenants.TENANT_001]")]
+    workspace.write("verismo.toml", f'issuer = "{"!" * 128}"\n{text}')
+    [problem] = workspace.problems()
+    assert "ledger.home_region: names a log together with the issuer, of 128 characters" in problem

@@ -5,6 +5,7 @@ import os
 import shutil
 import sqlite3
 from contextlib import closing
+from urllib.parse import quote
 
 import msgspec
 import pytest
@@ -267,6 +268,27 @@ def test_a_changed_issuer_is_refused(place):
     integrator.release()
     with pytest.raises(LedgerForked, match="not of other"):
         place.integrator(issuer="https://other.example").step(NOW_MS + 60_000)
+
+
+def test_no_checkpoint_is_signed_under_a_name_that_cannot_be_read_again(place):
+    issuer = "https://" + "i" * 120
+    place.source.add(3, region="r" * 128)
+    for _ in range(2):
+        with pytest.raises(StateError, match="too long") as caught:
+            place.integrator(issuer=issuer).step(NOW_MS)
+        assert not isinstance(caught.value, LedgerForked)
+        assert "a new data folder" in caught.value.advice
+    assert place.store().latest_checkpoint(LogId("r" * 128, 2026)) is None
+
+
+@pytest.mark.parametrize("issuer", ["i" * 102, "//".join("i" * 20)])
+def test_the_longest_names_of_logs_are_signed_and_read_again(place, issuer):
+    region = "r" * (246 - len(quote(issuer, safe="")) - len("%2Flog%2F%2F2026"))
+    for seconds in (0, 60):
+        place.source.add(3, region=region)
+        integrator = place.integrator(issuer=issuer)
+        assert integrator.step(NOW_MS + 1_000 * seconds).published
+        integrator.release()
 
 
 def test_the_second_place_is_told_before_the_world(place):

@@ -9,11 +9,11 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from urllib.parse import quote
 
 from verismo.attest.checkpoint import Checkpoint, read_checkpoint
 from verismo.attest.note import NoteRefused, read_note
 from verismo.model.errors import StateError
+from verismo.model.ledger import origin_file
 from verismo.ports.ledger import LedgerForked
 
 PUBLIC_MODE = 0o644
@@ -84,7 +84,7 @@ class FolderCheckpoints:
         self._file(origin).replace(note)
 
     def _file(self, origin: str) -> CheckpointFile:
-        name = quote(origin, safe="")
+        name = origin_file(origin)
         return CheckpointFile(self._folder / name, self._folder / ".lock")
 
 

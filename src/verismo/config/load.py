@@ -13,6 +13,7 @@ from verismo.config.archivetable import check_archive
 from verismo.config.compiler import compile_plan
 from verismo.config.credentials import read_credentials
 from verismo.config.environment import override
+from verismo.config.locate import KeyPath
 from verismo.config.operations import read_operations
 from verismo.config.reading import read_table
 from verismo.config.references import check_references
@@ -22,10 +23,12 @@ from verismo.config.source import Findings, Source, open_source
 from verismo.config.tables import KeysTable, MainTable
 from verismo.config.witnesses import read_witnesses
 from verismo.model.errors import ConfigError
-from verismo.model.ledger import is_log_region
+from verismo.model.ledger import YEAR_MAX, LogId, is_log_origin, is_log_region, origin_of
 from verismo.model.limits import Limits
 
 FILE_NAME: Final = "verismo.toml"
+HOME_REGION: Final = "home"
+"""Names the log of a gateway that has no tenants."""
 
 
 def load_config(
@@ -168,16 +171,30 @@ def _ledger(main: MainTable, source: Source) -> Ledger:
         for name, tenant in main.tenants.items():
             if not is_log_region(tenant.region):
                 source.error(("tenants", name, "region"), "names a log: no dot may stand in front")
+            _check_origin(main.issuer, tenant.region, source, ("tenants", name, "region"))
+        if table.home_region or not main.tenants:
+            home = table.home_region or HOME_REGION
+            _check_origin(main.issuer, home, source, ("ledger", "home_region"))
         if "+" in main.issuer:
             source.error(("issuer",), "names the logs: no `+` may stand in it")
     regions = [tenant.region for _, tenant in sorted(main.tenants.items())]
     return Ledger(
         enabled=table.enabled,
-        home_region=table.home_region or next(iter(regions), "home"),
+        home_region=table.home_region or next(iter(regions), HOME_REGION),
         tile_interval_ms=table.tile_interval_ms,
         checkpoint_interval_ms=table.checkpoint_interval_ms,
         delay_alarm_s=table.delay_alarm_s,
     )
+
+
+def _check_origin(issuer: str, region: str, source: Source, path: KeyPath) -> None:
+    if not is_log_origin(origin_of(issuer, LogId(region, YEAR_MAX))):
+        source.error(
+            path,
+            f"names a log together with the issuer, of {len(issuer)} characters, and that name is "
+            "too long for a file: write a shorter region or, if there is no ledger yet, a shorter "
+            "issuer",
+        )
 
 
 def _policy(folder: Path, source: Source) -> Path:

@@ -20,23 +20,21 @@ from collections.abc import Sequence
 import msgspec
 
 from verismo.attest.checkpoint import Checkpoint, read_checkpoint
-from verismo.attest.leaf import LeafType, leaf_entry
 from verismo.attest.merkle import root_of
 from verismo.attest.note import Note, NoteRefused, NoteSignature, key_hash, read_note
 from verismo.attest.tile import Tile, TileMissing, TileRefused, TileTree
+from verismo.control.building import Building
 from verismo.control.leafsources import LogChooser
 from verismo.control.logtree import LogTree
 from verismo.model.errors import StateError
-from verismo.model.ledger import ENTRY_BYTES, LogId, origin_of
+from verismo.model.ledger import ENTRY_BYTES, LogId, is_log_origin, origin_of
 from verismo.ports.ledger import (
     CheckpointMemory,
-    Growth,
     LeafSource,
     Lease,
     LedgerForked,
     LedgerStore,
     LogState,
-    Run,
     SourceRow,
     StoredCheckpoint,
     TileStore,
@@ -241,7 +239,7 @@ class Integrator:
 
     def _take(self) -> tuple[int, bool, StateError | None]:
         """Give indices to the rows after each cursor; a source that cannot be read is left out."""
-        building: dict[LogId, _Building] = {}
+        building: dict[LogId, Building] = {}
         cursors: dict[str, int] = {}
         taken, is_behind, failure = 0, False, None
         for name, source in self._names():
@@ -271,11 +269,11 @@ class Integrator:
     def _names(self) -> list[tuple[str, LeafSource]]:
         return [(name, source) for source in self._desk.sources for name in source.names()]
 
-    def _building(self, log: LogId, building: "dict[LogId, _Building]") -> "_Building":
+    def _building(self, log: LogId, building: dict[LogId, Building]) -> Building:
         one = building.get(log)
         if one is None:
             tree = self._trees.get(log) or self._open(LogState(log, 0, 0))
-            one = building[log] = _Building(log, tree.assigned)
+            one = building[log] = Building(log, tree.assigned)
         return one
 
     def _integrate(self, tree: LogTree) -> None:
@@ -313,6 +311,13 @@ class Integrator:
         self._signed[log] = stored
 
     def _note(self, checkpoint: Checkpoint) -> bytes:
+        if not is_log_origin(checkpoint.origin):
+            # A note that cannot be read again would stop the log for good.
+            raise StateError(
+                f"the name of the log {checkpoint.origin} is too long to be signed",
+                next_step="Answers go on. Records keep the issuer and region that they were signed "
+                "with: begin a new data folder, with a shorter `issuer` or region.",
+            )
         signer, text = self._desk.signer, checkpoint.text()
         try:
             signature = signer.sign(text.encode("utf-8"))
@@ -343,39 +348,6 @@ class Integrator:
         current = self._desk.tiles.read(stored.log, "checkpoint")
         if current is None or _head(current, "the published log").size != stored.size:
             self._desk.tiles.publish(stored.log, stored.note)
-
-
-class _Building:
-    """The growth of one log while rows are added to it."""
-
-    def __init__(self, log: LogId, first_index: int) -> None:
-        self._log = log
-        self._first_index = first_index
-        self.entries: list[bytes] = []
-        self._runs: list[Run] = []
-        self._source = ""
-        self._first_seq = 0
-        self._begin = 0
-
-    def add(self, source: str, row: SourceRow) -> None:
-        """Add a row's entry, to the last run if it follows on there."""
-        count = len(self.entries) - self._begin
-        if source != self._source or row.seq_n != self._first_seq + count:
-            self._close_run()
-            self._source, self._first_seq, self._begin = source, row.seq_n, len(self.entries)
-        self.entries.append(leaf_entry(LeafType(row.leaf_type), row.statement, row.jws))
-
-    def growth(self) -> Growth:
-        """Return the growth."""
-        self._close_run()
-        self._begin = len(self.entries)
-        return Growth(self._log, self._first_index, b"".join(self.entries), tuple(self._runs))
-
-    def _close_run(self) -> None:
-        count = len(self.entries) - self._begin
-        if count:
-            index = self._first_index + self._begin
-            self._runs.append(Run(self._source, self._first_seq, count, self._log, index))
 
 
 def _head(note: bytes, place: str) -> Checkpoint:

@@ -5,6 +5,7 @@ Source: C2SP tlog-checkpoint (origin), signed-note (key names).
 
 import re
 from datetime import UTC, datetime
+from urllib.parse import quote
 
 import msgspec
 
@@ -12,6 +13,8 @@ YEAR_MAX = 9_999
 ENTRY_BYTES = 33
 """A log entry: one type byte and a SHA-256 (decisions 6)."""
 FULL_TILE_ENTRIES = 256
+ORIGIN_FILE_BYTES_MAX = 246
+"""A file name has 255 at most, and the unfinished file has a dot and a process number as well."""
 
 _MS_PER_S = 1_000
 _region = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}").fullmatch
@@ -55,6 +58,16 @@ def origin_of(issuer: str, log: LogId) -> str:
         log: which one.
     """
     return f"{_scheme.sub('', issuer).rstrip('/')}/log/{log.path}"
+
+
+def origin_file(origin: str) -> str:
+    """Return the name of the file, beside the log key, that remembers an origin's checkpoint."""
+    return quote(origin, safe="")
+
+
+def is_log_origin(origin: str) -> bool:
+    """Say whether an origin is short enough for that file, and so for notes, which carry 255."""
+    return len(origin_file(origin)) <= ORIGIN_FILE_BYTES_MAX
 
 
 def year_start_ms(year: int) -> int:
