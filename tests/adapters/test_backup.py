@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tarfile
 from collections.abc import Callable
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -24,11 +25,13 @@ from verismo.adapters.journal_slot import BACKUP_MANIFEST, next_slot_name
 from verismo.adapters.journal_sqlite import SqliteJournal
 from verismo.adapters.keyring_files import KeyRingFiles
 from verismo.adapters.restoration import restore_backup
+from verismo.adapters.rollups_folder import FolderRollups
 from verismo.adapters.secret_file import make_secret
 from verismo.attest.succession import KeyRules
 from verismo.cli.backup import backup as backup_command
 from verismo.cli.backup import restore as restore_command
 from verismo.model.errors import StateError
+from verismo.model.ledger import LogId
 from verismo.wiring.keys import prepare_keys
 
 EPOCH = "0a1b2c3d"
@@ -137,6 +140,27 @@ def test_key_ring_is_always_copied_and_private_keys_only_if_asked_for(
     names = {path.name for path in (data / "keys").glob("[a-z]*.key")}
     assert {path.name for path in (tmp_path / "whole" / "keys").glob("*.key")} == names
     assert prepare_keys(tmp_path / "whole", KeyRules(), NOW_MS + 1) == []
+
+
+def test_finished_days_are_copied_so_that_no_day_is_rolled_up_twice(
+    data: Path, out: Path, tmp_path: Path
+):
+    rollups = FolderRollups(data / "rollups")
+    log, day = LogId("eu-west.1", 2026), date(2026, 11, 22)
+    files = {"rollup.dsse.json": b"{}", "statements/~gateway/07.ndjson.gz.enc": b"sealed"}
+    one = rollups.begin(log, day)
+    for name, content in files.items():
+        one.add(name, content)
+    one.finish()
+    rollups.proven(log, day, ())
+    rollups.begin(log, date(2026, 11, 23)).add("rollup.dsse.json", b"half of a day")
+    back_up(data, out)
+    restore(out, tmp_path / "restored")
+    copy = FolderRollups(tmp_path / "restored" / "rollups")
+    assert copy.days(log) == [day]
+    assert {name: copy.read(log, day, name) for name in copy.names(log, day)} == files
+    assert copy.proofs(log, day) == ()
+    assert not list((tmp_path / "restored" / "rollups").rglob(".*"))
 
 
 def test_manifest_names_what_was_left_out(data: Path, out: Path):
@@ -448,6 +472,7 @@ KILLED_RESTORE = """
 import resource, signal, sys
 from pathlib import Path
 from verismo.adapters.restoration import restore_backup
+from verismo.adapters.rollups_folder import FolderRollups
 signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
 resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
 restore_backup(Path(sys.argv[1]), Path(sys.argv[2]), "00000001", 0)

@@ -1,11 +1,12 @@
 """A consistent copy of a data folder, taken while the gateway runs.
 
-What is copied, in this order: `ledger.db`, the journals, `state.db`, `keyring/`, then `keys/`. Each
-database is one snapshot (SQLite's backup interface). The order is what keeps the copy whole: the
-ledger names records, a record names a tenant, an operation and a key, and a version of the key ring
-names private keys; all of them were there before, so what is copied afterwards holds them. The ring
-is public and always copied: without it the answers of the past could not be verified. Nothing else
-in the folder is copied; the manifest names what was left out.
+What is copied, in this order: `rollups/`, `ledger.db`, the journals, `state.db`, `keyring/`, then
+`keys/`. Each database is one snapshot (SQLite's backup interface). The order is what keeps the copy
+whole: a rollup is of entries of the ledger, the ledger names records, a record names a tenant, an
+operation and a key, and a version of the key ring names private keys; all of them were there
+before, so what is copied afterwards holds them. The ring is public and always copied: without it
+the answers of the past could not be verified. Nothing else in the folder is copied; the manifest
+names what was left out.
 
 Of the keys the checkpoints are left out: they tell an old copy of the ledger, which they could not
 if they were as old. The published log is left out: it is public, and the records give it again.
@@ -27,13 +28,10 @@ from pathlib import Path
 import msgspec
 
 from verismo.adapters import journal_schema as schema
-from verismo.adapters.journal_slot import (
-    BACKUP_MANIFEST,
-    JOURNAL_FOLDER,
-    slot_files,
-    sync_folder,
-)
+from verismo.adapters.folder_sync import sync_folder
+from verismo.adapters.journal_slot import BACKUP_MANIFEST, JOURNAL_FOLDER, slot_files
 from verismo.adapters.keyring_files import RING_FOLDER
+from verismo.adapters.rollups_folder import FOLDER as ROLLUPS_FOLDER
 from verismo.model.errors import StateError
 
 MANIFEST_VERSION = 1
@@ -97,6 +95,8 @@ def make_backup(data: Path, out: Path, *, with_keys: bool, now_ms: int) -> Manif
         staging = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
         content = staging / "content"
         content.mkdir(mode=0o700)
+        if (data / ROLLUPS_FOLDER).is_dir():
+            _copy_files(data / ROLLUPS_FOLDER, content / ROLLUPS_FOLDER)
         if (data / LEDGER_FILE).exists():
             _copy_database(data / LEDGER_FILE, content / LEDGER_FILE)
         slots = _copy_journals(data, content)
@@ -196,16 +196,21 @@ def _copy_files(source: Path, copy: Path) -> None:
         return
     for path in _paths(source):
         target = copy / path
-        if target.name.startswith(".") or path.startswith(f"{CHECKPOINTS_FOLDER}/"):
-            continue  # half of a file that is being made, or that a crash left; see the module
+        is_hidden = any(part.startswith(".") for part in target.relative_to(copy).parts)
+        if is_hidden or path.startswith(f"{CHECKPOINTS_FOLDER}/"):
+            continue  # half of what is being made, or what a crash left; see the module
+        try:
+            content = (source / path).read_bytes()
+        except FileNotFoundError:
+            continue  # thinned meanwhile: a day that went to the archive, a key past its use
         target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        write_durably(target, (source / path).read_bytes())
+        write_durably(target, content)
 
 
 def _left_out(data: Path, *, with_keys: bool) -> tuple[str, ...]:
     databases = (STATE_FILE, LEDGER_FILE)
     copied = {name + end for name in databases for end in ("", "-wal", "-shm")}
-    copied |= {JOURNAL_FOLDER, RING_FOLDER}
+    copied |= {JOURNAL_FOLDER, RING_FOLDER, ROLLUPS_FOLDER}
     if with_keys:
         copied.add(KEYS_FOLDER)
     return tuple(sorted(name for name in os.listdir(data) if name not in copied))

@@ -39,6 +39,7 @@ from verismo.adapters.backup import (
     Manifest,
     write_durably,
 )
+from verismo.adapters.folder_sync import sync_folder
 from verismo.adapters.journal_slot import (
     BACKUP_MANIFEST,
     JOURNAL_FOLDER,
@@ -47,9 +48,9 @@ from verismo.adapters.journal_slot import (
     ended_name,
     has_ended,
     slot_files,
-    sync_folder,
 )
 from verismo.adapters.keyring_files import RING_FOLDER
+from verismo.adapters.rollups_folder import FOLDER as ROLLUPS_FOLDER
 from verismo.model.errors import StateError
 
 MANIFEST_BYTES_MAX = 16_777_216
@@ -57,6 +58,7 @@ MANIFEST_BYTES_MAX = 16_777_216
 _PATH = re.compile(
     rf"{JOURNAL_FOLDER}/[a-z0-9-]{{1,64}}\.db|{re.escape(STATE_FILE)}|{re.escape(LEDGER_FILE)}"
     rf"|{RING_FOLDER}/[0-9]{{8}}\.json"
+    rf"|{ROLLUPS_FOLDER}(/[A-Za-z0-9_~-][A-Za-z0-9._~-]{{0,127}}){{4,6}}"
     rf"|{KEYS_FOLDER}(/[A-Za-z0-9_][A-Za-z0-9._-]{{0,127}}){{1,4}}"
 )
 LEDGER_MARKER = "LEDGER-RESTORED"
@@ -229,7 +231,7 @@ def _end_slots(data: Path, restored: Restored) -> None:
 
 def _clear(data: Path) -> None:
     """Take back what a failed restore wrote; the folder was empty before it."""
-    for name in (JOURNAL_FOLDER, RING_FOLDER, KEYS_FOLDER):
+    for name in (JOURNAL_FOLDER, RING_FOLDER, ROLLUPS_FOLDER, KEYS_FOLDER):
         if (data / name).is_dir():
             shutil.rmtree(data / name)
     # The manifest last: as long as anything is left, no journal may be opened here.
