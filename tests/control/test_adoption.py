@@ -8,6 +8,7 @@ from verismo.attest.checkpoint import read_checkpoint
 from verismo.attest.note import read_note, verifier_key
 from verismo.control.adoption import Adoption
 from verismo.control.journalaudit import LOST
+from verismo.control.leafsources import LogChooser
 from verismo.control.treeaudit import TreeAudit
 from verismo.model.ledger import origin_of
 from verismo.ports.ledger import LeafPlace, StoredCheckpoint
@@ -17,7 +18,7 @@ def adopt(place, mirror, logs):
     """Adopt a mirror's logs into a place whose state is new; returns the outcome."""
     store = place.store()
     token = store.acquire("adopt", NOW_MS, 1_000)
-    adoption = Adoption(store, token, place.tiles, (place.source,), "eu")
+    adoption = Adoption(store, token, place.tiles, (place.source,), LogChooser(ISSUER, "eu"))
     outcome = []
     for log in logs:
         note = mirror.tiles.read(log, "checkpoint")

@@ -270,6 +270,38 @@ def test_a_changed_issuer_is_refused(place):
         place.integrator(issuer="https://other.example").step(NOW_MS + 60_000)
 
 
+def signed_as(issuer, seq_n):
+    stated = {"iat": NOW_MS, "iss": issuer, "region": "eu", "seq": {"signer": "s0", "n": seq_n}}
+    return SourceRow(seq_n, LeafType.ANSWER, msgspec.json.encode(stated), b"h..s")
+
+
+def test_records_of_another_issuer_are_refused_before_any_log_is_made(place):
+    place.source.lists["s0"] = [signed_as("verismo", 1), signed_as(ISSUER, 2)]
+    place.source.add(3, slot="s1")
+    integrator = place.integrator()
+    for _ in range(2):
+        with pytest.raises(LedgerForked, match="record 1 of s0 was signed as 'verismo'") as caught:
+            integrator.step(NOW_MS)
+        assert "Set `issuer` back" in caught.value.advice
+    assert place.store().logs() == []
+    assert not place.log_folder.exists()
+
+
+def test_setting_the_issuer_back_takes_its_records_in(place):
+    place.source.lists["s0"] = [signed_as("verismo", seq_n) for seq_n in (1, 2, 3)]
+    with pytest.raises(LedgerForked):
+        place.integrator(holder="b").step(NOW_MS)
+    place.integrator(issuer="verismo").step(NOW_MS + 60_000)
+    checkpoint = read_checkpoint(read_note(place.tiles.read(EU, "checkpoint")).text)
+    assert (checkpoint.origin, checkpoint.size) == ("verismo/log/eu/2026", 3)
+
+
+def test_issuers_that_name_the_same_log_are_one(place):
+    place.source.lists["s0"] = [signed_as(f"{ISSUER}/", 1), signed_as(ISSUER, 2)]
+    place.integrator().step(NOW_MS)
+    place.check_all()
+
+
 def test_no_checkpoint_is_signed_under_a_name_that_cannot_be_read_again(place):
     issuer = "https://" + "i" * 120
     place.source.add(3, region="r" * 128)

@@ -63,7 +63,7 @@ def test_the_key_ring_is_a_source_of_its_versions():
     source = KeyRingSource(Store())
     [name] = source.names()
     assert [row.seq_n for row in source.rows(name, 1, 1)] == [2]
-    assert LogChooser("eu").choose(name, source.rows(name, 0, 1)[0]) == LogId("eu", 2026)
+    assert LogChooser("verismo", "eu").choose(name, source.rows(name, 0, 1)[0]) == LogId("eu", 2026)
 
 
 @pytest.mark.parametrize("region", [".", "..", ".eu", "a/b", "", "é", "a b", "x" * 129])
@@ -71,7 +71,7 @@ def test_a_region_that_is_no_name_of_a_folder_names_no_log(region):
     assert read_log_id(region, "2026") is None
     row = SourceRow(1, 1, msgspec.json.encode({"iat": 1, "region": region or "/"}), b"")
     with pytest.raises(StateError):
-        LogChooser("eu").choose("s0", row)
+        LogChooser("verismo", "eu").choose("s0", row)
 
 
 def test_years_are_those_of_utc_and_have_no_end():

@@ -85,7 +85,7 @@ class Adoption:
         token: of its lease.
         tiles: where the logs are to be.
         sources: where leaves come from.
-        home_region: for what belongs to no tenant.
+        chooser: says which log each row belongs to.
     """
 
     def __init__(
@@ -94,12 +94,11 @@ class Adoption:
         token: int,
         tiles: TileStore,
         sources: Sequence[LeafSource],
-        home_region: str,
+        chooser: LogChooser,
     ) -> None:
         self._store = store
         self._token = token
         self._tiles = tiles
-        chooser = LogChooser(home_region)
         self._sources = [
             _Source(name, source, chooser) for source in sources for name in source.names()
         ]

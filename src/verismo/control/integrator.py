@@ -112,7 +112,7 @@ class Integrator:
     def __init__(self, desk: LedgerDesk, settings: IntegratorSettings) -> None:
         self._desk = desk
         self._settings = settings
-        self._chooser = LogChooser(settings.home_region)
+        self._chooser = LogChooser(settings.issuer, settings.home_region)
         self._forget()
 
     def _forget(self) -> None:

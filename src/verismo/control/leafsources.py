@@ -6,10 +6,10 @@ import msgspec
 
 from verismo.attest.leaf import LeafType
 from verismo.model.errors import StateError
-from verismo.model.ledger import LogId, is_log_region, year_of, year_span_ms
+from verismo.model.ledger import LogId, is_log_region, origin_of, year_of, year_span_ms
 from verismo.ports.journal import JournalReader
 from verismo.ports.keyring import KeyRingStore
-from verismo.ports.ledger import SourceRow
+from verismo.ports.ledger import LedgerForked, SourceRow
 
 KEY_RING = "@keyring"
 _TYPES = {"answer": LeafType.ANSWER, "void": LeafType.VOID}
@@ -60,9 +60,10 @@ class KeyRingSource:
 
 
 class _Stated(msgspec.Struct, frozen=True, gc=False):
-    """What of a statement decides which log it goes to; voids and key rings have no region."""
+    """What of a statement decides its log; voids have no region, key rings neither of the two."""
 
     iat: int
+    iss: str = ""
     region: str = ""
 
 
@@ -72,13 +73,18 @@ _decode = msgspec.json.Decoder(_Stated).decode
 class LogChooser:
     """Says which log a row belongs to: the region and year that its own signed bytes name.
 
+    A log's origin names the issuer too. A record of another one would prove nothing in these logs,
+    and there is no place for it in any other: it is refused, and never left out.
+
     Args:
+        issuer: whose logs these are.
         home_region: for what belongs to no tenant: voids and key ring versions.
     """
 
-    def __init__(self, home_region: str) -> None:
+    def __init__(self, issuer: str, home_region: str) -> None:
+        self._issuer = issuer
         self._home_region = home_region
-        self._logs: dict[tuple[str, int], LogId] = {}
+        self._logs: dict[tuple[str, str, int], LogId] = {}
         self._year = 0
         self._year_ms = range(0)
 
@@ -86,6 +92,7 @@ class LogChooser:
         """Return the log of a row.
 
         Raises:
+            LedgerForked: another issuer signed it; an operator has to look.
             StateError: the statement cannot be read.
         """
         stated = _read_stated(source, row)
@@ -93,17 +100,26 @@ class LogChooser:
         if iat not in self._year_ms:
             self._year = year_of(iat)
             self._year_ms = year_span_ms(self._year)
-        key = (stated.region or self._home_region, self._year)
-        return self._logs.get(key) or self._add(*key)
+        key = (stated.iss or self._issuer, stated.region or self._home_region, self._year)
+        log = self._logs.get(key)
+        if log is None:
+            log = LogId(key[1], self._year)
+            self._check(log, key[0], f"record {row.seq_n} of {source}")
+            self._logs[key] = log
+        return log
 
-    def _add(self, region: str, year: int) -> LogId:
-        if not is_log_region(region):
+    def _check(self, log: LogId, issuer: str, record: str) -> None:
+        if not is_log_region(log.region):
             raise StateError(
-                f"the region {region[:64]!r} cannot name a log",
+                f"the region {log.region[:64]!r} cannot name a log",
                 next_step="A region has letters, digits, `.`, `_` and `-`, and no dot in front.",
             )
-        log = self._logs[region, year] = LogId(region, year)
-        return log
+        if origin_of(issuer, log) != origin_of(self._issuer, log):
+            raise LedgerForked(
+                f"{record} was signed as {issuer[:128]!r}, and these are logs of {self._issuer!r}",
+                next_step="Nothing is lost. Set `issuer` back to what it was, and the ledger goes "
+                "on; a new issuer needs a data folder of its own.",
+            )
 
 
 def stated_ms(source: str, row: SourceRow) -> int:

@@ -11,8 +11,9 @@ from pathlib import Path
 import msgspec
 
 from verismo.adapters.checkpoint_file import FolderCheckpoints
+from verismo.adapters.folder_sync import sync_folder
 from verismo.adapters.journal_reader import SqliteJournalReader
-from verismo.adapters.journal_slot import SlotOwnership, has_ended, slot_files, sync_folder
+from verismo.adapters.journal_slot import SlotOwnership, has_ended, slot_files
 from verismo.adapters.keyring_files import KeyRingFiles
 from verismo.adapters.ledger_sqlite import SqliteLedger
 from verismo.adapters.restoration import LEDGER_MARKER
@@ -21,7 +22,7 @@ from verismo.attest.checkpoint import open_checkpoint
 from verismo.attest.note import NoteRefused, VerifierKey
 from verismo.config.schema import Config
 from verismo.control.adoption import Adopted, Adoption, rebuild_tiles
-from verismo.control.leafsources import JournalSource, KeyRingSource
+from verismo.control.leafsources import JournalSource, KeyRingSource, LogChooser
 from verismo.control.treeaudit import CHECKPOINT, TreeAudit
 from verismo.model.errors import OperatorError, StateError
 from verismo.model.ledger import LogId, read_log_id
@@ -99,9 +100,8 @@ def adopt_ledger(config: Config, tiles: Path | None, now_ms: int) -> Adoptions:
         _remove(unfinished)
         with closing(SqliteLedger(unfinished)) as store:
             token = store.acquire("adopt", now_ms, LEASE_MS)
-            adoption = Adoption(
-                store, token, FolderTiles(places.tiles), sources, config.ledger.home_region
-            )
+            chooser = LogChooser(config.plan.issuer, config.ledger.home_region)
+            adoption = Adoption(store, token, FolderTiles(places.tiles), sources, chooser)
             reader = FolderTiles(published)
             logs = [adoption.adopt(one, _reading(reader, one.log)) for one in found]
             appended = adoption.finish()
