@@ -16,7 +16,7 @@ from pathlib import Path
 import msgspec
 
 from verismo.adapters.archive_names import check_name, refuse_other_bytes, refuse_weaker_mode
-from verismo.adapters.journal_slot import sync_folder
+from verismo.adapters.folder_sync import sync_folder
 from verismo.model import canonical
 from verismo.model.errors import IntegrityError
 from verismo.model.retention import Lock, UploadProof

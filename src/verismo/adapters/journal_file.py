@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 
 from verismo.adapters import journal_schema as schema
-from verismo.adapters.journal_slot import sync_folder
+from verismo.adapters.folder_sync import sync_folder
 from verismo.model.errors import StateError
 
 WAL_PAGES_MAX = 1_000

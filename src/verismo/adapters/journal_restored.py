@@ -14,13 +14,8 @@ import msgspec
 
 from verismo.adapters import journal_schema as schema
 from verismo.adapters.backup import write_durably
-from verismo.adapters.journal_slot import (
-    JOURNAL_FOLDER,
-    RESTORED_MARKER,
-    Restored,
-    ended_name,
-    sync_folder,
-)
+from verismo.adapters.folder_sync import sync_folder
+from verismo.adapters.journal_slot import JOURNAL_FOLDER, RESTORED_MARKER, Restored, ended_name
 from verismo.model.errors import StateError
 from verismo.ports.journal import Record
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import msgspec
 
+from verismo.adapters.folder_sync import sync_folder
 from verismo.model.errors import StateError
 
 JOURNAL_FOLDER = "journal"
@@ -132,15 +133,6 @@ class SlotOwnership:
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
-
-
-def sync_folder(folder: Path) -> None:
-    """Make the names in a folder durable (fsync of the folder)."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _journal_folder(data: Path) -> Path:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import msgspec
 
-from verismo.adapters.journal_slot import sync_folder
+from verismo.adapters.folder_sync import sync_folder
 from verismo.model.errors import StateError
 from verismo.model.ledger import LogId
 from verismo.model.retention import UploadProof

@@ -7,6 +7,7 @@ import os
 import stat
 from pathlib import Path
 
+from verismo.adapters.folder_sync import sync_folder
 from verismo.model.errors import StateError
 
 SECRET_BYTES = 32
@@ -60,7 +61,7 @@ def store_secret(path: Path, content: bytes) -> bool:
             return False
         finally:
             partial.unlink()
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     except OSError as error:
         raise StateError(
             f"cannot make {path}: {error.strerror}",
@@ -99,11 +100,3 @@ def _give_to_owner(descriptor: int, folder: Path) -> None:
     owner = folder.stat()
     if os.geteuid() == 0 and owner.st_uid != 0:
         os.fchown(descriptor, owner.st_uid, owner.st_gid)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

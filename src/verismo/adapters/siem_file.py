@@ -17,6 +17,7 @@ from pathlib import Path
 
 import msgspec
 
+from verismo.adapters.folder_sync import sync_folder
 from verismo.model.errors import StateError
 from verismo.model.siem import SiemEvent
 from verismo.ports.siem import Refusal, SinkUnavailable
@@ -115,7 +116,7 @@ class FileSink:
             self._close()
             raise SinkUnavailable(f"{self._path} is written by another process") from error
         _cut_torn_line(self._descriptor)
-        _sync_folder(self._settings.folder)
+        sync_folder(self._settings.folder)
 
     def _is_current(self) -> bool:
         """Say whether the open file still is the one at the path: a rotation tool may move it."""
@@ -145,7 +146,7 @@ class FileSink:
             target = self._path.with_name(f"events-{closed}-{first.index}-{number}.ndjson")
             number += 1
         os.rename(self._path, target)
-        _sync_folder(self._settings.folder)
+        sync_folder(self._settings.folder)
         self._close()
 
     def _close(self) -> None:
@@ -220,11 +221,3 @@ def _cut_torn_line(descriptor: int) -> None:
         end = start
     if end != status.st_size:
         os.ftruncate(descriptor, end)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -24,6 +24,7 @@ import sqlalchemy as sa
 from sqlalchemy import event, exc
 from sqlalchemy.pool import ConnectionPoolEntry
 
+from verismo.adapters.folder_sync import sync_folder
 from verismo.model.errors import StateError
 
 if TYPE_CHECKING:
@@ -218,7 +219,7 @@ def _create(path: Path, migrations: Path) -> bool:
         _upgrade_in_place(temporary, migrations)
         with contextlib.suppress(FileExistsError):  # another process was first
             os.link(temporary, path)
-            _sync_folder(path.parent)
+            sync_folder(path.parent)
             return True
     except OSError as error:
         raise StateError(
@@ -229,14 +230,6 @@ def _create(path: Path, migrations: Path) -> bool:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
     return False
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _engine(path: Path) -> sa.Engine:

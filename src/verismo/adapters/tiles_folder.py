@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from verismo.adapters.checkpoint_file import PUBLIC_MODE, CheckpointFile
+from verismo.adapters.folder_sync import sync_folder
 from verismo.model.errors import StateError
 from verismo.model.ledger import LogId
 from verismo.ports.ledger import LedgerForked, TileFile
@@ -52,7 +53,7 @@ class FolderTiles:
             for path in touched:
                 # A crash before this: names may be missing after a power cut, and the integrator
                 # writes the same files again, since it has not noted them yet.
-                _sync_folder(path)
+                sync_folder(path)
         except OSError as error:
             self._known.clear()
             raise _unwritable(folder, error) from error
@@ -150,14 +151,6 @@ def _compare(target: Path, content: bytes) -> None:
             "docs/runbooks/ledger-refused.md: the ledger's state is older than what is published, "
             "or the tile was changed.",
         )
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _unwritable(folder: Path, error: OSError) -> StateError:

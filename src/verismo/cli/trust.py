@@ -12,6 +12,7 @@ from verismo.attest.keyring import KeyRing, Remembered
 from verismo.attest.note import NoteRefused, VerifierKey, parse_vkey
 from verismo.attest.verify_ledger import trusted_ring
 from verismo.attest.witnesspolicy import PolicyRefused, WitnessPolicy, read_policy
+from verismo.config.writing import write_whole
 from verismo.model.errors import OperatorError
 
 _NAME_ONE = "Name a file of your own that does not exist yet; keep one for each gateway."
@@ -66,7 +67,7 @@ def believe_ring(document: bytes, memory: Path | None) -> KeyRing:
         with _locked(memory):
             newest, seen = trusted_ring(document, _recall(memory))
             # A crash before this has believed nothing, one after it has remembered.
-            _remember(memory, seen)
+            write_whole(memory, msgspec.json.encode(seen) + b"\n")
     except OSError as error:
         raise OperatorError(
             f"{memory} cannot be used: {error.strerror}", next_step=_NAME_ONE
@@ -84,27 +85,6 @@ def _recall(memory: Path) -> Remembered | None:
             f"{memory} is not what --remember wrote: {error}",
             next_step="Bring the file back from a copy. Without it an older key ring would pass.",
         ) from error
-
-
-def _remember(memory: Path, seen: Remembered) -> None:
-    partial = memory.with_name(f".{memory.name}.{os.getpid()}")
-    try:
-        with partial.open("wb") as file:
-            file.write(msgspec.json.encode(seen) + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(memory)
-    finally:
-        partial.unlink(missing_ok=True)
-    _sync_folder(memory.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 @contextmanager
