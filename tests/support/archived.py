@@ -95,7 +95,7 @@ class Gateway:
         self.seq_n = 0
         self.integrator = Integrator(
             LedgerDesk(
-                sources=(JournalSource(self.reader), KeyRingSource(self.ring)),
+                sources=(JournalSource(self.reader), KeyRingSource(RingHistory(self.ring))),
                 store=self.store,
                 lease=self.store,
                 tiles=self.tiles,

@@ -1,27 +1,31 @@
 """The loop of the control process: answers never wait for it, and what fails is told once."""
 
 import logging
+from contextlib import closing
 
 import msgspec
 import pytest
 from tests.support.gateway import running_gateway
+from tests.support.keyring import RULES
 from tests.support.ledger import NOW_MS, Place
 from tests.support.waiting import until
 
+from verismo.adapters.journal_reader import SqliteJournalReader
+from verismo.adapters.keyring_files import KeyRingFiles
 from verismo.adapters.tiles_folder import FolderTiles
 from verismo.attest.checkpoint import Checkpoint, read_checkpoint
 from verismo.attest.keyentry import public_key
 from verismo.attest.merkle import EMPTY_ROOT
 from verismo.attest.note import read_note, verifier_key
-from verismo.control.leafsources import KeyRingSource, LogChooser
+from verismo.control.leafsources import KEY_RING, KeyRingSource, LogChooser
 from verismo.control.ledgerhealth import observe_ledger
 from verismo.model.errors import StateError
 from verismo.model.ledger import LogId, origin_of, read_log_id, year_of, year_span_ms
 from verismo.ports.keyring import RingVersion
 from verismo.ports.ledger import SourceRow
 from verismo.wiring import ledger as wiring
-from verismo.wiring.keys import clock_ms, open_rotation
-from verismo.wiring.ledger import LedgerLoop
+from verismo.wiring.keys import clock_ms, open_rotation, prepare_keys
+from verismo.wiring.ledger import LedgerLoop, leaf_sources
 
 HOME = LogId("us", year_of(clock_ms()))
 
@@ -64,6 +68,27 @@ def test_the_key_ring_is_a_source_of_its_versions():
     [name] = source.names()
     assert [row.seq_n for row in source.rows(name, 1, 1)] == [2]
     assert LogChooser("verismo", "eu").choose(name, source.rows(name, 0, 1)[0]) == LogId("eu", 2026)
+
+
+def test_unsigned_version_of_the_key_ring_never_becomes_a_leaf(tmp_path):
+    data = tmp_path / "data"
+    prepare_keys(data, RULES, NOW_MS)
+    place, ring = Place(tmp_path / "place"), KeyRingFiles(data)
+    place.source.add(3)
+    with closing(SqliteJournalReader(data)) as journal:
+        sources = (*leaf_sources(data, journal), place.source)
+        desk = msgspec.structs.replace(place.desk(), sources=sources)
+        integrator = place.integrator(desk)
+        assert integrator.step(NOW_MS).taken == 4
+        one = ring.versions()[0]
+        forged = one.statement.replace(b'"version":1', b'"version":2')
+        ring.append(RingVersion(2, forged, one.jws, NOW_MS))
+        place.source.add(2)
+        for seconds in (60, 120):
+            with pytest.raises(StateError, match="version 2 of the key ring cannot be believed"):
+                integrator.step(NOW_MS + 1_000 * seconds)
+    # Records go on, and the forged version waits until somebody has looked.
+    assert place.store().cursors() == {KEY_RING: 1, "s0": 5}
 
 
 @pytest.mark.parametrize("region", [".", "..", ".eu", "a/b", "", "é", "a b", "x" * 129])

@@ -1,6 +1,7 @@
 """Where leaves come from: every slot's journal, and the versions of the key ring."""
 
 from collections.abc import Sequence
+from typing import Protocol
 
 import msgspec
 
@@ -8,7 +9,7 @@ from verismo.attest.leaf import LeafType
 from verismo.model.errors import StateError
 from verismo.model.ledger import LogId, is_log_region, origin_of, year_of, year_span_ms
 from verismo.ports.journal import JournalReader
-from verismo.ports.keyring import KeyRingStore
+from verismo.ports.keyring import RingVersion
 from verismo.ports.ledger import LedgerForked, SourceRow
 
 KEY_RING = "@keyring"
@@ -37,15 +38,28 @@ class JournalSource:
         ]
 
 
+class RingVersions(Protocol):
+    """The versions of a key ring: a store's as they are, or those of a checked history."""
+
+    def versions(self) -> Sequence[RingVersion]:
+        """Return every version from the first.
+
+        Raises:
+            StateError: a version cannot be read, or is not believed.
+        """
+        ...
+
+
 class KeyRingSource:
     """The versions of the key ring as a `LeafSource`; no slot's name begins with `@`.
 
     Args:
-        store: of the ring.
+        ring: for what becomes leaves, a checked history: what is in a log stays there. For looking
+            at what became leaves, the store itself.
     """
 
-    def __init__(self, store: KeyRingStore) -> None:
-        self._store = store
+    def __init__(self, ring: RingVersions) -> None:
+        self._ring = ring
 
     def names(self) -> Sequence[str]:
         """Return its one name."""
@@ -55,7 +69,7 @@ class KeyRingSource:
         """Return versions in order; see `ports.ledger.LeafSource`."""
         return [
             SourceRow(one.version, LeafType.KEY_RING, one.statement, one.jws)
-            for one in self._store.versions()[after : after + limit]
+            for one in self._ring.versions()[after : after + limit]
         ]
 
 

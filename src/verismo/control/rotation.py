@@ -5,6 +5,7 @@ number of them may run: a version can be written once, and whoever comes second 
 """
 
 import logging
+import threading
 from collections.abc import Sequence
 
 import msgspec
@@ -55,7 +56,7 @@ class Outcome(msgspec.Struct, frozen=True):
 
 
 class RingHistory:
-    """The checked history of a store; each version is checked once.
+    """The checked history of a store; each version is checked once. Any thread may call.
 
     Args:
         store: see `ports.keyring.KeyRingStore`.
@@ -64,6 +65,8 @@ class RingHistory:
     def __init__(self, store: KeyRingStore) -> None:
         self._store = store
         self._known: list[SignedRing] = []
+        self._checked: list[RingVersion] = []
+        self._lock = threading.Lock()
 
     def read(self) -> tuple[SignedRing, ...]:
         """Return every version from the first; empty before there is one.
@@ -71,6 +74,17 @@ class RingHistory:
         Raises:
             StateError: a version is damaged, forged or not linked to the one before.
         """
+        with self._lock:
+            self._check()
+            return tuple(self._known)
+
+    def versions(self) -> Sequence[RingVersion]:
+        """Return every version as it is stored; see `read`."""
+        with self._lock:
+            self._check()
+            return tuple(self._checked)
+
+    def _check(self) -> None:
         for version in self._store.versions()[len(self._known) :]:
             try:
                 offered = read_version(version.statement, version.jws.decode("ascii"))
@@ -81,7 +95,7 @@ class RingHistory:
                     next_step="Bring keyring/ back from a backup, and look for who changed it.",
                 ) from error
             self._known.append(offered)
-        return tuple(self._known)
+            self._checked.append(version)
 
 
 class Rotation:

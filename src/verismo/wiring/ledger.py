@@ -42,7 +42,7 @@ log = logging.getLogger("verismo.ledger")
 
 def leaf_sources(data: Path, journal: SqliteJournalReader) -> tuple[LeafSource, ...]:
     """Return everything that becomes leaves."""
-    return (JournalSource(journal), KeyRingSource(KeyRingFiles(data)))
+    return (JournalSource(journal), KeyRingSource(RingHistory(KeyRingFiles(data))))
 
 
 class LedgerLoop:

@@ -23,6 +23,7 @@ from verismo.attest.note import NoteRefused, VerifierKey
 from verismo.config.schema import Config
 from verismo.control.adoption import Adopted, Adoption, rebuild_tiles
 from verismo.control.leafsources import JournalSource, KeyRingSource, LogChooser
+from verismo.control.rotation import RingHistory
 from verismo.control.treeaudit import CHECKPOINT, TreeAudit
 from verismo.model.errors import OperatorError, StateError
 from verismo.model.ledger import LogId, read_log_id
@@ -83,7 +84,7 @@ def adopt_ledger(config: Config, tiles: Path | None, now_ms: int) -> Adoptions:
     ):
         sources: tuple[LeafSource, ...] = (
             JournalSource(journal),
-            KeyRingSource(KeyRingFiles(config.data)),
+            KeyRingSource(RingHistory(KeyRingFiles(config.data))),
         )
         if tiles is None:
             _mark(config.data)
