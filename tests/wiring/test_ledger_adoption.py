@@ -2,11 +2,13 @@
 
 import shutil
 import time
+from contextlib import closing
 
 import msgspec
 import pytest
 from tests.support.gateway import running_gateway
 
+from verismo.adapters.ledger_sqlite import SqliteLedger
 from verismo.adapters.restoration import LEDGER_MARKER
 from verismo.attest.checkpoint import read_checkpoint
 from verismo.attest.note import read_note
@@ -188,6 +190,33 @@ async def test_a_control_process_that_lives_on_without_workers_is_not_adopted_un
     assert not (config.data / LEDGER_MARKER).exists(), "what runs is left as it is"
     await loop.close()
     adopt_ledger(config, config.data / "log", clock_ms())
+
+
+async def test_control_process_that_is_there_already_stops_beside_the_marker(tmp_path):
+    async with running_gateway(tmp_path) as gateway:
+        hurried = msgspec.structs.replace(gateway.config.ledger, checkpoint_interval_ms=1)
+        config = msgspec.structs.replace(gateway.config, ledger=hurried)
+        loop = LedgerLoop(config)
+        await gateway.chat("before")
+        await loop.round()
+        size = published_size(config)
+        (config.data / LEDGER_MARKER).touch()
+        await gateway.chat("beside the marker")
+        await loop.round()
+        assert published_size(config) == size
+        assert 'verismo_ledger_failures_total{reason="refused"} 1' in "".join(await loop.expose())
+        # What adopting does at its end: another file takes the name of the state.
+        for path in list(config.data.glob("ledger.db*")):
+            kept = path.rename(path.with_name(f"before-{path.name}"))
+            shutil.copy(kept, path)
+        (config.data / LEDGER_MARKER).unlink()
+        await loop.round()
+        assert published_size(config) == size + 1
+        assert f" {size + 1}\n" in "".join(await loop.expose())
+        await loop.close()
+        with closing(SqliteLedger(config.data / "ledger.db", read_only=True)) as state:
+            assert state.latest_checkpoint(US).size == size + 1
+        assert problems(config) == []
 
 
 async def test_an_old_ledger_put_back_alone_is_refused_and_gone_on_from(tmp_path):

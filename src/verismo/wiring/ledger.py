@@ -113,6 +113,7 @@ class LedgerLoop:
 
     def _step(self, integrator: Integrator) -> bool:
         """Do one step; returns whether there may be more to do at once."""
+        self._refuse_restored()
         progress = integrator.step(_now_ms())
         if self._notice is not None and progress.published:
             self._notice(progress.published)
@@ -124,19 +125,15 @@ class LedgerLoop:
         if integrator is not None:
             key = signing_key(self._ring.read()[-1].ring, "log", _now_ms())
             if key is None or key.kid != self._log_kid:
-                self._integrator = None
-                integrator.release()
+                self._drop()
         return self._integrator or self._open()
 
     def _open(self) -> Integrator:
         config = self._config
         places = ledger_places(config.data)
-        if (config.data / LEDGER_MARKER).exists():
-            raise LedgerForked(
-                f"{config.data} was restored; the published log may be ahead of the backup",
-                next_step="Stop the gateway and run `verismo ledger adopt`; "
-                "docs/runbooks/ledger-refused.md.",
-            )
+        self._refuse_restored()
+        # Adopting puts another file in the place of the one that is open here.
+        self._reader.close()
         self._store = self._store or SqliteLedger(places.state)
         signer = open_signer(config.data, "log", config.keys, _now_ms())
         desk = LedgerDesk(
@@ -156,6 +153,32 @@ class LedgerLoop:
         )
         self._integrator = Integrator(desk, settings)
         return self._integrator
+
+    def _refuse_restored(self) -> None:
+        """Do nothing beside the marker, and let go of the state that `ledger adopt` replaces.
+
+        It is made by a restore before the start, and by adopting at any time: a control process
+        that starts meanwhile, under a service manager, would else sign on from the old state.
+        """
+        if not (self._config.data / LEDGER_MARKER).exists():
+            return
+        self._drop()
+        raise LedgerForked(
+            f"{self._config.data} was restored; the published log may be ahead of the backup",
+            next_step="Stop the gateway and run `verismo ledger adopt`; "
+            "docs/runbooks/ledger-refused.md.",
+        )
+
+    def _drop(self) -> None:
+        """Give the lease up and close the store; the next round may open them anew."""
+        integrator, store = self._integrator, self._store
+        self._integrator = self._store = None
+        try:
+            if integrator is not None:
+                integrator.release()
+        finally:
+            if store is not None:
+                store.close()
 
     def _tell(self, level: int, message: str, error: StateError) -> None:
         """Log a failure once, not four times a second."""
@@ -209,14 +232,11 @@ class LedgerLoop:
 
     def _close(self) -> None:
         try:
-            if self._integrator is not None:
-                self._integrator.release()
+            self._drop()
         except StateError as error:
             # The lease runs out by itself; the others wait a few seconds longer.
             self._tell(logging.WARNING, "the lease was not given up", error)
         finally:
-            if self._store is not None:
-                self._store.close()
             self._reader.close()
             self._journal.close()
 
