@@ -3,6 +3,8 @@
 import asyncio
 import logging
 import secrets
+import shutil
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -16,6 +18,7 @@ import msgspec
 
 from verismo.adapters.archive_folder import FolderArchive
 from verismo.adapters.archive_s3 import S3Archive, S3Settings
+from verismo.adapters.folder_sync import sync_folder
 from verismo.adapters.journal_reader import SqliteJournalReader
 from verismo.adapters.journal_restored import RestoredJournals
 from verismo.adapters.keyring_files import KeyRingFiles
@@ -227,6 +230,9 @@ def restore_from(archive: Archive, data: Path, keys: Path | None) -> RestoredLed
         keys: the tenants' data keys, `keys/tenants` of a data folder or what holds it; None opens
             no record.
 
+    Returns:
+        What was restored. Where it fails nothing is left: the folder gets its name at the end.
+
     Raises:
         StateError: the folder is not empty, or a store or the archive cannot be used.
         IntegrityError: something in the archive is not what was signed.
@@ -235,6 +241,25 @@ def restore_from(archive: Archive, data: Path, keys: Path | None) -> RestoredLed
         raise StateError(
             f"{data} is not empty", next_step="Restore into a folder that is empty or not there."
         )
+    try:
+        data.parent.mkdir(parents=True, exist_ok=True)
+        staging = Path(tempfile.mkdtemp(prefix=f".{data.name}.", dir=data.parent))
+    except OSError as error:
+        raise StateError(
+            f"{data} cannot be made: {error.strerror}",
+            next_step="Name a folder in a place that this user may write.",
+        ) from error
+    try:
+        restored = _restore_into(staging, archive, keys)
+        staging.rename(data)
+    finally:
+        if staging.exists():
+            shutil.rmtree(staging)
+    sync_folder(data.parent)
+    return restored
+
+
+def _restore_into(data: Path, archive: Archive, keys: Path | None) -> RestoredLedger:
     places = ledger_places(data)
     folder = _keys_in(keys) if keys is not None else data / "no-keys"
     with closing(SqliteLedger(places.state)) as ledger:
