@@ -15,7 +15,8 @@ class RateLimit(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Token buckets. 0 means no limit.
 
     Args:
-        requests_per_minute: refill and burst of the request bucket.
+        requests_per_minute: refill and burst of the request bucket; reads with a key (provenance,
+            proofs) have one of the same size of their own.
         tokens_per_minute: refill and burst of the token bucket (input + output tokens).
     """
 
