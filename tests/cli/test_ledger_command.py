@@ -248,6 +248,6 @@ async def test_the_audit_knows_what_a_log_key_signed_before_it_was_revoked(state
     assert found() == ["2 problems", *refused]
     hurried = msgspec.structs.replace(config.ledger, checkpoint_interval_ms=1)
     loop = LedgerLoop(msgspec.structs.replace(config, ledger=hurried))
-    await loop.round()  # the version that revokes it is a leaf of its log, which is signed again
+    await loop.round()  # every log is signed again, also one that has nothing new
     await loop.close()
-    assert found() == ["1 problem", refused[0]]
+    assert [line for line in found() if "problem" in line or "key:" in line] == []

@@ -302,6 +302,36 @@ def test_issuers_that_name_the_same_log_are_one(place):
     place.check_all()
 
 
+@pytest.mark.parametrize("failing", [None, "remember", "publish"])
+def test_logs_that_no_longer_grow_are_signed_again_with_a_new_log_key(place, monkeypatch, failing):
+    place.source.add(3)
+    place.source.add(2, slot="s1", region="us")
+    integrator = place.integrator()
+    before = integrator.step(NOW_MS).published
+    integrator.release()
+    place.renew_key()
+    if failing is not None:
+        integrator = place.integrator()
+        desk = integrator._desk
+        with monkeypatch.context() as patch:
+            patch.setattr(desk.memory if failing == "remember" else desk.tiles, failing, _fail)
+            with pytest.raises(StateError, match="crashed"):
+                integrator.step(NOW_MS + 60_000)
+    integrator = place.integrator()
+    after = integrator.step(NOW_MS + 120_000).published
+    assert set(before) == set(after) == {EU, US}
+    for log in (EU, US):
+        assert read_note(after[log]).text == read_note(before[log]).text
+        assert place.tiles.read(log, "checkpoint") == after[log] != before[log]
+        assert place.memory.remembered(origin_of(ISSUER, log)) == after[log]
+    place.check_all()
+    assert integrator.step(NOW_MS + 180_000).published == {}
+
+
+def _fail(*_):
+    raise StateError("crashed")
+
+
 def test_no_checkpoint_is_signed_under_a_name_that_cannot_be_read_again(place):
     issuer = "https://" + "i" * 120
     place.source.add(3, region="r" * 128)

@@ -123,6 +123,26 @@ def failures(witnessing, name="alice"):
     return {reason: count for reason, count in found.failures.items() if count}
 
 
+@pytest.mark.parametrize("restarted", [False, True])
+async def test_quorum_stays_with_a_log_that_another_key_signs_again(three, restarted):
+    witnessing = three.witnessing()
+    witnessing.notice(three.publish(3))
+    await witnessing.round()
+    assert three.kept() == (3, NAMES)
+    three.integrator.release()
+    three.place.renew_key()
+    three.integrator = three.place.integrator()
+    if restarted:
+        witnessing = three.witnessing()
+    published = three.publish(0)
+    assert three.published_by() == (3, ())
+    witnessing.notice(published)
+    await witnessing.round()
+    assert three.published_by() == (3, NAMES)
+    assert three.kept() == (3, NAMES)
+    assert failures(witnessing) == {}
+
+
 class Faulty:
     """A client over a real one that fails at chosen calls: before the witness, or after it."""
 

@@ -3,6 +3,7 @@
 import pytest
 from tests.support.ledger import EU, NOW_MS, Place
 
+from verismo.attest.note import read_note
 from verismo.gateway.logfiles import LogFiles
 from verismo.gateway.proofs import ProofMaker
 from verismo.model.errors import (
@@ -115,6 +116,18 @@ def test_a_proof_stands_under_the_checkpoint_with_a_quorum_where_that_covers_it(
     maker = ProofMaker(place.store(), place.tiles)
     assert maker.prove(record(place, 300)).endswith(b"\n\n" + older)
     assert maker.prove(record(place, 301)).endswith(b"\n\n" + newer)
+
+
+def test_no_proof_stands_under_a_quorum_whose_log_key_was_revoked(place):
+    older = place.tiles.read(EU, "checkpoint")
+    (place.log_folder / EU.path / "cosigned").write_bytes(older)
+    place.renew_key()
+    place.integrator(holder="b").step(NOW_MS + 60_000)
+    newer = place.tiles.read(EU, "checkpoint")
+    assert newer != older
+    assert read_note(newer).text == read_note(older).text
+    maker = ProofMaker(place.store(), place.tiles)
+    assert maker.prove(record(place, 300)).endswith(b"\n\n" + newer)
 
 
 def test_the_checkpoint_with_a_quorum_is_served_beside_the_newest(place):

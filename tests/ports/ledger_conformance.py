@@ -7,6 +7,7 @@ are one empty store each.
 import base64
 import hashlib
 
+import msgspec
 import pytest
 from tests.support.ledger import EU, NOW_MS, US
 
@@ -149,6 +150,26 @@ class LedgerStoreConformance:
         assert store.latest_checkpoint(EU) == checkpoint(4)
         with pytest.raises(LedgerForked):
             store.add_checkpoint(token, checkpoint(1, log=US))
+
+    def test_the_last_checkpoint_may_be_signed_anew_and_never_be_another(self, ledgers):
+        store = ledgers()
+        token = store.acquire("a", NOW_MS, TTL_MS)
+        store.assign(token, [growth(0, 10)], {"s0": 10})
+        store.integrated(token, EU, 10)
+        for size in (4, 6):
+            store.add_checkpoint(token, checkpoint(size, NOW_MS + size * 3_600_000))
+        last = checkpoint(6, NOW_MS + 24 * 3_600_000)
+        anew = msgspec.structs.replace(last, note=b"signed with another key")
+        for refused in (
+            last,
+            msgspec.structs.replace(anew, root=bytes(32)),
+            msgspec.structs.replace(checkpoint(4), note=anew.note),
+        ):
+            with pytest.raises(LedgerForked):
+                store.add_checkpoint(token, refused)
+        store.add_checkpoint(token, anew)
+        assert store.latest_checkpoint(EU) == anew
+        assert [one.size for one in store.checkpoints(EU)] == [4, 6]
 
     def test_the_last_checkpoint_of_each_hour_is_kept(self, ledgers):
         store = ledgers()

@@ -74,6 +74,12 @@ class Place:
         self.tiles = FolderTiles(self.log_folder)
         self.memory = FolderCheckpoints(folder / "keys" / "checkpoints")
 
+    def renew_key(self) -> None:
+        """Take another log key, as after the first was revoked."""
+        self.key_file = self.key_file.with_name("log-2.key")
+        make_secret(self.key_file)
+        self.signer = FileSigner(self.key_file, "log")
+
     def store(self) -> SqliteLedger:
         """Open the ledger's state."""
         self._opened.append(SqliteLedger(self.folder / FILE_NAME))

@@ -17,7 +17,7 @@ from verismo.model.errors import OperatorError, StateError
 from verismo.model.ledger import LogId
 from verismo.ports.ledger import LedgerForked
 from verismo.wiring.backup import back_up, restore
-from verismo.wiring.keys import clock_ms
+from verismo.wiring.keys import clock_ms, open_rotation
 from verismo.wiring.ledger import LedgerLoop
 from verismo.wiring.ledgeradoption import LEASE_MS, adopt_ledger
 from verismo.wiring.ledgertools import LedgerTools
@@ -190,6 +190,17 @@ async def test_a_control_process_that_lives_on_without_workers_is_not_adopted_un
     assert not (config.data / LEDGER_MARKER).exists(), "what runs is left as it is"
     await loop.close()
     adopt_ledger(config, config.data / "log", clock_ms())
+
+
+async def test_log_that_a_revoked_key_has_signed_is_gone_on_from(restored, tmp_path):
+    config, before = restored
+    rotation = open_rotation(config.data, config.keys)
+    [kid] = [one.kid for one in rotation.history()[-1].ring.keys if one.role == "log"]
+    rotation.revoke(kid, clock_ms(), "lost")
+    outcome = adopt_ledger(config, tmp_path / "mirror", NOW_MS)
+    assert [one.size for one in outcome.logs if one.log == US] == [before]
+    await integrate_again(config)
+    assert problems(config) == []
 
 
 async def test_control_process_that_is_there_already_stops_beside_the_marker(tmp_path):

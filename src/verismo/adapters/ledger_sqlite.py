@@ -171,7 +171,16 @@ class SqliteLedger:
                 "ON checkpoint.log = log.id WHERE log.id = ?",
                 identity,
             )[0]
-            if not size < checkpoint.size <= integrated:
+            # The last one with another note, as another log key signs it, makes way for this one.
+            makes_way = (
+                size == checkpoint.size
+                and connection.execute(
+                    "DELETE FROM checkpoint WHERE log = ? AND size = ? AND root = ? AND note <> ? "
+                    "RETURNING size",
+                    (identity, size, checkpoint.root, checkpoint.note),
+                ).fetchall()
+            )
+            if not makes_way and not size < checkpoint.size <= integrated:
                 raise LedgerForked(
                     f"a checkpoint of size {checkpoint.size} for {checkpoint.log.path} cannot "
                     f"follow one of {size} over {integrated} integrated entries",

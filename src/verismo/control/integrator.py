@@ -293,6 +293,9 @@ class Integrator:
         signed = self._signed.get(tree.log)
         if signed is None:
             return tree.size > 0
+        if not self._is_ours(signed):
+            # The key that signed it was revoked: a log that never grows again needs it most.
+            return True
         is_early = 0 <= now_ms - signed.signed_ms < self._settings.checkpoint_ms
         return tree.size > signed.size and not is_early
 
@@ -310,6 +313,14 @@ class Integrator:
         # A crash here: it is stored and not published; the next step publishes it as it is.
         self._signed[log] = stored
 
+    def _is_ours(self, signed: StoredCheckpoint) -> bool:
+        """Say whether the present log key has signed a checkpoint."""
+        ours = self._key_hash(origin_of(self._settings.issuer, signed.log))
+        return any(one.key_hash == ours for one in read_note(signed.note).signatures)
+
+    def _key_hash(self, origin: str) -> bytes:
+        return key_hash(origin, 1, self._desk.signer.public_key)
+
     def _note(self, checkpoint: Checkpoint) -> bytes:
         if not is_log_origin(checkpoint.origin):
             # A note that cannot be read again would stop the log for good.
@@ -326,7 +337,7 @@ class Integrator:
                 f"the checkpoint of {checkpoint.origin} could not be signed",
                 next_step="Check the log key's file. Answers go on, and are integrated meanwhile.",
             ) from error
-        named = key_hash(checkpoint.origin, 1, signer.public_key)
+        named = self._key_hash(checkpoint.origin)
         return Note(text, (NoteSignature(checkpoint.origin, named, signature),)).encode()
 
     def _publish_all(self) -> dict[LogId, bytes]:
@@ -346,8 +357,15 @@ class Integrator:
             self._desk.memory.remember(origin, stored.note)
         # A crash here: remembered and not published; the next step does both again.
         current = self._desk.tiles.read(stored.log, "checkpoint")
-        if current is None or _head(current, "the published log").size != stored.size:
+        if current is None or not _is_of(stored, current):
             self._desk.tiles.publish(stored.log, stored.note)
+
+
+def _is_of(stored: StoredCheckpoint, published: bytes) -> bool:
+    """Say whether a published note is a stored one, perhaps with cosignatures."""
+    is_same = _head(published, "the published log").size == stored.size
+    wanted, found = read_note(stored.note).signatures, read_note(published).signatures
+    return is_same and set(wanted) <= set(found)
 
 
 def _head(note: bytes, place: str) -> Checkpoint:

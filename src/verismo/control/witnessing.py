@@ -200,12 +200,15 @@ class Witnessing:
         if before is None:
             data = await asyncio.to_thread(self._desk.cosigned.cosigned, log_id)
             kept = self._remember(data, target, sought)
+        elif before.note.text == note.text:
+            # Another log key signed the same. Witnesses sign the text, and that is as it was.
+            kept = sought.signatures
         sought.target, sought.signatures = target, {**kept, **found}
         if sought.target_since_ms is None:
             sought.target_since_ms = sought.newer_since_ms
         sought.newer_since_ms = None if sought.newest == newest else self._desk.now_ms()
         if kept.keys() - found.keys():
-            # A crash has left the quorum kept but not published.
+            # A crash has left the quorum kept but not published, or a new log key has signed it.
             await asyncio.to_thread(self._write, target, sought.signatures)
         self._settle(sought, target)
         return target

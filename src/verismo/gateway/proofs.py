@@ -16,7 +16,7 @@ from verismo.attest.merkle import (
     leaf_hash,
     verify_inclusion,
 )
-from verismo.attest.note import NoteRefused, read_note
+from verismo.attest.note import Note, NoteRefused, read_note
 from verismo.attest.tile import Tile, TileMissing, TileRefused, TileTree
 from verismo.attest.tlogproof import LedgerProof
 from verismo.gateway.logfiles import CHECKPOINT, COSIGNED, LOG_PREFIX, LogFiles
@@ -133,13 +133,19 @@ class ProofMaker:
         return LedgerProof(b"", place.index, hashes, note).encode()
 
     def _covering(self, place: LeafPlace) -> tuple[bytes, Checkpoint] | None:
-        """Return a checkpoint that covers a leaf: one with a quorum of witnesses if there is."""
-        for path in (COSIGNED, CHECKPOINT):
-            note = self._tiles.read(place.log, path)
-            if note is not None:
-                checkpoint = read_checkpoint(read_note(note).text)
-                if place.index < checkpoint.size:
-                    return note, checkpoint
+        """Return a checkpoint that covers a leaf: one with a quorum of witnesses if there is.
+
+        Not one whose log key was revoked since: what is published the present one has signed.
+        """
+        published = self._tiles.read(place.log, CHECKPOINT)
+        for data in (self._tiles.read(place.log, COSIGNED), published):
+            if data is None:
+                continue
+            note = read_note(data)
+            checkpoint = read_checkpoint(note.text)
+            is_present = published is None or _log_keys(note) & _log_keys(read_note(published))
+            if is_present and place.index < checkpoint.size:
+                return data, checkpoint
         return None
 
     def _path(self, place: LeafPlace, checkpoint: Checkpoint) -> tuple[bytes, ...]:
@@ -151,6 +157,12 @@ class ProofMaker:
         if content is None:
             raise TileMissing(tile.path)
         return content
+
+
+def _log_keys(note: Note) -> frozenset[bytes]:
+    """Return the hashes of the log's keys that are said to have signed its checkpoint."""
+    origin = read_checkpoint(note.text).origin
+    return frozenset(one.key_hash for one in note.signatures if one.name == origin)
 
 
 def _pending() -> ProofPending:

@@ -206,8 +206,11 @@ class LedgerStore(Protocol):
     def add_checkpoint(self, token: int, checkpoint: StoredCheckpoint) -> None:
         """Store a signed checkpoint; of those before it the last of each hour are kept.
 
+        One of the last size and root with another note, as after a log key was revoked, takes the
+        place of the last.
+
         Raises:
-            LedgerForked: the log has a checkpoint of this size or more already.
+            LedgerForked: the log has a larger checkpoint, or this one, or another root, already.
         """
         ...
 

@@ -90,7 +90,7 @@ def adopt_ledger(config: Config, tiles: Path | None, now_ms: int) -> Adoptions:
             _mark(config.data)
             _rebuild(places, sources, tools)
         published = places.tiles if tiles is None else tiles
-        found = _published(published, places, tools.log_key, now_ms)
+        found = _published(published, places, tools, now_ms)
         if tiles is not None and not found:
             raise OperatorError(
                 f"{tiles} holds no log",
@@ -152,7 +152,7 @@ def _rebuild(places: LedgerPlaces, sources: tuple[LeafSource, ...], tools: Ledge
 
 
 def _published(
-    root: Path, places: LedgerPlaces, log_key: Callable[[LogId], VerifierKey], now_ms: int
+    root: Path, places: LedgerPlaces, tools: LedgerTools, now_ms: int
 ) -> list[StoredCheckpoint]:
     """Audit every log below a folder, and return its checkpoint."""
     tiles, memory = FolderTiles(root), FolderCheckpoints(places.memory)
@@ -163,11 +163,12 @@ def _published(
             log = read_log_id(path.parts[-3], path.parts[-2])
             logs |= set() if log is None else {log}
         for log in sorted(logs):
-            key = log_key(log)
+            published = tiles.read(log, CHECKPOINT)
+            key = tools.signer_of(log, published)
             history = {one.size: one.root for one in reader.checkpoints(log)}
             for note in (memory.remembered(key.name), _here(places, log)):
                 if note is not None:
-                    checkpoint = _open(note, key)
+                    checkpoint = _open(note, tools.signer_of(log, note))
                     history[checkpoint[0]] = checkpoint[1]
             walk = TreeAudit(_reading(tiles, log), key, history)
             for finding in walk.findings():
@@ -176,10 +177,9 @@ def _published(
                     next_step="Name the newest published tiles, whole; "
                     "`verismo ledger audit --tiles` names everything that is wrong with them.",
                 )
-            note = tiles.read(log, CHECKPOINT)
-            if note is not None:
-                size, root_hash = _open(note, key)
-                found.append(StoredCheckpoint(log, size, root_hash, note, now_ms))
+            if published is not None:
+                size, root_hash = _open(published, key)
+                found.append(StoredCheckpoint(log, size, root_hash, published, now_ms))
     return found
 
 

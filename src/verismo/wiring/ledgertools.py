@@ -129,7 +129,6 @@ class LedgerTools:
         logs: list[LogStatus] = []
         for one in health.logs:
             note = self._tiles.read(one.log, CHECKPOINT)
-            key = self.log_key(one.log)
             logs.append(
                 LogStatus(
                     origin=origin_of(self._issuer, one.log),
@@ -137,17 +136,22 @@ class LedgerTools:
                     signed_size=one.signed_size,
                     published_size=None if note is None else _head(note).size,
                     checkpoint_age_ms=one.checkpoint_age_ms,
-                    vkey=key.vkey,
-                    witnessed=self._witnessed(one.log, note, key),
+                    vkey=self.log_key(one.log).vkey,
+                    witnessed=self._witnessed(one.log, note),
                 )
             )
         return LedgerStatus(
             tuple(logs), health.delay_ms, self._reader.holder(now_ms), self._marker.exists()
         )
 
-    def _witnessed(self, log: LogId, note: bytes | None, key: VerifierKey) -> Standing | None:
-        policy = self._policy
-        return None if policy is None else standing(note, self._cosigned.cosigned(log), key, policy)
+    def _witnessed(self, log: LogId, note: bytes | None) -> Standing | None:
+        if self._policy is None:
+            return None
+        key, cosigned = self.signer_of(log, note), self._cosigned.cosigned(log)
+        if cosigned is not None and self.signer_of(log, cosigned) != key:
+            # As proofs do: what a revoked log key signed stands for nothing by now.
+            cosigned = None
+        return standing(note, cosigned, key, self._policy)
 
     def proof(self, prov_id: str) -> bytes:
         """Return the proof file of an answer.
@@ -229,6 +233,23 @@ class LedgerTools:
         """
         return self._log_key(log, self._log_entries()[-1])
 
+    def signer_of(self, log: LogId, note: bytes | None) -> VerifierKey:
+        """Return the log key, of all that there were, that signed a checkpoint.
+
+        Args:
+            log: which log.
+            note: its checkpoint, None for none.
+
+        Returns:
+            The one in use if none did.
+
+        Raises:
+            StateError: the key ring names no log key.
+        """
+        keys = [self._log_key(log, entry) for entry in reversed(self._log_entries())]
+        signers = (key for key in keys if note is not None and _is_signed(note, key))
+        return next(signers, keys[0])
+
     def _log_key(self, log: LogId, entry: KeyEntry) -> VerifierKey:
         return verifier_key(origin_of(self._issuer, log), public_key(entry).raw)
 
@@ -266,7 +287,6 @@ class LedgerTools:
         self, log: LogId, counted: dict[str, int], report: Callable[[Audited], None]
     ) -> Iterator[Finding]:
         key = yield from self._published_key(log)
-        signers = [self._log_key(log, entry) for entry in self._log_entries()]
         records = RecordAudit(log, key.name, self._reader, self._by_name, counted)
         notes = {one.size: one.note for one in self._reader.checkpoints(log)}
         history: dict[int, bytes] = {}
@@ -276,9 +296,8 @@ class LedgerTools:
             *([] if remembered is None else [("the second place", remembered)]),
         ):
             # What a key signed that was revoked since is history all the same.
-            signer = next((one for one in signers if _is_signed(note, one)), key)
             try:
-                checkpoint, _ = open_checkpoint(note, signer)
+                checkpoint, _ = open_checkpoint(note, self.signer_of(log, note))
             except NoteRefused as error:
                 yield Finding("history", key.name, f"a checkpoint in {place}: {error}")
                 continue
