@@ -171,13 +171,14 @@ class SqliteLedger:
                 "ON checkpoint.log = log.id WHERE log.id = ?",
                 identity,
             )[0]
+            root, note = checkpoint.root, checkpoint.note
             # The last one with another note, as another log key signs it, makes way for this one.
             makes_way = (
                 size == checkpoint.size
                 and connection.execute(
                     "DELETE FROM checkpoint WHERE log = ? AND size = ? AND root = ? AND note <> ? "
                     "RETURNING size",
-                    (identity, size, checkpoint.root, checkpoint.note),
+                    (identity, size, root, note),
                 ).fetchall()
             )
             if not makes_way and not size < checkpoint.size <= integrated:
@@ -192,13 +193,7 @@ class SqliteLedger:
             )
             connection.execute(
                 "INSERT INTO checkpoint VALUES (?, ?, ?, ?, ?)",
-                (
-                    identity,
-                    checkpoint.size,
-                    checkpoint.root,
-                    checkpoint.note,
-                    checkpoint.signed_ms,
-                ),
+                (identity, checkpoint.size, root, note, checkpoint.signed_ms),
             )
 
     def latest_checkpoint(self, log: LogId) -> StoredCheckpoint | None:
