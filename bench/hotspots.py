@@ -116,8 +116,8 @@ def _top(stacks: Iterable[str], count: int) -> list[Mapping[str, Value]]:
     for line in stacks:
         stack, _, samples = line.rpartition(" ")
         thread, *frames = stack.split(";")
-        if not thread.endswith("MainThread"):
-            continue
+        if not thread.endswith("MainThread") or not frames:
+            continue  # without frames it was sampled while it began or ended
         own[frames[-1]] += int(samples)
         total.update(dict.fromkeys(frames, int(samples)))
     everything = own.total()

@@ -36,7 +36,7 @@ async def test_client_that_leaves_before_its_answer_ends_the_call_and_leaves_a_r
 ):
     """With a body so large that reading was paused, too."""
     before, left = len(gateway.records()), gateway.upstream.disconnects
-    requests = gateway.upstream.requests
+    requests, finished = gateway.upstream.requests, len(gateway.telemetry.finished)
     async with Connection(gateway) as client:
         client.writer.write(post(gateway, chat_body("[simulate: stall]", user="x" * size)))
         await gateway.upstream.wait_until(lambda seen: seen.requests == requests + 1)
@@ -47,6 +47,8 @@ async def test_client_that_leaves_before_its_answer_ends_the_call_and_leaves_a_r
     assert hops[-1]["attrs"]["end"] == "client_gone"
     assert [hop["attrs"]["error"] for hop in hops if hop["kind"] == "model"] == ["client_gone"]
     await until(lambda: gateway.telemetry.now_in_flight == 0)
+    # It is reported after its record, which others see as soon as it is in the file.
+    await until(lambda: len(gateway.telemetry.finished) == finished + 1)
     assert gateway.telemetry.finished[-1].status == 499
 
 
