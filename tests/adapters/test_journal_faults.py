@@ -394,6 +394,10 @@ async def test_writer_that_dies_fails_every_caller_and_releases_the_slot(
     with pytest.raises(JournalFailed):
         await journal.append(answer(300))
     await asyncio.wait_for(journal.close(), 10)
+    # The callers are told before the thread has come to its hook for what it died of.
+    for thread in threading.enumerate():
+        if thread.name == "verismo-journal":
+            await asyncio.to_thread(thread.join, 10)
     assert [type(error) for error in died] == [LookupError]
     await open_journal(tmp_path).close()
 
