@@ -206,7 +206,7 @@ class TokenKeys:
             return None
         fields = {"kid": entry.kid, "before": self.signer.kid, "version": self._version}
         self.signer = self._opened(entry)
-        log.info("signing with another key", extra={"fields": fields})
+        log.info("the signing key or its window changed", extra={"fields": fields})
         return self.signer
 
     def _opened(self, entry: KeyEntry) -> WindowedSigner:
