@@ -7,12 +7,12 @@ commitments, never content.
 
 import hashlib
 from collections.abc import Sequence
-from typing import Literal
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
 from verismo.model import canonical
+from verismo.model.hop import Attribute, HopKind
 from verismo.model.ids import is_prov_id
 
 VERSION = 1
@@ -22,22 +22,6 @@ GRAPH_BYTES_MAX = 1_048_576
 PARENTS_MAX = 64
 ATTRIBUTES_MAX = 32
 ATTRIBUTE_CHARS_MAX = 512
-
-HopKind = Literal[
-    "request",
-    "policy",
-    "budget",
-    "cache",
-    "route",
-    "retrieval",
-    "source",
-    "tool",
-    "model",
-    "transform",
-    "approval",
-    "response",
-]
-Attribute = str | int | bool
 
 _NODE_DOMAIN = b"attest/v1/node\0"
 _encode = msgspec.json.Encoder(order="sorted").encode

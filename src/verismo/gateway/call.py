@@ -11,7 +11,6 @@ from collections.abc import Mapping
 import msgspec
 
 from verismo.attest.commitment import commit
-from verismo.attest.provenance import HopKind
 from verismo.gateway.ask import Ask
 from verismo.gateway.choose import Breakers
 from verismo.gateway.dialects.dialect import (
@@ -23,6 +22,7 @@ from verismo.gateway.dialects.dialect import (
 from verismo.gateway.dialects.graphql import GraphqlDialect
 from verismo.gateway.journey import Journey, cut
 from verismo.model.errors import NoDeployment, UpstreamBroken, UpstreamError, UpstreamTooLarge
+from verismo.model.hop import HopKind
 from verismo.model.ids import ProviderId
 from verismo.model.limits import Limits
 from verismo.model.operation import Deployment, Provider, ProviderKind

@@ -10,13 +10,14 @@ import time
 from msgspec import UNSET, UnsetType
 
 from verismo.attest.commitment import SALT_BYTES, commit
-from verismo.attest.provenance import Attribute, GraphBuilder, HopKind
+from verismo.attest.provenance import GraphBuilder
 from verismo.attest.statement import CacheState, Decision, StatedRequest, is_nonce
 from verismo.gateway.ask import Ask
 from verismo.gateway.identify import Caller
 from verismo.gateway.resolve import Resolved
 from verismo.gateway.snapshot import Snapshot
 from verismo.gateway.trace import TraceContext, continue_trace, parent_sampled
+from verismo.model.hop import Attribute, HopKind
 from verismo.model.ids import ProvId, prov_id_from
 from verismo.model.operation import Deployment
 from verismo.model.traffic import Request, Usage

@@ -13,7 +13,6 @@ from msgspec import UNSET
 from verismo.attest import jws
 from verismo.attest.commitment import commit
 from verismo.attest.headers import content_digest, proof_headers
-from verismo.attest.provenance import Attribute
 from verismo.attest.statement import (
     STATEMENT_BYTES_MAX,
     VERSION,
@@ -30,6 +29,7 @@ from verismo.attest.statement import (
 from verismo.gateway.journey import Journey, cut
 from verismo.model import canonical
 from verismo.model.errors import IntegrityError
+from verismo.model.hop import Attribute
 from verismo.model.ids import TenantId, prov_id_from
 from verismo.ports.journal import OpenStream, Record
 from verismo.ports.signer import Signer, SigningFailed
