@@ -44,6 +44,7 @@ class ReportedHop(msgspec.Struct, frozen=True):
         t0_ms, t1_ms: when it began and ended, Unix ms.
         commit: commitment to what it produced, salted with the run's salt, hex; or empty.
         sources: what fed it.
+        passes: it is no step and becomes no node: what stands under it belongs to its parent.
     """
 
     span_id: str
@@ -54,6 +55,7 @@ class ReportedHop(msgspec.Struct, frozen=True):
     t1_ms: int
     commit: str = ""
     sources: tuple[ReportedSource, ...] = ()
+    passes: bool = False
 
 
 class NotedCall(msgspec.Struct, frozen=True):
