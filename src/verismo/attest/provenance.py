@@ -3,6 +3,9 @@
 A node's id is the hash of the node, and a node names its inputs by id, so the root's id fixes the
 whole graph and one signature covers it. A cycle would need a hash collision. Nodes hold facts and
 commitments, never content.
+
+The graph of an agent's answer holds the graphs of its calls, node for node: what was signed as the
+root of a call's graph is a node here.
 """
 
 import hashlib
@@ -66,12 +69,39 @@ class Graph(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     nodes: tuple[Node, ...]
 
 
+class _Verbatim(msgspec.Struct, frozen=True):
+    """The nodes of a graph as they are spelt."""
+
+    nodes: tuple[msgspec.Raw, ...]
+
+
 def node_id(node: Node) -> str:
     """Return a node's id: hex SHA-256 over its domain prefix and canonical JSON."""
-    return hashlib.sha256(_NODE_DOMAIN + _encode(node)).hexdigest()
+    return _hash(_encode(node))
+
+
+def split_graph(document: bytes) -> tuple[bytes, ...]:
+    """Return the canonical JSON of each node of a graph that the gateway itself has made.
+
+    Raises:
+        GraphRefused: it cannot be read, or has no node.
+    """
+    try:
+        nodes = _decode_verbatim(document).nodes
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise GraphRefused(f"the graph cannot be read: {error}") from error
+    if not nodes:
+        raise GraphRefused("a graph without nodes")
+    return tuple(bytes(node) for node in nodes)
+
+
+def root_of(nodes: Sequence[bytes]) -> str:
+    """Return the id of the last of some nodes in their canonical JSON."""
+    return _hash(nodes[-1])
 
 
 _decode_node = msgspec.json.Decoder(Node).decode
+_decode_verbatim = msgspec.json.Decoder(_Verbatim).decode
 
 
 class GraphBuilder:
@@ -118,12 +148,33 @@ class GraphBuilder:
         if len(encoded) > ATTRIBUTE_CHARS_MAX:  # else no attribute can be longer than that
             cut = {name: _cut(value) for name, value in attrs.items()}
             encoded = _encode(msgspec.structs.replace(node, attrs=cut))
-        self.root = hashlib.sha256(_NODE_DOMAIN + encoded).hexdigest()
+        self.root = _hash(encoded)
         self._nodes[self.root] = encoded
+        return self.root
+
+    def embed(self, nodes: Sequence[bytes]) -> str:
+        """Add the nodes of another answer's graph as they are and return the id of its root.
+
+        Args:
+            nodes: as `split_graph` returns them.
+
+        Raises:
+            GraphRefused: the graph would pass its limits.
+        """
+        if len(self._nodes) + len(nodes) > NODES_MAX:
+            raise GraphRefused(f"more than {NODES_MAX} nodes")
+        for encoded in nodes:
+            self.root = _hash(encoded)
+            self._nodes[self.root] = encoded
         return self.root
 
     def __len__(self) -> int:
         return len(self._nodes)
+
+    @property
+    def ids(self) -> frozenset[str]:
+        """The ids of the nodes so far."""
+        return frozenset(self._nodes)
 
     @property
     def nodes(self) -> tuple[Node, ...]:
@@ -153,8 +204,9 @@ def read_graph(document: bytes) -> tuple[Graph, str]:
 
     Raises:
         GraphRefused: not canonical, over a limit, a node twice, an input that is not an earlier
-            node (so no cycle and no orphan parent), a node the root does not reach, or a shape
-            other than one request at the start and one response at the root.
+            node (so no cycle and no orphan parent), a node the root does not reach, or another
+            shape: the answer's request first, its response last, and as many requests as responses
+            of calls between them, each call's request naming an answer of its own.
     """
     if len(document) > GRAPH_BYTES_MAX:
         raise GraphRefused(f"longer than {GRAPH_BYTES_MAX} bytes")
@@ -171,9 +223,25 @@ def read_graph(document: bytes) -> tuple[Graph, str]:
     kinds = [node.kind for node in graph.nodes]
     if (kinds[0], kinds[-1]) != ("request", "response"):
         raise GraphRefused("a graph begins with the request and ends with the response")
-    if kinds.count("request") != 1 or kinds.count("response") != 1:
-        raise GraphRefused("a graph has one request and one response")
+    if kinds.count("request") != kinds.count("response"):
+        raise GraphRefused("a graph has as many requests as responses")
+    _check_requests(graph)
     return graph, _check_links(graph.nodes)
+
+
+def _check_requests(graph: Graph) -> None:
+    """The first request is the answer's own; each other one is that of a call with its own name."""
+    first, *calls = [node for node in graph.nodes if node.kind == "request"]
+    if first.attrs.get("prov_id", graph.prov_id) != graph.prov_id:
+        raise GraphRefused("the request is that of another answer")
+    names = {graph.prov_id}
+    for request in calls:
+        name = request.attrs.get("prov_id")
+        if not isinstance(name, str) or not is_prov_id(name) or name in names:
+            raise GraphRefused("the request of a call does not name an answer of its own")
+        if request.inputs:
+            raise GraphRefused("the request of a call has inputs")
+        names.add(name)
 
 
 def _check_links(nodes: tuple[Node, ...]) -> str:
@@ -194,6 +262,10 @@ def _check_links(nodes: tuple[Node, ...]) -> str:
     if unreached:
         raise GraphRefused(f"{len(unreached)} nodes are not reached from the root")
     return root
+
+
+def _hash(encoded: bytes) -> str:
+    return hashlib.sha256(_NODE_DOMAIN + encoded).hexdigest()
 
 
 def _cut(value: Attribute) -> Attribute:

@@ -4,11 +4,17 @@
     ├── CallerError            4xx: change the request
     │   ├── MalformedRequest       400 malformed_request
     │   ├── DuplicateMember        400 duplicate_member
+    │   ├── HeaderMismatch         400 header_mismatch
+    │   ├── RevisionUnsupported    400 revision_unsupported
+    │   ├── ToolUnregistered       400 tool_unregistered
     │   ├── Unauthenticated        401 unauthenticated
+    │   ├── OriginRefused          403 origin_refused
     │   ├── NotFound               404 not_found
     │   ├── OperationUnregistered  404 operation_unregistered
+    │   ├── MethodUnregistered     404 method_unregistered
     │   ├── MethodNotAllowed       405 method_not_allowed
     │   ├── RequestTimeout         408 request_timeout
+    │   ├── RunSealed              409 run_sealed
     │   ├── Erased                 410 erased
     │   ├── BodyTooLarge           413 body_too_large
     │   ├── UnsupportedMediaType   415 unsupported_media_type
@@ -17,12 +23,14 @@
     ├── CapacityError          try later
     │   ├── RateLimited            429 rate_limited
     │   ├── BudgetExhausted        429 budget_exhausted
+    │   ├── RunLimit               429 run_limit
     │   ├── ProofPending           409 proof_pending
     │   └── Overloaded             503 overloaded
     ├── UpstreamError          the provider's fault; `retryable` says whether another may do
     │   ├── UpstreamUnreachable    502 upstream_unreachable
     │   ├── UpstreamBroken         502 upstream_broken
     │   ├── UpstreamTooLarge       502 upstream_too_large
+    │   │   └── ResultTooLarge         502 result_too_large
     │   ├── UpstreamTimeout        504 upstream_timeout
     │   └── NoDeployment           503 no_deployment
     ├── IntegrityError         503 attestation_unavailable: fails closed, nothing is served
@@ -81,6 +89,44 @@ class DuplicateMember(CallerError):
     next_step = "Send each JSON member once."
 
 
+class HeaderMismatch(CallerError):
+    """A header that repeats what an MCP message says is missing or says something else."""
+
+    code = "header_mismatch"
+    status = 400
+    title = "Header and body differ"
+    next_step = "Send the MCP headers that the revision asks for, with the values of the body."
+
+
+class RevisionUnsupported(CallerError):
+    """An MCP client speaks a revision of the protocol that is not spoken here.
+
+    Args:
+        detail: what happened.
+        requested: the revision that the client named, empty if it named none.
+        supported: the revisions that are spoken.
+    """
+
+    code = "revision_unsupported"
+    status = 400
+    title = "MCP revision not supported"
+    next_step = "Use an MCP client that speaks the revision that `detail` names, without a session."
+
+    def __init__(self, detail: str, *, requested: str, supported: tuple[str, ...]) -> None:
+        super().__init__(detail)
+        self.requested = requested
+        self.supported = supported
+
+
+class ToolUnregistered(CallerError):
+    """The MCP operation does not have the tool, whatever the server behind it has."""
+
+    code = "tool_unregistered"
+    status = 400
+    title = "Tool not registered"
+    next_step = "Ask for `tools/list`; operators: `tools` of the operation."
+
+
 class Unauthenticated(CallerError):
     """No API key, or one that is unknown, expired or revoked. The answer does not say which."""
 
@@ -89,6 +135,16 @@ class Unauthenticated(CallerError):
     title = "API key missing or not valid"
     next_step = "Send `Authorization: Bearer vk_...`; `verismo apikey create` makes a key."
     openai_type = "authentication_error"
+
+
+class OriginRefused(CallerError):
+    """A browser's page asks, and its origin is none of those that may."""
+
+    code = "origin_refused"
+    status = 403
+    title = "Origin not allowed"
+    next_step = "Call without a browser; operators: `listen.cors_origins`."
+    openai_type = "permission_error"
 
 
 class NotFound(CallerError):
@@ -109,6 +165,15 @@ class OperationUnregistered(CallerError):
     next_step = "GET /v1/models lists what may be called; `verismo operation list` shows all."
 
 
+class MethodUnregistered(CallerError):
+    """The MCP operation does not let this method through."""
+
+    code = "method_unregistered"
+    status = 404
+    title = "MCP method not registered"
+    next_step = "Use a method that `detail` names; operators: `methods` of the operation."
+
+
 class MethodNotAllowed(CallerError):
     """The path exists but not for this method."""
 
@@ -125,6 +190,23 @@ class RequestTimeout(CallerError):
     status = 408
     title = "Request timed out"
     next_step = "Send the request faster; the limit is `limits.request_ms_max`."
+
+
+class RunSealed(CallerError):
+    """The run has an answer already, or one is being sealed; what is sealed is never changed.
+
+    Args:
+        prov_id: the answer.
+    """
+
+    code = "run_sealed"
+    status = 409
+    title = "Run sealed already"
+    next_step = "Read the answer that `detail` names, or begin a new run under a new root span."
+
+    def __init__(self, prov_id: str) -> None:
+        super().__init__(f"the run under this span is sealed by the answer {prov_id}")
+        self.prov_id = prov_id
 
 
 class Erased(CallerError):
@@ -206,6 +288,15 @@ class BudgetExhausted(CapacityError):
     next_step = "Wait for the next period or raise `budget_usd_per_day` of the tenant."
 
 
+class RunLimit(CapacityError):
+    """The agent's run has as many calls and steps as one graph can hold, or is nested too deep."""
+
+    code = "run_limit"
+    status = 429
+    title = "Run too large"
+    next_step = "End the agent's run and begin another; docs/agents.md names the limits."
+
+
 class ProofPending(CapacityError):
     """The record is durable and not yet under a checkpoint of the public log."""
 
@@ -269,6 +360,15 @@ class UpstreamTooLarge(UpstreamError):
     status = 502
     title = "Upstream answer too large"
     next_step = "Ask for less, or raise `limits.response_bytes_max`."
+
+
+class ResultTooLarge(UpstreamTooLarge):
+    """The answer of an MCP server is over `limits.mcp_result_bytes_max`."""
+
+    code = "result_too_large"
+    status = 502
+    title = "Tool result too large"
+    next_step = "Ask the tool for less, or raise `limits.mcp_result_bytes_max`."
 
 
 class UpstreamTimeout(UpstreamError):

@@ -1,24 +1,15 @@
 """Runs that are not sealed yet: which calls and which reported hops stand in which trace."""
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Literal, Protocol
 
 from verismo.model.ids import ProvId, TenantId
 from verismo.model.run import NotedCall, Refused, ReportedHop, ReportedSource, Run
 
-__all__ = ["NotedCall", "Refused", "ReportedHop", "ReportedSource", "Run", "RunSealed", "RunStore"]
+__all__ = ["NotedCall", "Refused", "ReportedHop", "ReportedSource", "Run", "RunStore", "Standing"]
 
-
-class RunSealed(Exception):
-    """The run is sealed, or being sealed, already.
-
-    Args:
-        prov_id: the answer that sealed it.
-    """
-
-    def __init__(self, prov_id: ProvId) -> None:
-        super().__init__(prov_id)
-        self.prov_id = prov_id
+Standing = Literal["none", "open", "full"]
+"""How a call stands to the runs of its trace: it would join none, join one, or not fit into it."""
 
 
 class RunStore(Protocol):
@@ -44,15 +35,29 @@ class RunStore(Protocol):
             span_id: its root span, 16 hex digits.
             at_ms: Unix ms.
             parent_span: who called it; its siblings are no part of it. Empty if unknown.
+
+        Raises:
+            RunLimit: it is nested too deep in other runs.
         """
         ...
 
-    def has_room(self, tenant: TenantId, trace_id: str, parent_span: str, run_span: str) -> bool:
-        """Say whether another call fits into the run that it would join; true if it joins none."""
+    def standing(
+        self, tenant: TenantId, trace_id: str, parent_span: str, run_span: str
+    ) -> Standing:
+        """Say how a call would stand in its trace now; never waits for a writer.
+
+        Args:
+            tenant: whose.
+            trace_id: 32 hex digits.
+            parent_span: the span that makes the call.
+            run_span: the run that its `tracestate` names, or empty.
+        """
         ...
 
     def note(self, tenant: TenantId, trace_id: str, call: NotedCall) -> None:
-        """Note a sealed call; one that belongs to a sealed run joins nothing."""
+        """Note a sealed call: for the run that its parent is in, that its `run_span` names, or that
+        is the trace's only open one. One that belongs to a sealed run joins nothing.
+        """
         ...
 
     def report(
@@ -79,7 +84,7 @@ class RunStore(Protocol):
             at_ms: Unix ms.
 
         Raises:
-            RunSealed: another answer has closed it; one that closed it over a minute ago and never
+            RunSealed: another answer has closed it; one that did so over a minute ago and never
                 ended it does not count.
         """
         ...
