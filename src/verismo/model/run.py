@@ -82,6 +82,22 @@ class ReportedHop(msgspec.Struct, frozen=True):
     passes: bool = False
 
 
+class BegunRun(msgspec.Struct, frozen=True):
+    """A run whose agent is about to be called.
+
+    Args:
+        span_id: its root span: the gateway's own, which the agent is given as parent.
+        parent_span: who called it, empty if unknown; its siblings are no part of it.
+        run_span: the run that the caller's `tracestate` names, or empty.
+        at_ms: Unix ms.
+    """
+
+    span_id: str
+    parent_span: str
+    run_span: str
+    at_ms: int
+
+
 class NotedCall(msgspec.Struct, frozen=True):
     """A sealed call through the gateway that stands in a trace.
 

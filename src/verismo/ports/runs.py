@@ -4,9 +4,18 @@ from collections.abc import Sequence
 from typing import Literal, Protocol
 
 from verismo.model.ids import ProvId, TenantId
-from verismo.model.run import NotedCall, Refused, ReportedHop, ReportedSource, Run
+from verismo.model.run import BegunRun, NotedCall, Refused, ReportedHop, ReportedSource, Run
 
-__all__ = ["NotedCall", "Refused", "ReportedHop", "ReportedSource", "Run", "RunStore", "Standing"]
+__all__ = [
+    "BegunRun",
+    "NotedCall",
+    "Refused",
+    "ReportedHop",
+    "ReportedSource",
+    "Run",
+    "RunStore",
+    "Standing",
+]
 
 Standing = Literal["none", "open", "full"]
 """How a call stands to the runs of its trace: it would join none, join one, or not fit into it."""
@@ -24,17 +33,8 @@ class RunStore(Protocol):
     Every call raises StateError if the store cannot be read or written. Nobody retries.
     """
 
-    def begin(
-        self, tenant: TenantId, trace_id: str, span_id: str, at_ms: int, parent_span: str = ""
-    ) -> None:
+    def begin(self, tenant: TenantId, trace_id: str, run: BegunRun) -> None:
         """Open a run before its agent is called; one whose seal failed is open again.
-
-        Args:
-            tenant: whose.
-            trace_id: 32 hex digits.
-            span_id: its root span, 16 hex digits.
-            at_ms: Unix ms.
-            parent_span: who called it; its siblings are no part of it. Empty if unknown.
 
         Raises:
             RunLimit: it is nested too deep in other runs.
