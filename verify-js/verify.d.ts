@@ -215,6 +215,15 @@ export interface Exchange {
   readonly jwks: string | null;
 }
 
+/** A record of `/v1/prov/{prov_id}` as it was read. */
+export interface ProofRecord {
+  readonly provId: string;
+  readonly statement: Uint8Array;
+  readonly signature: string;
+  /** The graph's exact text. */
+  readonly graph: string;
+}
+
 export interface ProofHeaders {
   readonly provId: string;
   readonly salt: Uint8Array;
@@ -237,6 +246,7 @@ export class StatementRefused extends Refused {}
 export class StreamRefused extends Refused {}
 export class GraphRefused extends Refused {}
 export class ExchangeRefused extends Refused {}
+export class RecordRefused extends Refused {}
 export class NoteRefused extends Refused {}
 export class ProofRefused extends Refused {}
 export class PolicyRefused extends Refused {}
@@ -258,6 +268,8 @@ export function readProofHeaders(pairs: Iterable<readonly [string, string]>): Pr
 export function readVerifierKey(text: string): Promise<VerifierKey>;
 export function readPolicy(document: Octets): Promise<WitnessPolicy>;
 export function readExchange(document: Octets): Exchange;
+/** Reads a record as `/v1/prov/{prov_id}` serves it. */
+export function readRecord(document: Octets): ProofRecord;
 export function openTrust(trust: TrustSource): Promise<Trust>;
 export function verifyAnswer(
   answer: Answer,
@@ -268,6 +280,13 @@ export function verifyExchange(
   exchange: Octets | Exchange,
   trust: TrustSource | Trust,
   expected?: Expectation,
+): Promise<Report>;
+/** Verifies who signed what, and the graph; content is not linked to a record without its salt. */
+export function verifyRecord(
+  record: Octets | ProofRecord,
+  trust: TrustSource | Trust,
+  expected?: Expectation,
+  proof?: Octets | null,
 ): Promise<Report>;
 export function verifyLedger(report: Report, proof: Octets | null, trust: Trust): Promise<Report>;
 export function verifyVector(

@@ -57,6 +57,7 @@ export class StatementRefused extends Refused {}
 export class StreamRefused extends Refused {}
 export class GraphRefused extends Refused {}
 export class ExchangeRefused extends Refused {}
+export class RecordRefused extends Refused {}
 export class NoteRefused extends Refused {}
 export class ProofRefused extends Refused {}
 export class PolicyRefused extends Refused {}
@@ -555,7 +556,7 @@ async function commit(kind, salt, octets) {
 export async function support() {
   try {
     const key = new PublicKey("", "Ed25519", "token", decodeBase64url(GENERATOR));
-    await key.verify(new Uint8Array(64), new Uint8Array());
+    await key.verify(joined(key.raw, new Uint8Array(32)), new Uint8Array());
     await sha256(new Uint8Array());
     return { ok: true, reason: "" };
   } catch (error) {
@@ -638,8 +639,8 @@ function hasPrimeOrder({ x, y }) {
   return result[0] === 0n && result[1] === result[2];
 }
 
-/** Says whether a signature is one that all verifiers without cofactor treat alike. */
-function isAgreed(signature) {
+/** Says whether R is canonical and not of low order: else verifiers without cofactor may differ. */
+function hasAgreedR(signature) {
   const y = littleEndian(signature.subarray(0, 32)) & ALL_BUT_SIGN;
   return y < P && !LOW_ORDER_Y.includes(y);
 }
@@ -661,6 +662,7 @@ class PublicKey {
    * @throws {Unsupported} there is no Ed25519 here.
    */
   async verify(signature, message) {
+    if (signature.length !== 64 || !hasAgreedR(signature)) return false;
     if (littleEndian(signature.subarray(32)) >= L) return false;
     try {
       this.#loaded ??= await subtle().importKey("raw", this.raw, "Ed25519", false, ["verify"]);
@@ -799,7 +801,7 @@ async function verifyJws(keys, text, payload, typ, findings) {
     throw new CheckFailed(3, `the key is for ${key.alg}, the token says ${header.alg}`);
   }
   findings.passes(3, `token key ${header.kid}`);
-  if (!isAgreed(signature)) {
+  if (!hasAgreedR(signature)) {
     throw new CheckFailed(4, "R is not canonical or of low order; verifiers would disagree");
   }
   if (!(await key.verify(signature, signingInput(protectedHeader, payload)))) {
@@ -1148,21 +1150,33 @@ export async function readGraph(document) {
   if (nodes.length === 0 || nodes.length > NODES_MAX) {
     throw new GraphRefused(`a graph has 1 to ${NODES_MAX} nodes`);
   }
-  checkKinds(nodes);
+  checkShape(graph);
   nodes.forEach(checkNode);
   const ids = await Promise.all(nodes.map(nodeId));
   checkLinks(nodes, ids);
   return { graph, root: ids[ids.length - 1], ids };
 }
 
-function checkKinds(nodes) {
+/** The answer's request stands first, its response last; others belong to the calls of an agent. */
+function checkShape({ nodes, prov_id: provId }) {
   if (nodes[0].kind !== "request" || nodes[nodes.length - 1].kind !== "response") {
     throw new GraphRefused("a graph begins with the request and ends with the response");
   }
-  for (const kind of ["request", "response"]) {
-    if (nodes.filter((node) => node.kind === kind).length !== 1) {
-      throw new GraphRefused("a graph has one request and one response");
+  const [own, ...calls] = nodes.filter((node) => node.kind === "request");
+  if (nodes.filter((node) => node.kind === "response").length !== calls.length + 1) {
+    throw new GraphRefused("a graph has as many requests as responses");
+  }
+  if ((own.attrs.prov_id ?? provId) !== provId) {
+    throw new GraphRefused("the request is that of another answer");
+  }
+  const names = new Set([provId]);
+  for (const request of calls) {
+    const name = request.attrs.prov_id;
+    if (!isText(name) || !isProvId(name) || names.has(name)) {
+      throw new GraphRefused("the request of a call does not name an answer of its own");
     }
+    if (request.in.length > 0) throw new GraphRefused("the request of a call has inputs");
+    names.add(name);
   }
 }
 
@@ -1676,9 +1690,11 @@ export async function verifyAnswer(answer, trust, expected = {}) {
   const opened = await openOrReport(trust);
   if (!(opened instanceof Trust)) return opened;
   const report = await verifyOctets(answer, opened.keys, expecting(expected));
-  const proof = answer.proof ?? null;
-  if (proof === null && !opened.hasLedger) return report;
-  return verifyLedger(report, proof === null ? null : asOctets(proof, "a proof"), opened);
+  return withProof(report, answer.proof ?? null, opened);
+}
+
+async function withProof(report, proof, trust) {
+  return proof === null && !trust.hasLedger ? report : verifyLedger(report, proof, trust);
 }
 
 async function verifyOctets(answer, keys, expected) {
@@ -1718,7 +1734,7 @@ async function verifyWhole({ keys, proof, request, response, expected }, graph) 
     if (proof.statement.length === 0) {
       throw new CheckFailed(1, "the statement or the signature is missing");
     }
-    findings.passes(1, "statement, signature and salt");
+    findings.passes(1, proof.salt ? "statement, signature and salt" : "statement and signature");
     await verifyJws(keys, proof.jws, proof.statement, TYPE_STATEMENT, findings);
     statement = readVerified(proof.statement, readStatement);
   } catch (error) {
@@ -1745,7 +1761,9 @@ async function checkSeen(statement, salt, request, response, findings) {
   } else {
     findings.judge(10, await wrongRequest(statement, salt, request), "method, path, query and body");
   }
-  if (statement.res.mode === "sse") {
+  if (response === null) {
+    findings.skips(11, "no response was given");
+  } else if (statement.res.mode === "sse") {
     const problem =
       wrongHeadLine(statement, response) || (await wrongEvents(statement, salt, response.body));
     findings.judge(11, problem, `chain over ${statement.res.events} events`);
@@ -1905,9 +1923,7 @@ function knownSignatures(note, keys) {
 }
 
 async function verifyNoteSignature({ name, key }, signature, message) {
-  const isRight =
-    signature.length === 64 && isAgreed(signature) && (await key.verify(signature, octetsOf(message)));
-  if (!isRight) {
+  if (!(await key.verify(signature, octetsOf(message)))) {
     throw new NoteRefused(`the signature of ${quoted(name)} is not of this key over this text`);
   }
 }
@@ -2434,7 +2450,7 @@ async function checkRingSignature(trusted, offered) {
   if (stateAt(entry, offered.ring.iat) !== "active") {
     throw new KeyRingRefused(`${name} is signed by an evidence key that is not active then`);
   }
-  if (!isAgreed(signature)) {
+  if (!hasAgreedR(signature)) {
     throw new KeyRingRefused(`${name} has a signature that verifiers would disagree on`);
   }
   if (!(await keyOf(entry).verify(signature, signingInput(protectedHeader, offered.statement)))) {
@@ -2759,6 +2775,49 @@ function exchangeOf(saved) {
 function bodyOf({ body_base64: encoded = "", body_text: text = "" }) {
   if (encoded && text) throw new Refused("a body is given as body_base64 or as body_text, not both");
   return encoded ? decodeBase64(encoded, false) : octetsOf(text);
+}
+
+/**
+ * Reads a record as `/v1/prov/{prov_id}` serves it.
+ *
+ * @param {Uint8Array|ArrayBuffer|string} document
+ * @returns {ProofRecord} `graph` is the graph's exact text.
+ * @throws {RecordRefused}
+ */
+export function readRecord(document) {
+  const octets = asOctets(document, "a record");
+  return refusing(
+    (reason) => new RecordRefused(`not a record: ${reason}`),
+    () => {
+      const record = new JsonReader(textOf(octets), { raw: ["graph"] }).whole();
+      const names = ["prov_id", "statement", "signature", "graph"];
+      if (!isObject(record) || !names.every((name) => isText(record[name]))) {
+        throw new Refused("prov_id, statement, signature or graph is missing");
+      }
+      const { prov_id: provId, statement, signature, graph } = record;
+      return { provId, statement: decodeBase64url(statement), signature, graph };
+    },
+  );
+}
+
+/**
+ * Verifies a record: who signed what, and its graph. Of the content it says nothing: the salt that
+ * links it to the record went to the client alone.
+ *
+ * @param {Uint8Array|ArrayBuffer|string|ProofRecord} record a document, or as `readRecord` read it
+ * @param {object|Trust} trust what the caller trusts, see `openTrust`
+ * @param {object} [expected] see `verifyAnswer`
+ * @param {Uint8Array|string|null} [proof] the ledger's proof file
+ * @returns {Promise<Report>}
+ * @throws {RecordRefused} not a record.
+ */
+export async function verifyRecord(record, trust, expected = {}, proof = null) {
+  const { provId, statement, signature, graph } = isObject(record) && isText(record.graph) ? record : readRecord(record);
+  const opened = await openOrReport(trust);
+  if (!(opened instanceof Trust)) return opened;
+  const seen = { proof: { provId, salt: null, statement, jws: signature }, request: null, response: null };
+  const report = await verifyWhole({ ...seen, keys: opened.keys, expected: expecting(expected) }, graph);
+  return withProof(report, proof, opened);
 }
 
 /**
