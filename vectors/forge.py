@@ -18,9 +18,10 @@ from verismo.attest import jws
 from verismo.attest.commitment import commit
 from verismo.attest.headers import content_digest
 from verismo.attest.keys import Role, import_key, to_jwk
-from verismo.attest.provenance import GraphBuilder, HopKind, read_graph
+from verismo.attest.provenance import GraphBuilder, read_graph
 from verismo.attest.stream import DONE_EVENT, Chain, signed_comment
 from verismo.model import base64url, canonical, ids
+from verismo.model.hop import HopKind
 
 Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
 Change = Callable[[dict[str, Json]], object]

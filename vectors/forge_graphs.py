@@ -20,7 +20,8 @@ def vectors() -> Iterator[Vector]:
     yield from _spelling()
 
 
-def _nodes(text: str) -> Nodes:
+def graph_nodes(text: str) -> Nodes:
+    """Return the nodes of a graph's text."""
     document: dict[str, Nodes] = msgspec.json.decode(text)
     return document["nodes"]
 
@@ -38,7 +39,7 @@ def _id(node: dict[str, Json]) -> str:
 def _replaced(change: Callable[[Nodes], Nodes | None]) -> Case:
     """Return the valid answer with a changed graph; the statement still names the old one."""
     case = whole()
-    nodes = _nodes(str(case.graph))
+    nodes = graph_nodes(str(case.graph))
     changed = change(nodes)
     case.graph = _document(nodes if changed is None else changed)
     return case
@@ -47,9 +48,13 @@ def _replaced(change: Callable[[Nodes], Nodes | None]) -> Case:
 def _relinked(change: Callable[[Nodes], Nodes | None]) -> Case:
     """Return an answer whose statement names the changed graph: only its shape is wrong."""
     source = whole()
-    nodes = _nodes(str(source.graph))
+    nodes = graph_nodes(str(source.graph))
     changed = change(nodes)
-    nodes = nodes if changed is None else changed
+    return signed_over(nodes if changed is None else changed)
+
+
+def signed_over(nodes: Nodes) -> Case:
+    """Return an answer whose statement names a graph of these nodes."""
 
     def name_it(statement: dict[str, Json]) -> None:
         try:
@@ -109,7 +114,7 @@ def _add_tool(nodes: Nodes) -> dict[str, Json]:
 
 def _chained(case: Case, count: int) -> Case:
     """Give a graph of a row of nodes a response over the last one only."""
-    nodes = _nodes(str(case.graph))
+    nodes = graph_nodes(str(case.graph))
     first, last = nodes[0], nodes[-1]
     row = [first]
     for number in range(count - 2):
@@ -146,7 +151,7 @@ def _unsigned_changes() -> Iterator[Vector]:
     case.graph = other.graph
     yield invalid("graph-of-another", "the graph of another answer", case, 13)
     case = whole()
-    case.graph = _document(_nodes(str(case.graph)), prov_id=Recipe(name="answer B").prov_id)
+    case.graph = _document(graph_nodes(str(case.graph)), prov_id=Recipe(name="answer B").prov_id)
     yield invalid("graph-prov-id", "the graph names another answer", case, 13)
     streamed: Stream = stream()
     swapped = streamed.case()
@@ -275,9 +280,9 @@ def _spelling() -> Iterator[Vector]:
         ("spaced", "white space", text.replace(",", ", ")),
         ("line-end", "a line end after it", text + "\n"),
         ("key-twice", "a member stands twice", text.replace('"v":1}', '"v":1,"v":1}')),
-        ("version-2", "version 2", _document(_nodes(text), v=2)),
-        ("prov-id-malformed", "a prov_id that is none", _document(_nodes(text), prov_id="x")),
-        ("member", "a member not known", _document(_nodes(text), extra=1)),
+        ("version-2", "version 2", _document(graph_nodes(text), v=2)),
+        ("prov-id-malformed", "a prov_id that is none", _document(graph_nodes(text), prov_id="x")),
+        ("member", "a member not known", _document(graph_nodes(text), extra=1)),
         ("not-json", "not JSON", "graph"),
         ("null", "null", "null"),
         ("text-empty", "an empty document", ""),

@@ -10,6 +10,7 @@ import forge_answers
 import forge_edges
 import forge_graphs
 import forge_heads
+import forge_joined
 import forge_ledger
 import forge_rings
 import forge_statements
@@ -30,6 +31,7 @@ def vectors() -> list[Vector]:
         forge_tokens,
         forge_statements,
         forge_graphs,
+        forge_joined,
         forge_streams,
         forge_heads,
         forge_edges,

@@ -88,6 +88,7 @@ class Journey:
         attrs: dict[str, Attribute] = {
             "method": request.method,
             "path": request.path,
+            "prov_id": self.prov_id,
             "trace": self.trace.trace_id,
         }
         if self.trace.parent_id:

@@ -120,6 +120,11 @@ class Sealer:
         """
         now_ms = journey.now_ms()
         attrs["status"] = response.status
+        if journey.cost is not None:
+            attrs["cost_usd_micros"] = journey.cost
+        if journey.usage is not None:
+            attrs["input_tokens"] = journey.usage.input_tokens
+            attrs["output_tokens"] = journey.usage.output_tokens
         journey.hop("response", attrs, now_ms, response.commit)
         statement = canonical.encode_trusted(self._statement(journey, response, now_ms))
         if len(statement) > STATEMENT_BYTES_MAX:
