@@ -1,10 +1,11 @@
 """The ledger: how fast leaves become durable, how soon proofs are there, what a large tree costs.
 
-Three parts. One process on the gateway's core integrates a journal of real records into a tree of
+Four parts. One process on the gateway's core integrates a journal of real records into a tree of
 growing size; memory and CPU for each leaf are read on the way. Then proofs are made from its tiles.
-Last, a gateway answers 1,000 requests a second (open loop) while its control process integrates on
-the same core; for each answer the time until a published checkpoint covers it is measured from the
-moment when it was signed. CPU alone is compared between sizes, since neighbours disturb the disk.
+Then a small tree and a large one grow in turn by the same number of leaves, so that their CPU for
+each leaf is compared under the same disturbances. Last, a gateway answers 1,000 requests a second
+(open loop) while its control process integrates on the same core; for each answer the time until a
+published checkpoint covers it is measured from the moment when it was signed.
 """
 
 import asyncio
@@ -19,6 +20,7 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from statistics import median
 
 from harness import results
 from harness.gateways import Site, site, starter
@@ -65,7 +67,8 @@ class Sizes:
     Args:
         records: distinct records of the journal that is integrated.
         small: the tree size from which on CPU for each leaf is first read.
-        trees: tree sizes; the CPU of each leg is compared with that of the first.
+        trees: tree sizes at which a leg ends.
+        turns: a small and a large size, leaves of a turn, and how many turns each takes.
         proofs: made from the largest tree.
         seconds: of paced requests.
     """
@@ -73,12 +76,27 @@ class Sizes:
     records: int
     small: int
     trees: tuple[int, ...]
+    turns: tuple[int, int, int, int]
     proofs: int
     seconds: int
 
 
-FULL = Sizes(100_000, 10_000, (100_000, 900_000, 1_000_000, 9_900_000, 10_000_000), 5_000, 60)
-QUICK = Sizes(10_000, 10_000, (40_000, 100_000), 500, 5)
+FULL = Sizes(
+    records=100_000,
+    small=10_000,
+    trees=(100_000, 900_000, 1_000_000, 9_900_000, 10_000_000),
+    turns=(100_000, 1_000_000, 5_000, 41),
+    proofs=5_000,
+    seconds=60,
+)
+QUICK = Sizes(
+    records=10_000,
+    small=10_000,
+    trees=(40_000, 100_000),
+    turns=(10_000, 100_000, 2_000, 9),
+    proofs=500,
+    seconds=5,
+)
 
 
 def main() -> None:
@@ -93,6 +111,7 @@ def main() -> None:
         largest = sizes.trees[-1]
         bytes_per_leaf = size_bytes(data) / largest
         proofs_ms = prove(data, largest, sizes.proofs)
+        small_us, large_us = compare(data, place.chosen.gateway, sizes)
         delays_ms = measure_delay(place, stack, sizes.seconds)
     rows: list[dict[str, Value]] = [
         {
@@ -104,12 +123,16 @@ def main() -> None:
         }
         for leg in legs
     ]
+    for size, cpu_us in zip(sizes.turns, (small_us, large_us), strict=False):
+        name = f"integrate in turn from {size:,}"
+        rows.append({"name": name, "leaves": sizes.turns[2] * sizes.turns[3], "cpu_us": cpu_us})
     rows.append({"name": "prove from tiles", "leaves": largest, **percentiles(proofs_ms)})
     rows.append({"name": "answer to proof", "leaves": len(delays_ms), **percentiles(delays_ms)})
     total_s = sum(leg["seconds"] for leg in legs)
     facts = {
         "durable_leaves_per_s": results.rounded(largest / total_s),
         "proof_p99_s": results.rounded(percentile(delays_ms, 99) / 1e3),
+        "cpu_growth_pct": round((large_us / small_us - 1) * 100, 1),
         "bytes_per_leaf": round(bytes_per_leaf, 1),
         "integrator_rss_mb": round(max(leg["rss_mb"] for leg in legs), 1),
         "inclusion_p99_ms": results.rounded(percentile(proofs_ms, 99)),
@@ -178,19 +201,32 @@ def record_of(number: int) -> Record:
 
 def integrate(data: Path, core: int, sizes: Sizes) -> list[dict[str, float]]:
     """Integrate in a process of its own; returns one leg for each tree size."""
-    script = Path(__file__).parent / "harness" / "integrating.py"
-    trees = [str(one) for one in (sizes.small, *sizes.trees)]
-    command = ["taskset", "-c", str(core), sys.executable, str(script), str(data)]
-    done = subprocess.run(
-        [*command, str(sizes.records), *trees], stdout=subprocess.PIPE, text=True, check=True
-    )
-    read = [json.loads(line) for line in done.stdout.splitlines()]
+    lines = _integrating("grow", data, core, (sizes.records, sizes.small, *sizes.trees))
+    read = [json.loads(line) for line in lines]
     legs = [{**leg, "leaves": leg["size"] - before["size"]} for before, leg in pairwise(read)]
     # What came before the first size is counted with it: nothing durable is left out.
     legs[0]["seconds"] += read[0]["seconds"]
     legs[0]["cpu_s"] += read[0]["cpu_s"]
     legs[0]["leaves"] += read[0]["size"]
     return legs
+
+
+def compare(data: Path, core: int, sizes: Sizes) -> tuple[float, float]:
+    """Grow a small tree and a large one in turn; returns the median CPU for each leaf, in us."""
+    lines = _integrating("compare", data, core, (sizes.records, *sizes.turns))
+    turns = [json.loads(line) for line in lines]
+    leaves = sizes.turns[2]
+    small, large = (median(cpu_s) / leaves * 1e6 for cpu_s in zip(*turns, strict=True))
+    return results.rounded(small), results.rounded(large)
+
+
+def _integrating(task: str, data: Path, core: int, numbers: tuple[int, ...]) -> list[str]:
+    script = Path(__file__).parent / "harness" / "integrating.py"
+    command = ["taskset", "-c", str(core), sys.executable, str(script), task, str(data)]
+    done = subprocess.run(
+        [*command, *map(str, numbers)], stdout=subprocess.PIPE, text=True, check=True
+    )
+    return done.stdout.splitlines()
 
 
 def size_bytes(data: Path) -> int:

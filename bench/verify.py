@@ -19,19 +19,16 @@ from harness import results
 from harness.attested import SMALL_OPERATION
 from harness.gateways import site, starter
 from harness.machine import describe, pin_self_to_load, versions
-from harness.openloop import OpenLoop, Paced
-from harness.percentiles import percentile
+from harness.openloop import OpenLoop, paced_row
 from harness.table import Value
+from harness.verifying import VALID, VERIFY_PATH, request_of
 from verismo.attest import jws
-from verismo.attest.exchange import Exchange, expectation, fold, octets, verify_exchange
+from verismo.attest.exchange import Exchange, expectation, fold, verify_exchange
 from verismo.attest.headers import read_proof_headers
 from verismo.attest.keys import read_jwks
 from verismo.attest.verify import Verifier
-from verismo.model import base64url
 
-VERIFY_PATH = "/v1/attest/verify"
 RATE_PER_S = 500
-VALID = b'"valid":true'
 COLUMNS = {
     "name": "what",
     "requests": "done",
@@ -76,49 +73,9 @@ def main() -> None:
         bodies = [request_of(exchange) for exchange in exchanges]
         asyncio.run(loop.run(bodies, 1))
         paced = asyncio.run(loop.run(bodies, sizes.seconds))
-    rows = [_paced_row(paced), *_offline_rows(exchanges, sizes.offline_rounds)]
+    rows = [paced_row("api", paced), *_offline_rows(exchanges, sizes.offline_rounds)]
     facts = {"rate_per_s": RATE_PER_S, "machine": machine, "versions": versions()}
     results.publish(asked, COLUMNS, rows, facts)
-
-
-def request_of(exchange: Exchange) -> bytes:
-    """Return the body that asks the API to verify an exchange, request and response included."""
-    headers = fold(exchange.response.headers)
-    proof = read_proof_headers(headers)
-    assert proof is not None
-    assert exchange.request is not None
-    return msgspec.json.encode(
-        {
-            "statement": base64url.encode(proof.statement),
-            "signature": proof.jws,
-            "salt": base64url.encode(proof.salt),
-            "request": {
-                "method": exchange.request.method,
-                "path": exchange.request.path,
-                "body": base64url.encode(octets(exchange.request)),
-            },
-            "response": {
-                "status": exchange.response.status,
-                "media": headers["content-type"],
-                "body": base64url.encode(octets(exchange.response)),
-            },
-        }
-    )
-
-
-def _paced_row(paced: Paced) -> dict[str, Value]:
-    row: dict[str, Value] = {
-        "name": "api",
-        "connections": paced.connections,
-        "requests": len(paced.times_ms),
-        "requests_per_s": None,
-    }
-    if paced.failed:
-        return row | {"flag": f"{paced.failed} failed"}
-    row["requests_per_s"] = results.rounded(len(paced.times_ms) / paced.seconds)
-    for percent in (50, 95, 99):
-        row[f"p{percent}_ms"] = results.rounded(percentile(paced.times_ms, percent))
-    return row
 
 
 def _offline_rows(exchanges: Sequence[Exchange], rounds: int) -> list[dict[str, Value]]:

@@ -1,8 +1,12 @@
-"""A process that integrates a journal until a tree has a size: `integrating.py FOLDER SIZE...`.
+"""A process that integrates a journal of real records into trees of given sizes.
 
-The journal holds real records and is read again and again under rising numbers, so that a tree of
-ten million leaves needs no journal of twenty gigabytes; everything else is as in the control
-process. It prints one JSON object for each size.
+    integrating.py grow FOLDER RECORDS SIZE...            one tree; a JSON object for each size
+    integrating.py compare FOLDER RECORDS SMALL LARGE LEAVES ROUNDS    two trees side by side
+
+The journal is read again and again under rising numbers, so that a tree of ten million leaves needs
+no journal of twenty gigabytes; everything else is as in the control process. `compare` grows a
+small tree and a large one in turn by the same number of leaves, round after round, and prints the
+CPU of each turn: what disturbs the machine disturbs both.
 """
 
 import json
@@ -10,7 +14,7 @@ import resource
 import sys
 import time
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 from verismo.adapters.checkpoint_file import FolderCheckpoints
@@ -53,43 +57,84 @@ class Repeated:
         return [SourceRow(base + one.seq_n, one.leaf_type, one.statement, one.jws) for one in rows]
 
 
-def main(folder: Path, records: int, sizes: list[int]) -> None:
-    places = ledger_places(folder)
-    key = folder / "keys" / "log.key"
-    make_secret(key)
-    with (
-        closing(SqliteJournalReader(folder)) as journal,
-        closing(SqliteLedger(places.state)) as store,
-    ):
-        source = Repeated(JournalSource(journal), records)
+class Tree:
+    """One growing tree and the process's own use of CPU while it grows.
+
+    Args:
+        folder: where tiles, state and keys of this tree go.
+        journal: of the records.
+        records: how many the journal has.
+        stack: closes the tree's store.
+    """
+
+    def __init__(
+        self, folder: Path, journal: SqliteJournalReader, records: int, stack: ExitStack
+    ) -> None:
+        places = ledger_places(folder)
+        key = folder / "keys" / "log.key"
+        make_secret(key)
+        store = stack.enter_context(closing(SqliteLedger(places.state)))
+        self._source = Repeated(JournalSource(journal), records)
         desk = LedgerDesk(
-            sources=(source,),
+            sources=(self._source,),
             store=store,
             lease=store,
             tiles=FolderTiles(places.tiles),
             memory=FolderCheckpoints(places.memory),
             signer=FileSigner(key, "log"),
         )
-        integrator = Integrator(desk, IntegratorSettings(ISSUER, "us", "bench"))
+        self._integrator = Integrator(desk, IntegratorSettings(ISSUER, "us", "bench"))
+
+    @property
+    def size(self) -> int:
+        """How many leaves it has, all integrated."""
+        return self._source.end
+
+    def grow(self, size: int) -> dict[str, float]:
+        """Integrate until the tree has a size; returns what that took."""
+        self._source.end = size
+        began_s, began_cpu_s = time.perf_counter(), time.process_time()
+        while self._integrator.step(time.time_ns() // 1_000_000).taken:
+            pass
+        return {
+            "size": size,
+            "seconds": time.perf_counter() - began_s,
+            "cpu_s": time.process_time() - began_cpu_s,
+            "rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1_024,
+        }
+
+    def finish(self) -> None:
+        """Have the last checkpoint signed, as it is once its interval is over."""
+        self._integrator.step(time.time_ns() // 1_000_000 + 2_000)
+
+
+def grow(folder: Path, records: int, sizes: list[int]) -> None:
+    """Grow one tree and print a line for each size."""
+    with closing(SqliteJournalReader(folder)) as journal, ExitStack() as stack:
+        tree = Tree(folder, journal, records, stack)
         for size in sizes:
-            source.end = size
-            began_s, began_cpu_s = time.perf_counter(), time.process_time()
-            while integrator.step(time.time_ns() // 1_000_000).taken:
-                pass
-            print(
-                json.dumps(
-                    {
-                        "size": size,
-                        "seconds": time.perf_counter() - began_s,
-                        "cpu_s": time.process_time() - began_cpu_s,
-                        "rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1_024,
-                    }
-                ),
-                flush=True,
-            )
-        # The last checkpoint is signed once its interval is over.
-        integrator.step(time.time_ns() // 1_000_000 + 2_000)
+            print(json.dumps(tree.grow(size)), flush=True)
+        tree.finish()
+
+
+def compare(folder: Path, records: int, sizes: tuple[int, int], leaves: int, rounds: int) -> None:
+    """Grow two trees in turn and print the CPU seconds of each turn, small and large."""
+    with closing(SqliteJournalReader(folder)) as journal, ExitStack() as stack:
+        trees = [
+            Tree(folder / name, journal, records, stack) for name in ("small-tree", "large-tree")
+        ]
+        for tree, size in zip(trees, sizes, strict=True):
+            tree.grow(size)
+        for turn in range(rounds):
+            taken = {}
+            for tree in trees if turn % 2 else reversed(trees):
+                taken[tree] = tree.grow(tree.size + leaves)["cpu_s"]
+            print(json.dumps([taken[tree] for tree in trees]), flush=True)
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]), [int(size) for size in sys.argv[3:]])
+    place, counts = Path(sys.argv[2]), [int(one) for one in sys.argv[3:]]
+    if sys.argv[1] == "grow":
+        grow(place, counts[0], counts[1:])
+    else:
+        compare(place, counts[0], (counts[1], counts[2]), counts[3], counts[4])

@@ -4,6 +4,10 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from harness import results
+from harness.percentiles import percentile
+from harness.table import Value
+
 CONNECTIONS = 32
 """Enough for answers of up to 64 ms at 500/s; a request that waits for one has its wait counted."""
 
@@ -27,11 +31,11 @@ class Paced:
 
 @dataclass(frozen=True)
 class OpenLoop:
-    """Posts to one path at a rate.
+    """Asks at a rate.
 
     Args:
         port: on this machine.
-        path: where to.
+        path: where bodies are posted to.
         rate_per_s: how many are due each second.
         wanted: octets that a right answer has in it.
         headers: further header lines, each with its line end.
@@ -44,10 +48,18 @@ class OpenLoop:
     headers: str = ""
 
     async def run(self, bodies: Sequence[bytes], seconds: int) -> Paced:
-        """Send bodies in turn for a time and wait for every answer."""
+        """Post bodies in turn for a time and wait for every answer."""
+        return await self._send(
+            [self._message("POST", self.path, body) for body in bodies], seconds
+        )
+
+    async def run_reads(self, paths: Sequence[str], seconds: int) -> Paced:
+        """Get paths in turn for a time and wait for every answer."""
+        return await self._send([self._message("GET", path, b"") for path in paths], seconds)
+
+    async def _send(self, messages: Sequence[bytes], seconds: int) -> Paced:
         loop = asyncio.get_running_loop()
         paced = Paced(connections=CONNECTIONS)
-        messages = [self._message(body) for body in bodies]
         idle: asyncio.LifoQueue[_Connection] = asyncio.LifoQueue()
         for _ in range(CONNECTIONS):
             streams = await asyncio.open_connection("127.0.0.1", self.port)
@@ -75,9 +87,9 @@ class OpenLoop:
             paced.failed += 1
         idle.put_nowait(connection)
 
-    def _message(self, body: bytes) -> bytes:
+    def _message(self, method: str, path: str, body: bytes) -> bytes:
         head = (
-            f"POST {self.path} HTTP/1.1\r\nHost: 127.0.0.1:{self.port}\r\n"
+            f"{method} {path} HTTP/1.1\r\nHost: 127.0.0.1:{self.port}\r\n"
             f"Content-Type: application/json\r\n{self.headers}Content-Length: {len(body)}\r\n\r\n"
         )
         return head.encode() + body
@@ -96,3 +108,19 @@ class _Connection:
         head = (await self.reader.readuntil(b"\r\n\r\n")).lower()
         length = int(head.partition(b"\r\ncontent-length:")[2].split(b"\r\n", 1)[0])
         return int(head[9:12]), await self.reader.readexactly(length)
+
+
+def paced_row(name: str, paced: Paced) -> dict[str, Value]:
+    """Return a result's row: how many were answered, and percentiles; a flag if one was not."""
+    row: dict[str, Value] = {
+        "name": name,
+        "connections": paced.connections,
+        "requests": len(paced.times_ms),
+        "requests_per_s": None,
+    }
+    if paced.failed:
+        return row | {"flag": f"{paced.failed} failed"}
+    row["requests_per_s"] = results.rounded(len(paced.times_ms) / paced.seconds)
+    for percent in (50, 95, 99):
+        row[f"p{percent}_ms"] = results.rounded(percentile(paced.times_ms, percent))
+    return row

@@ -147,5 +147,10 @@ def test_the_ledger_benchmark_measures_leaves_proofs_and_memory(tmp_path):
     integrated = [row for row in document["rows"] if row["name"] == "integrate"]
     assert sum(row["leaves"] for row in integrated) == 100_000
     assert all(row["cpu_us"] > 0 and row["rss_mb"] > 0 for row in integrated)
+    small, large = (row for row in document["rows"] if row["name"].startswith("integrate in turn"))
+    assert small["leaves"] == large["leaves"] > 0
+    assert document["cpu_growth_pct"] == pytest.approx(
+        (large["cpu_us"] / small["cpu_us"] - 1) * 100, abs=0.06
+    )
     answered = [row for row in document["rows"] if row["name"] == "answer to proof"]
     assert [row["leaves"] for row in answered] == [5_000]
