@@ -115,6 +115,20 @@ def test_gateway_that_was_off_for_months_starts_with_a_new_key(tmp_path: Path):
     assert token_keys(tmp_path, Clock(now_ms)).signer.kid == key.kid
 
 
+def test_clock_far_ahead_at_the_start_makes_no_key_until_a_person_says_so(tmp_path: Path):
+    prepare_keys(tmp_path, RULES, START_MS)
+    before = ring_of(tmp_path)
+    now_ms = START_MS + 5 * 365 * DAY_MS
+    with pytest.raises(StateError, match="1825 days") as caught:
+        prepare_keys(tmp_path, RULES, now_ms)
+    assert "date -u" in caught.value.advice
+    assert ring_of(tmp_path) == before
+    assert prepare_keys(tmp_path, RULES, START_MS + DAY_MS) == [], "the clock was put right"
+    said = open_rotation(tmp_path, RULES).rotate("token", now_ms, "was off").key
+    assert said is not None
+    assert prepare_keys(tmp_path, RULES, now_ms) == [], "or a person said that it is right"
+
+
 def test_first_key_file_stays_away_once_it_was_deleted(tmp_path: Path):
     prepare_keys(tmp_path, RULES, START_MS)
     rotation = open_rotation(tmp_path, RULES)

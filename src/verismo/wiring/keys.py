@@ -29,6 +29,9 @@ ROTATION_S = 1.0
 """How often the control process looks whether a key has to be made; it has a day for that."""
 SETTLED_MS = 600_000
 """A time server has put a clock right by then, and a key has two days to be made."""
+ABSENT_MS_MAX = 120 * 86_400_000
+"""A gateway that runs writes a version of its ring every month. One whose newest version is older
+than this was off for a season, or its clock is wrong: a person has to say which."""
 BACK_IT_UP = "back it up: what it makes is verified for years"
 """Said of every key that is made without an operator asking for it."""
 
@@ -129,7 +132,8 @@ def prepare_keys(data: Path, rules: KeyRules, now_ms: int) -> list[Path]:
         The files that were made now.
 
     Raises:
-        StateError: answers were signed here before but the private key is gone.
+        StateError: answers were signed here before but the private key is gone; or no key is in
+            force, and by this clock the ring is too old for one to be made unasked.
     """
     files = KeyRingFiles(data)
     rotation = Rotation(files, rules)
@@ -152,10 +156,24 @@ def prepare_keys(data: Path, rules: KeyRules, now_ms: int) -> list[Path]:
         made += _others(files, rotation.newest()) if is_begun else []
     entry = _require_private_keys(files, rotation.newest(), now_ms)
     if entry is None:
+        _refuse_odd_clock(rotation.newest(), now_ms)
         outcome = rotation.ensure("token", now_ms)
         if outcome.key is not None:
             made.append(files.key_file(outcome.key.kid, "token"))
     return made
+
+
+def _refuse_odd_clock(newest: SignedRing | None, now_ms: int) -> None:
+    """A key that a wrong clock makes at the start keeps the ring from every other one."""
+    if newest is None or now_ms - newest.ring.iat <= ABSENT_MS_MAX:
+        return
+    days = (now_ms - newest.ring.iat) // 86_400_000
+    raise StateError(
+        f"no token key is in force: by this machine's clock the newest one was made {days} days "
+        "ago or more",
+        next_step="Look at the clock (`date -u`). If it is right and the gateway was off so long: "
+        "`verismo keys rotate --emergency --reason 'was off'`, then start it again.",
+    )
 
 
 class TokenKeys:
