@@ -101,6 +101,20 @@ def pieces_of(digest: bytes, count: int) -> list[str]:
     return [*_LEAD[:count], *(_WORDS[draw % len(_WORDS)] for draw in draws)]
 
 
+def tokens_in(text: str) -> list[str]:
+    """Cut a text into tokens: as many characters as four octets hold, at least one."""
+    tokens: list[str] = []
+    size = 4
+    for character in text:
+        width = len(character.encode("utf-8", "surrogatepass"))
+        if size + width > 4:
+            tokens.append("")
+            size = 0
+        tokens[-1] += character
+        size += width
+    return tokens
+
+
 def slices_of(text: str, length: int = 12) -> list[str]:
     """Cut a text into slices, as tool arguments arrive in a stream."""
     return [text[start : start + length] for start in range(0, len(text), length)]

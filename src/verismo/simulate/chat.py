@@ -16,6 +16,7 @@ from verismo.simulate.answer import (
     Call,
     pieces_of,
     slices_of,
+    tokens_in,
     tokens_of,
 )
 from verismo.simulate.chatrequest import (
@@ -23,6 +24,13 @@ from verismo.simulate.chatrequest import (
     FunctionDefinition,
     called_tools,
     message_tokens,
+)
+from verismo.simulate.reader import (
+    MODEL,
+    called_by_reader,
+    question_and_sources,
+    read,
+    takes_query,
 )
 from verismo.simulate.toolinput import Schema, value_for
 
@@ -148,9 +156,9 @@ def answer_chat(request: ChatRequest, call: Call) -> Answer:
     Raises:
         InvalidChat: the tool choice names no tool of the request.
     """
-    tools = called_tools(request)
+    generate = _read if request.model == MODEL else _generate
     choices = [
-        _generate(request, call, bytes([index & 0xFF]) + call.digest, tools)
+        generate(request, call, bytes([index & 0xFF]) + call.digest)
         for index in range(request.n or 1)
     ]
     prompt = sum(message_tokens(message) for message in request.messages)
@@ -177,29 +185,46 @@ def answer_chat(request: ChatRequest, call: Call) -> Answer:
     return Answer(status=200, body=_encoder.encode(body))
 
 
-def _generate(
-    request: ChatRequest, call: Call, digest: bytes, tools: list[FunctionDefinition]
-) -> Generated:
+def _generate(request: ChatRequest, call: Call, digest: bytes) -> Generated:
+    tools = called_tools(request)
     if tools:
-        calls = [_tool_call(function, digest, at) for at, function in enumerate(tools)]
-        return Generated(pieces=[], tool_calls=calls, finish_reason="tool_calls")
-    wanted = call.answer_tokens
-    limits = (request.max_completion_tokens, request.max_tokens, wanted)
+        return _calling([_tool_call(tool, digest, at) for at, tool in enumerate(tools)])
+    return _saying(request, pieces_of(digest, call.answer_tokens))
+
+
+def _read(request: ChatRequest, call: Call, digest: bytes) -> Generated:
+    """Let the simulated reader answer: what it says is decided by the prompt alone."""
+    question, sources = question_and_sources(request.messages)
+    tools = called_by_reader(request, sources)
+    if tools:
+        calls = [_tool_call(tool, digest, at, question) for at, tool in enumerate(tools)]
+        return _calling(calls)
+    return _saying(request, tokens_in(read(question, sources)))
+
+
+def _calling(calls: list[ToolCall]) -> Generated:
+    return Generated(pieces=[], tool_calls=calls, finish_reason="tool_calls")
+
+
+def _saying(request: ChatRequest, pieces: list[str]) -> Generated:
+    """Say pieces, as many as the request allows."""
+    limits = (request.max_completion_tokens, request.max_tokens, len(pieces))
     given = min(limit for limit in limits if limit is not None)
-    return Generated(
-        pieces=pieces_of(digest, given),
-        tool_calls=[],
-        finish_reason="length" if given < wanted else "stop",
-    )
+    reason: FinishReason = "length" if given < len(pieces) else "stop"
+    return Generated(pieces=pieces[:given], tool_calls=[], finish_reason=reason)
 
 
-def _tool_call(function: FunctionDefinition, digest: bytes, position: int) -> ToolCall:
+def _tool_call(
+    function: FunctionDefinition, digest: bytes, position: int, query: str | None = None
+) -> ToolCall:
     schema = function.parameters if function.parameters is not None else Schema(type="object")
-    arguments = _encoder.encode(value_for(schema, digest[position % 16 :])).decode()
+    value = value_for(schema, digest[position % 16 :])
+    if query is not None and takes_query(function):
+        value = {"query": query}
     return ToolCall(
         id=f"call_{digest.hex()[2:22]}{position:04d}",
         type="function",
-        function=FunctionCall(name=function.name, arguments=arguments),
+        function=FunctionCall(name=function.name, arguments=_encoder.encode(value).decode()),
     )
 
 

@@ -168,12 +168,13 @@ def called_tools(request: ChatRequest) -> list[FunctionDefinition]:
     last = request.messages[-1]
     if choice == "none" or not functions or last.role != "user":
         return []
-    asked = _text_of(last)
+    asked = text_of(last)
     called = [function for function in functions if f"call {function.name}" in asked]
     return called[:1] if request.parallel_tool_calls is False else called
 
 
-def _text_of(message: ChatMessage) -> str:
+def text_of(message: ChatMessage) -> str:
+    """Return a message's text; the parts that are not text are left out."""
     if message.content is None or isinstance(message.content, str):
         return message.content or ""
     return "\n".join(part.text for part in message.content if isinstance(part, TextPart))
@@ -185,4 +186,4 @@ def message_tokens(message: ChatMessage) -> int:
     media = 0
     if isinstance(content, list):
         media = sum(not isinstance(part, TextPart | RefusalPart) for part in content)
-    return tokens_of(_text_of(message)) + media * MEDIA_PART_TOKENS
+    return tokens_of(text_of(message)) + media * MEDIA_PART_TOKENS

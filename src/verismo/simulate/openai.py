@@ -11,7 +11,7 @@ from verismo.simulate.chatrequest import InvalidChat, parse_chat
 from verismo.simulate.embeddings import InvalidEmbedding, answer_embedding, parse_embedding
 from verismo.simulate.settings import SimulatorSettings
 
-MODELS_UNLIMITED = ("simulated-chat", "simulated-embedding")
+MODELS_UNLIMITED = ("simulated-chat", "simulated-embedding", "simulated-reader")
 """Listed by a simulator that serves every model name."""
 
 

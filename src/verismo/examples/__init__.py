@@ -1,0 +1,1 @@
+"""Examples that the demonstration runs and that users copy; they use the client alone."""
