@@ -18,6 +18,7 @@ class KeptTelemetry:
         self.tries: Counter[tuple[str, str]] = Counter()
         self.withheld: Counter[str] = Counter()
         self.refused: Counter[str] = Counter()
+        self.reported: Counter[str] = Counter()
         self.open_breakers: set[str] = set()
         self.now_in_flight = 0
 
@@ -32,6 +33,9 @@ class KeptTelemetry:
 
     def unidentified(self, code: str) -> None:
         self.refused[code] += 1
+
+    def spans(self, outcome: str, count: int) -> None:
+        self.reported[outcome] += count
 
     def breaker(self, deployment: str, is_open: bool) -> None:
         if is_open:

@@ -94,6 +94,11 @@ class WorkerTelemetry:
         counts = self._metrics.unidentified
         counts[code] = counts.get(code, 0) + 1
 
+    def spans(self, outcome: str, count: int) -> None:
+        """Count reported spans."""
+        counts = self._metrics.spans
+        counts[outcome] = counts.get(outcome, 0) + count
+
     def breaker(self, deployment: str, is_open: bool) -> None:
         """Show the state of a deployment's circuit breaker."""
         self._metrics.open_breakers[deployment] = is_open

@@ -130,6 +130,7 @@ class Metrics:
         self.tries: dict[tuple[str, str], int] = {}
         self.open_breakers: dict[str, bool] = {}
         self.unidentified: dict[str, int] = {}
+        self.spans = {"taken": 0}
         self.in_flight = 0
 
     def know(self, plan: Plan) -> None:
@@ -200,6 +201,12 @@ class Metrics:
                 "Requests refused before identification; they are unsigned.",
                 ("code",),
                 _keyed(self.unidentified),
+            ),
+            *counter_family(
+                "verismo_spans",
+                "Spans that agents reported: `taken`, or why they were refused.",
+                ("outcome",),
+                _keyed(self.spans),
             ),
             *gauge_family(
                 "verismo_in_flight", "Requests being worked on.", (), {(): self.in_flight}

@@ -13,9 +13,10 @@ if TYPE_CHECKING:
 
 SALT_BYTES = 32
 
-CommitmentKind = Literal["req", "res", "query", "sent", "received"]
+CommitmentKind = Literal["req", "res", "query", "sent", "received", "arguments", "result", "source"]
 """`req`, `res`, `query`: what client and gateway exchanged. `sent`, `received`: what gateway and
-provider exchanged; they stand in the graph only."""
+provider exchanged; `arguments`, `result`: the JSON of a tool call's arguments and of what came of
+it; `source`: what an agent reports, with the salt of its run. These stand in the graph only."""
 
 
 _PREFIXES = {

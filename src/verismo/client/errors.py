@@ -6,7 +6,8 @@
     │   ├── AnswerUnsigned         it has no proof and should have one
     │   └── StreamCut              it ended early; what was handed on is proven
     ├── KeysUnavailable        the gateway's key set cannot be had or read
-    └── ForeignAddress         the request is not for the gateway; it was not sent
+    ├── ForeignAddress         the request is not for the gateway; it was not sent
+    └── SealRefused            a run was not sealed, so there is no proof of it
 
 None of them is an `httpx2.HTTPError`, on purpose: the openai SDK takes those for connection errors,
 wraps them and sends the request again (`max_retries`). These reach the application at once and as
@@ -71,3 +72,9 @@ class ForeignAddress(ClientError):
     """The request is not for the gateway, so its answer could not be verified; it was not sent."""
 
     next_step = "Check base_url; send other requests with another client, or set elsewhere='pass'."
+
+
+class SealRefused(ClientError):
+    """A run was not sealed: there is no proof of it."""
+
+    next_step = 'Read the message; the operation must be registered with kind = "agent".'

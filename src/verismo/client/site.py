@@ -17,7 +17,8 @@ Kind = Literal["proven", "read", "elsewhere"]
 _READS = frozenset({"/", "/healthz", "/readyz", JWKS_PATH, KEYRING_PATH})
 _RECORDS = ("/v1/prov/", "/log/")
 _PROOFS = re.compile(r"/v1/attest/[^/]+/proof")
-_VERIFY = ("POST", "/v1/attest/verify")
+_UNSIGNED = frozenset({("POST", "/v1/attest/verify"), ("POST", "/v1/traces")})
+"""What is posted and yet runs no operation."""
 _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
@@ -71,7 +72,11 @@ class Site:
     @property
     def jwks_url(self) -> str:
         """Where the gateway publishes its key set."""
-        return str(self._url.copy_with(raw_path=self._mount + JWKS_PATH.encode("ascii")))
+        return self.url_of(JWKS_PATH)
+
+    def url_of(self, path: str) -> str:
+        """Return the address of a path as the gateway sees it; ASCII, percent-encoded."""
+        return str(self._url.copy_with(raw_path=self._mount + path.encode("ascii")))
 
     def place(self, method: str, url: httpx2.URL) -> Place:
         """Say whether a request is for the gateway and whether its answer carries a proof."""
@@ -80,7 +85,7 @@ class Site:
             return Place("elsewhere", target.decode("ascii"), query)
         path = target[len(self._mount) :].decode("ascii")
         is_read = method == "GET" and _is_read(path)
-        kind: Kind = "read" if is_read or (method, path) == _VERIFY else "proven"
+        kind: Kind = "read" if is_read or (method, path) in _UNSIGNED else "proven"
         return Place(kind, path, query)
 
 

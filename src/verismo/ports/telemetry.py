@@ -66,7 +66,15 @@ class Answered(msgspec.Struct, frozen=True):
     hops: tuple[Hop, ...] = ()
 
 
-class Telemetry(Protocol):
+class SpanTelemetry(Protocol):
+    """What came of the spans that agents report. No call may fail or wait."""
+
+    def spans(self, outcome: str, count: int) -> None:
+        """Count reported spans: `taken`, or the reason why they were refused."""
+        ...
+
+
+class Telemetry(SpanTelemetry, Protocol):
     """Counters, histograms and traces. No call may fail or wait."""
 
     def answered(self, sample: Answered) -> None:
