@@ -15,7 +15,7 @@ from verismo.cli.registration import (
     safe_name,
     write_document,
 )
-from verismo.config.tables import OperationTable
+from verismo.config.operationtable import OperationTable
 from verismo.model.errors import OperatorError
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)

@@ -69,7 +69,7 @@ def test_all_problems_of_all_files_are_told_at_once(workspace):
         'operations/chat.toml:4: operations."support.answer".deployments[0]: '
         "there is no deployment 'caht'; did you mean chat?",
         "verismo.toml:5: providers.up.kind: 'opnai' is not one of openai, anthropic, graphql, "
-        "http; did you mean openai?",
+        "http, mcp; did you mean openai?",
         "verismo.toml:25: tenants.TENANT_001.budget_usd_per_dya: unknown key; "
         "did you mean budget_usd_per_day?",
         "verismo.toml:31: listen.port: expected `int` <= 65535",

@@ -13,7 +13,7 @@ from verismo.adapters.policy_bundle import read_bundle
 from verismo.adapters.policy_profile import check
 from verismo.adapters.policy_regorus import Interpreter, RegorusPolicy
 from verismo.adapters.policy_suite import run_suite
-from verismo.ports.policy import PolicyInput, Verdict
+from verismo.ports.policy import PolicyInput, ToolInput, Verdict
 
 BUNDLE = Path(verismo.__file__).parent / "templates" / "policy"
 RESIDENCY = json.loads((BUNDLE / "data.json").read_text())["verismo"]["residency"]
@@ -128,6 +128,36 @@ def test_input_that_lacks_facts_gets_the_same_verdict_from_opa(opa, question, na
     theirs = opa.eval_document("verismo.gateway.decision", facts)
     assert ours["allow"] == theirs["allow"]
     assert sorted(ours["deny"], key=str) == sorted(theirs["deny"], key=str)
+
+
+def test_the_verdict_on_a_tool_call_is_not_kept(engine):
+    question = ToolInput(
+        tenant="TENANT_001",
+        tenant_region="eu",
+        tenant_purposes=("support",),
+        tenant_models=(),
+        enforcement="safelist",
+        operation="docs.tools",
+        operation_kind="mcp",
+        operation_purpose="support",
+        registered=True,
+        by_id=True,
+        purpose="support",
+        deployment="docs-eu",
+        deployment_region="eu",
+        model="/mcp",
+        method="tools/call",
+        tool="search",
+        arguments={"query": "x"},
+        argument_names=("query",),
+        arguments_partial=(),
+    )
+    assert engine.decide(question).allow
+    assert engine.decide(question) is not engine.decide(question)
+    nameless = msgspec.structs.replace(question, method="")
+    assert engine.decide(nameless).allow
+    lone = msgspec.structs.replace(question, arguments={"query": "\ud800"})
+    assert codes_of(engine.decide(lone)) == {"policy_error"}
 
 
 def test_rego_tests_pass_and_reach_every_line():

@@ -6,7 +6,8 @@ import msgspec
 import pytest
 
 from verismo.config.reference import SECTIONS, descriptions, reference
-from verismo.config.tables import MainTable, OperationsTable
+from verismo.config.operationtable import OperationsTable
+from verismo.config.tables import MainTable
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")

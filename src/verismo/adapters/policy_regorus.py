@@ -25,7 +25,7 @@ from verismo.adapters.policy_profile import (
     read_modules,
 )
 from verismo.model.errors import StateError
-from verismo.ports.policy import Denial, PolicyInput, Verdict
+from verismo.ports.policy import Denial, PolicyInput, ToolInput, Verdict
 
 ENTRY_POINT = "data.verismo.gateway.decision"
 
@@ -200,7 +200,8 @@ class RegorusPolicy:
             RuntimeError: called from another thread; a mistake of ours.
         """
         self._own_thread()
-        known = self._memo.get(question)
+        is_kept = not isinstance(question, ToolInput)
+        known = self._memo.get(question) if is_kept else None
         if known is not None:
             self._memo.move_to_end(question)
             return known
@@ -212,7 +213,7 @@ class RegorusPolicy:
             verdict = _evaluate(self._loaded, key)
         except PolicyFault as error:
             return _refusal(self._loaded.digest, str(error))
-        if self.memoises and len(key) <= MEMO_KEY_BYTES_MAX:
+        if is_kept and self.memoises and len(key) <= MEMO_KEY_BYTES_MAX:
             self._memo[question] = verdict
             if len(self._memo) > self._memo_entries_max:
                 self._memo.popitem(last=False)

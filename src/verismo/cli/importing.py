@@ -6,9 +6,9 @@ import msgspec
 
 from verismo.cli.manifest import Document, Refused
 from verismo.cli.registration import document_file, document_table
+from verismo.config.operationtable import OperationTable
 from verismo.config.references import FITTING
 from verismo.config.source import suggestion
-from verismo.config.tables import OperationTable
 from verismo.model.errors import OperatorError
 from verismo.model.ids import DeploymentId
 from verismo.model.operation import OperationKind

@@ -8,7 +8,8 @@ import msgspec
 from verismo.cli.importing import fitting_deployments
 from verismo.cli.manifest import Document, Refused
 from verismo.cli.registration import document_file, document_table, safe_name
-from verismo.config.tables import Alias, OperationTable
+from verismo.config.operationtable import OperationTable
+from verismo.config.tables import Alias
 from verismo.model.document import NotOneOperation, outline
 from verismo.model.ids import TenantId
 from verismo.model.plan import Plan

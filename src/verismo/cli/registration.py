@@ -10,7 +10,7 @@ import msgspec
 
 from verismo.cli.manifest import Document
 from verismo.config.operations import FOLDER
-from verismo.config.tables import OperationsTable, OperationTable
+from verismo.config.operationtable import OperationsTable, OperationTable
 from verismo.config.writing import write_whole
 from verismo.model.errors import OperatorError
 
@@ -70,12 +70,22 @@ def registrations_text(tables: Mapping[str, OperationTable]) -> str:
 def _table(key: str, table: OperationTable) -> str:
     lines = [f"[operations.{_string(key)}]"]
     for name in OperationTable.__struct_fields__:
-        value: str | tuple[str, ...] = getattr(table, name)
+        value: str | tuple[str, ...] | dict[str, dict[str, str]] = getattr(table, name)
         if isinstance(value, tuple) and value:
             lines.append(f"{name} = [{', '.join(map(_string, value))}]")
         elif isinstance(value, str) and value:
             lines.append(f"{name} = {_string(value)}")
+        elif isinstance(value, dict) and value:
+            inner = {
+                key: _inline({k: _string(v) for k, v in one.items()}) for key, one in value.items()
+            }
+            lines.append(f"{name} = {_inline(inner)}")
     return "\n".join(lines) + "\n"
+
+
+def _inline(members: Mapping[str, str]) -> str:
+    """Spell an inline table of values that are spelled already."""
+    return f"{{ {', '.join(f'{_string(key)} = {value}' for key, value in members.items())} }}"
 
 
 def _string(text: str) -> str:

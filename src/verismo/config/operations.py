@@ -7,9 +7,10 @@ from typing import Final
 import msgspec
 
 from verismo.config.locate import KeyPath
+from verismo.config.mcpoperations import mcp_operation
+from verismo.config.operationtable import OperationsTable, OperationTable
 from verismo.config.reading import read_table
 from verismo.config.source import Findings, Source, open_source
-from verismo.config.tables import OperationsTable, OperationTable
 from verismo.model.document import DOCUMENT_BYTES_MAX, NotOneOperation, outline
 from verismo.model.ids import DeploymentId, OperationId, TenantId
 from verismo.model.operation import Operation
@@ -90,8 +91,11 @@ def _register(
     key: str, entry: OperationTable, source: Source, root: Path, used: set[Path]
 ) -> Registered | None:
     path: KeyPath = ("operations", key)
-    if not entry.deployments:
+    if not entry.deployments and entry.kind != "agent":
         source.error((*path, "deployments"), "must name at least one deployment")
+    for name in ("tools", "methods", "param_headers"):
+        if entry.kind != "mcp" and getattr(entry, name):
+            source.error((*path, name), f"is for kind mcp, not {entry.kind}")
     if entry.kind == "graphql":
         return _register_document(key, entry, source, root, used)
     if key == RESERVED:
@@ -99,7 +103,10 @@ def _register(
     for name in ("document", "id"):
         if getattr(entry, name):
             source.error((*path, name), f"is for kind graphql, not {entry.kind}")
-    return Registered(_operation(OperationId(key), entry.name or key, entry), source, path)
+    operation = _operation(OperationId(key), entry.name or key, entry)
+    if entry.kind == "mcp":
+        operation = mcp_operation(operation, entry, source, path)
+    return Registered(operation, source, path)
 
 
 def _register_document(

@@ -82,7 +82,9 @@ def _read_leaf(kind: object, value: Toml, source: Source, path: KeyPath) -> obje
         found: object = msgspec.convert(value, kind)
     except msgspec.ValidationError as error:
         text, index = _explained(str(error))
-        where = (*path, index) if index is not None else path
+        where = path
+        if index is not None and get_origin(kind) is tuple and isinstance(value, list):
+            where, kind, value = (*path, index), get_args(kind)[0], value[index]
         source.error(where, _described(text, kind, value))
         return None
     if isinstance(found, int) and not isinstance(found, bool) and found < 0:

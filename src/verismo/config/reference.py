@@ -9,6 +9,7 @@ import msgspec
 
 from verismo.config import tables
 from verismo.config.archivetable import ArchiveTable
+from verismo.config.operationtable import OperationTable
 from verismo.config.siemtable import SiemTable, SinkTable
 from verismo.model.limits import Limits
 from verismo.model.operation import Timeouts
@@ -36,7 +37,7 @@ SECTIONS: Final[tuple[tuple[str, type[msgspec.Struct]], ...]] = (
     ("[deployments.NAME] price = { ... }", tables.PriceTable),
     ("[tenants.ID]", tables.TenantTable),
     ("[tenants.ID] rate = { ... }", RateLimit),
-    ('operations/*.toml: [operations."ID"]', tables.OperationTable),
+    ('operations/*.toml: [operations."ID"]', OperationTable),
 )
 """Every table of the files, in the order of the documentation."""
 

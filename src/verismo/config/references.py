@@ -10,13 +10,15 @@ from verismo.config.operations import Registered
 from verismo.config.source import Source, Toml, suggestion
 from verismo.config.tables import DeploymentTable, MainTable, ProviderTable
 from verismo.model.ids import OperationId
-from verismo.model.operation import OperationKind, ProviderKind
+from verismo.model.operation import Operation, OperationKind, ProviderKind
 
 FITTING: Final[Mapping[OperationKind, tuple[ProviderKind, ...]]] = {
     "chat": ("openai", "anthropic"),
     "embedding": ("openai",),
     "graphql": ("graphql",),
     "http": ("http",),
+    "mcp": ("mcp",),
+    "agent": ("http", "openai"),
 }
 """Which kinds of provider can run which kind of operation."""
 
@@ -84,8 +86,8 @@ def _check_model(
 ) -> None:
     if provider.kind in ("openai", "anthropic") and not deployment.model:
         source.error(path, f"model is missing: a provider of kind {provider.kind} is asked for one")
-    elif provider.kind == "http" and not f"{deployment.model}/".startswith("/"):
-        source.error((*path, "model"), "is the path for kind http, so it starts with /")
+    elif provider.kind in ("http", "mcp") and not f"{deployment.model}/".startswith("/"):
+        source.error((*path, "model"), f"is the path for kind {provider.kind}, so it starts with /")
 
 
 def _check_deployments(registered: Registered, main: MainTable, known: Known) -> None:
@@ -101,6 +103,17 @@ def _check_deployments(registered: Registered, main: MainTable, known: Known) ->
                 f"{name} is at a provider of kind {provider.kind}, which cannot run "
                 f"{operation.kind} operations; that takes {' or '.join(FITTING[operation.kind])}",
             )
+    if operation.kind == "agent" and len(_provider_kinds(operation, main)) > 1:
+        source.error(
+            (*registered.path, "deployments"),
+            "an agent speaks one protocol: these are at providers of kind http and of kind openai",
+        )
+
+
+def _provider_kinds(operation: Operation, main: MainTable) -> set[ProviderKind]:
+    deployments = [main.deployments[n] for n in operation.deployments if n in main.deployments]
+    providers = [main.providers.get(deployment.provider) for deployment in deployments]
+    return {one.kind for one in providers if one is not None and one.kind in FITTING["agent"]}
 
 
 def _check_tenants(registered: Registered, main: MainTable, known: Known) -> None:

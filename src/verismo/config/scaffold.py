@@ -105,6 +105,7 @@ def scaffold(recipe: Recipe) -> dict[str, bytes]:
         "verismo.toml": _filled(root / "verismo.toml", values).encode(),
         ".gitignore": (root / "gitignore").read_bytes(),
         "operations/chat.toml": _filled(root / "operations" / "chat.toml", values).encode(),
+        "operations/mcp.toml": (root / "operations" / "mcp.toml").read_bytes(),
     }
     names = ["embedding.toml"] if recipe.embedding else []
     names += ["http.toml", "documents.toml"] if recipe.extras else []

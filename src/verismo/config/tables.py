@@ -1,4 +1,4 @@
-"""The shape of verismo.toml and of the files in operations/: one Struct for each table.
+"""The shape of verismo.toml: one Struct for each table; `operationtable.py` has operations/.
 
 Types, ranges and defaults stand here once; `reading.py` checks files against them and
 `reference.py` turns the docstrings into docs/configuration.md.
@@ -13,7 +13,7 @@ from verismo.config.archivetable import ArchiveTable
 from verismo.config.schema import LogLevel, UpstreamClient
 from verismo.config.siemtable import SiemTable
 from verismo.model.limits import Limits
-from verismo.model.operation import OperationKind, ProviderKind, Timeouts
+from verismo.model.operation import ProviderKind, Timeouts
 from verismo.model.tenant import Enforcement, RateLimit
 
 Name = Annotated[
@@ -214,7 +214,7 @@ class ProviderTable(msgspec.Struct, frozen=True):
     """An upstream service.
 
     Args:
-        kind: the protocol it speaks: `openai`, `anthropic`, `graphql` or `http`.
+        kind: the protocol it speaks: `openai`, `anthropic`, `graphql`, `http` or `mcp`.
         base_url: `http://` or `https://`, without credentials, query or fragment; for `openai` it
             usually ends in `/v1`, for `graphql` it is the whole address.
         api_key_env: name of the environment variable that holds the credential.
@@ -253,8 +253,9 @@ class DeploymentTable(msgspec.Struct, frozen=True):
     Args:
         provider: name of a `[providers.NAME]` table.
         region: where the data goes; policy compares it with the tenant's region.
-        model: the model name that the provider is asked for; for `http` the path, such as
-            `/search`, empty for the base URL itself; for `graphql` a label, by default `graphql`.
+        model: the model name that the provider is asked for; for `http` and `mcp` the path, such
+            as `/search`, empty for the base URL itself; for `graphql` a label, by default
+            `graphql`.
         price: set it for models that the public price list does not know.
     """
 
@@ -357,38 +358,3 @@ class MainTable(msgspec.Struct, frozen=True):
     providers: dict[str, ProviderTable] = {}
     deployments: dict[str, DeploymentTable] = {}
     tenants: dict[str, TenantTable] = {}
-
-
-class OperationTable(msgspec.Struct, frozen=True):
-    """Something registered that a client may run; stands in a file under operations/.
-
-    Args:
-        kind: `chat`, `embedding`, `graphql` or `http`.
-        purpose: the purpose that its data is used for; a tenant must have it among its own.
-        deployments: in fallback order; their providers must fit the kind.
-        aliases: other names that clients may put into `model`.
-        tenants: who may run it; empty means every tenant.
-        name: for people; by default the table's name, for GraphQL the document's operation name.
-        document: for `graphql` the file with the document's text, relative to this file.
-        id: for `graphql` the recorded id, `sha256:` + 64 hex digits of the document's exact
-            bytes; a document that no longer matches is refused. Omitted: computed.
-    """
-
-    kind: OperationKind
-    purpose: Name
-    deployments: tuple[Name, ...]
-    aliases: tuple[Alias, ...] = ()
-    tenants: tuple[Name, ...] = ()
-    name: str = ""
-    document: str = ""
-    id: DocumentId = ""
-
-
-class OperationsTable(msgspec.Struct, frozen=True):
-    """A file under operations/.
-
-    Args:
-        operations: by id; for `graphql` by a name of your own, as its id is the document's hash.
-    """
-
-    operations: dict[str, OperationTable] = {}

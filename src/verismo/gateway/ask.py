@@ -3,6 +3,7 @@
 import msgspec
 
 from verismo.gateway.jsonbody import JsonBody
+from verismo.gateway.mcpmessage import McpCall
 from verismo.model.operation import OperationKind
 
 
@@ -18,6 +19,7 @@ class Ask(msgspec.Struct, frozen=True):
         operation_name: of a GraphQL request, else empty.
         by_id: whether it named a GraphQL document by id rather than by text.
         registers: whether it tries to register a GraphQL document as Apollo's clients do.
+        call: the message of an MCP client.
     """
 
     kind: OperationKind
@@ -28,3 +30,9 @@ class Ask(msgspec.Struct, frozen=True):
     operation_name: str = ""
     by_id: bool = True
     registers: bool = False
+    call: McpCall | None = None
+
+    @property
+    def runs_once(self) -> bool:
+        """Whether it may act on something, so that it is not tried again once it was sent."""
+        return self.call is not None and self.call.runs_once

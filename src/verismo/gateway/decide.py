@@ -7,11 +7,13 @@ allows none.
 import msgspec
 
 from verismo.gateway.identify import Caller
+from verismo.gateway.mcpmessage import McpCall
 from verismo.gateway.resolve import Resolved
 from verismo.gateway.snapshot import Snapshot
 from verismo.model.errors import PolicyRefusal
+from verismo.model.ids import DeploymentId, ProviderId
 from verismo.model.operation import Deployment
-from verismo.ports.policy import PolicyEngine, PolicyInput, Verdict
+from verismo.ports.policy import PolicyEngine, PolicyInput, ToolInput, Verdict
 
 
 class Decided(msgspec.Struct, frozen=True):
@@ -41,8 +43,21 @@ class Denied(PolicyRefusal):
         self.verdict = verdict
 
 
-def decide(policy: PolicyEngine, snapshot: Snapshot, caller: Caller, resolved: Resolved) -> Decided:
+def decide(
+    policy: PolicyEngine,
+    snapshot: Snapshot,
+    caller: Caller,
+    resolved: Resolved,
+    call: McpCall | None = None,
+) -> Decided:
     """Ask the policy about each deployment of the operation.
+
+    Args:
+        policy: the engine.
+        snapshot: has the deployments.
+        caller: who asks.
+        resolved: what would run.
+        call: for MCP, what exactly is asked of it.
 
     Raises:
         Denied: no deployment is allowed; carries the verdict with the fewest reasons.
@@ -51,9 +66,8 @@ def decide(policy: PolicyEngine, snapshot: Snapshot, caller: Caller, resolved: R
     allowed: list[Deployment] = []
     first_allowed: Verdict | None = None
     mildest: Verdict | None = None
-    for name in resolved.operation.deployments:
-        deployment = snapshot.plan.deployments[name]
-        verdict = policy.decide(_question(caller, resolved, deployment))
+    for deployment in _candidates(snapshot, caller, resolved):
+        verdict = policy.decide(_asked_with(_question(caller, resolved, deployment), call))
         if verdict.allow:
             allowed.append(deployment)
             first_allowed = first_allowed or verdict
@@ -64,6 +78,15 @@ def decide(policy: PolicyEngine, snapshot: Snapshot, caller: Caller, resolved: R
     if mildest is not None:
         raise Denied(mildest)
     raise PolicyRefusal("the operation names no deployment", reasons=("policy_error",))
+
+
+def _candidates(snapshot: Snapshot, caller: Caller, resolved: Resolved) -> tuple[Deployment, ...]:
+    """Return where the operation may run; an agent at the client has its run sealed here."""
+    operation = resolved.operation
+    if operation.kind == "agent" and not operation.deployments:
+        region = caller.view.tenant.region
+        return (Deployment(DeploymentId(""), ProviderId(""), model="", region=region),)
+    return tuple(snapshot.plan.deployments[name] for name in operation.deployments)
 
 
 def _question(caller: Caller, resolved: Resolved, deployment: Deployment) -> PolicyInput:
@@ -83,4 +106,19 @@ def _question(caller: Caller, resolved: Resolved, deployment: Deployment) -> Pol
         deployment=deployment.id,
         deployment_region=deployment.region,
         model=deployment.model,
+    )
+
+
+def _asked_with(question: PolicyInput, call: McpCall | None) -> PolicyInput:
+    """Return the question with what an MCP call says."""
+    if call is None:
+        return question
+    seen = call.projection
+    return ToolInput(
+        **msgspec.structs.asdict(question),
+        method=call.method,
+        tool=call.name,
+        arguments=seen.values,
+        argument_names=seen.names,
+        arguments_partial=seen.partial,
     )

@@ -31,6 +31,8 @@ _WHOLE_BODY = "verismo.whole_body"
 """The server's ASGI extension; its `take` returns the body if all of it is here, else None."""
 
 _ONCE = frozenset({"authorization", "content-type", "attest-nonce", "x-api-key", "api-key"})
+_ONCE_PREFIX = "mcp-"
+"""MCP's headers repeat the body: of two, a proxy and we could believe different ones."""
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}\Z").match
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -101,7 +103,7 @@ def _headers(scope: Scope, limits: Limits) -> dict[str, str]:
     for raw_name, raw_value in scope["headers"]:
         octets += len(raw_name) + len(raw_value)
         name = raw_name.decode("latin-1")
-        if name in headers and name in _ONCE:
+        if name in headers and (name in _ONCE or name.startswith(_ONCE_PREFIX)):
             raise MalformedRequest(f"the header {name} stands twice")
         headers[name] = raw_value.decode("latin-1")
     if octets > limits.header_bytes_max:

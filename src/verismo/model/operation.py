@@ -6,8 +6,20 @@ import msgspec
 
 from verismo.model.ids import DeploymentId, OperationId, ProviderId, TenantId
 
-OperationKind = Literal["chat", "embedding", "graphql", "http"]
-ProviderKind = Literal["openai", "anthropic", "graphql", "http"]
+OperationKind = Literal["chat", "embedding", "graphql", "http", "mcp", "agent"]
+ProviderKind = Literal["openai", "anthropic", "graphql", "http", "mcp"]
+McpMethod = Literal[
+    "server/discover",
+    "tools/list",
+    "tools/call",
+    "resources/list",
+    "resources/templates/list",
+    "resources/read",
+    "prompts/list",
+    "prompts/get",
+    "completion/complete",
+]
+"""What an MCP operation may let through. Subscriptions are streams without an end: never."""
 
 
 class Timeouts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -57,7 +69,7 @@ class Deployment(msgspec.Struct, frozen=True):
     Args:
         id: name in the configuration.
         provider: which upstream.
-        model: the model name that the upstream is asked for; the URL path for `http`.
+        model: the model name that the upstream is asked for; the URL path for `http` and `mcp`.
         region: where the data goes; policy compares it with the tenant's region.
         price: override; None means the public price list (genai-prices).
     """
@@ -79,10 +91,14 @@ class Operation(msgspec.Struct, frozen=True):
         kind: what it is.
         purpose: the purpose that its data is used for; policy checks it against the tenant.
         aliases: other names that a client may put into `model`.
-        deployments: in fallback order.
+        deployments: in fallback order; an agent that runs at its client has none.
         tenants: who may run it; empty means every tenant.
         document: for GraphQL the exact source text, else empty.
         document_type: `query`, `mutation` or `subscription` for GraphQL, else empty.
+        methods: for MCP those that are let through, else empty.
+        tools: for MCP the tools that may be listed and called, else empty.
+        param_headers: for MCP by tool: which argument, by its dotted path, each `Mcp-Param-<key>`
+            header repeats.
     """
 
     id: OperationId
@@ -94,3 +110,6 @@ class Operation(msgspec.Struct, frozen=True):
     tenants: tuple[TenantId, ...] = ()
     document: str = ""
     document_type: str = ""
+    methods: tuple[McpMethod, ...] = ()
+    tools: tuple[str, ...] = ()
+    param_headers: dict[str, dict[str, str]] = {}

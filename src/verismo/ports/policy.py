@@ -18,12 +18,12 @@ class PolicyInput(msgspec.Struct, frozen=True):
         tenant_models: model names or `prefix*` patterns that it may reach.
         enforcement: `observe`, `safelist` or `id-only`.
         operation: the operation's id, or what was asked for if it is not registered.
-        operation_kind: `chat`, `embedding`, `graphql`, `http`.
+        operation_kind: `chat`, `embedding`, `graphql`, `http`, `mcp`, `agent`.
         operation_purpose: the purpose of the operation.
         registered: whether the operation is registered for this tenant.
         by_id: whether the caller named it by its id (not by alias or full text).
         purpose: the purpose of this call, from the API key or the tenant.
-        deployment: id of the candidate deployment.
+        deployment: id of the candidate deployment; empty where a run is only sealed.
         deployment_region: where the data would go.
         model: the model that would be asked.
     """
@@ -42,6 +42,24 @@ class PolicyInput(msgspec.Struct, frozen=True):
     deployment: str
     deployment_region: str
     model: str
+
+
+class ToolInput(PolicyInput, frozen=True):
+    """The input for a call of an MCP server. Its verdict is not memoised: arguments differ.
+
+    Args:
+        method: such as `tools/call`.
+        tool: the tool that is called, or what else is asked for by name; empty for lists.
+        arguments: scalar arguments of the tool; a text is cut to 256 characters.
+        argument_names: every argument's name, sorted.
+        arguments_partial: names of those that `arguments` lacks or has cut, sorted.
+    """
+
+    method: str
+    tool: str
+    arguments: dict[str, bool | int | float | str | None]
+    argument_names: tuple[str, ...]
+    arguments_partial: tuple[str, ...]
 
 
 class Denial(msgspec.Struct, frozen=True, order=True):

@@ -8,6 +8,7 @@ from typing import Protocol
 import msgspec
 
 from verismo.gateway.jsonbody import JsonBody
+from verismo.model.hop import Attribute
 from verismo.model.operation import Deployment
 from verismo.model.traffic import Usage
 
@@ -37,6 +38,7 @@ class Inbound(msgspec.Struct, frozen=True):
         body: octets for the client; the provider's own bytes unless the dialect translates.
         usage: tokens the provider counted, None if it said nothing.
         model: the model that the provider says answered; empty if it said nothing.
+        facts: what the graph says about the answer besides; no content.
     """
 
     status: int
@@ -44,6 +46,7 @@ class Inbound(msgspec.Struct, frozen=True):
     body: bytes
     usage: Usage | None = None
     model: str = ""
+    facts: dict[str, Attribute] = {}
 
 
 class StreamTranslator(Protocol):
@@ -97,7 +100,7 @@ class ProviderDialect(Protocol):
         """Spell a client's call for the provider.
 
         Args:
-            kind: the operation's kind: `chat`, `embedding`, `graphql` or `http`.
+            kind: the operation's kind: `chat`, `embedding`, `graphql`, `http` or `mcp`.
             body: the client's body.
             deployment: gives the model to ask.
             stream: whether the client asked for a stream.

@@ -15,6 +15,7 @@ allow if {
 	residency_ok
 	purpose_ok
 	model_ok
+	tools_ok
 }
 
 # A fact for a message: its value, or a question mark where the input lacks it.

@@ -1,8 +1,8 @@
 # A tenant reaches only models on its list: exact names, or `prefix*`.
 package verismo.gateway
 
-# GraphQL and plain HTTP deployments have no model.
-model_ok if input.operation_kind in {"graphql", "http"}
+# GraphQL, plain HTTP and MCP deployments have no model.
+model_ok if input.operation_kind in {"graphql", "http", "mcp", "agent"}
 
 model_ok if {
 	input.model != ""

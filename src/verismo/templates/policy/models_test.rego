@@ -19,8 +19,8 @@ test_lone_star_allows_every_named_model if {
 test_empty_list_allows_none if codes_with({"tenant_models": []}) == {"model"}
 
 test_kinds_without_a_model_need_none if {
-	every kind in {"graphql", "http"} {
-		verdict_with({"operation_kind": kind, "model": "", "tenant_models": []}).allow
+	every kind in {"graphql", "http", "mcp", "agent"} {
+		verdict_with({"operation_kind": kind, "model": "", "tenant_models": [], "method": "tools/list"}).allow
 	}
 }
 
