@@ -44,6 +44,7 @@ class Joined(msgspec.Struct, frozen=True):
         refused: hops that were not, and why.
         referenced: calls that are named and not embedded.
         omitted: calls that are not there at all.
+        ids: of the run's nodes.
     """
 
     graph: GraphBuilder
@@ -54,6 +55,7 @@ class Joined(msgspec.Struct, frozen=True):
     refused: tuple[Refused, ...]
     referenced: int
     omitted: int
+    ids: frozenset[str]
 
 
 class _Drawn(msgspec.Struct, frozen=True, order=True):
@@ -119,6 +121,7 @@ def join(
         refused=selection.refused + tuple(drawing.refused),
         referenced=drawing.referenced,
         omitted=len(selection.calls) - len(calls),
+        ids=drawing.graph.ids - before.ids,
     )
 
 

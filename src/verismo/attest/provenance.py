@@ -181,6 +181,12 @@ class GraphBuilder:
         """The nodes so far, in the order in which they were added."""
         return tuple(_decode_node(encoded) for encoded in self._nodes.values())
 
+    def nodes_but(self, skipped: frozenset[str]) -> tuple[Node, ...]:
+        """Return the nodes without those of some ids."""
+        return tuple(
+            _decode_node(encoded) for name, encoded in self._nodes.items() if name not in skipped
+        )
+
     def fork(self) -> "GraphBuilder":
         """Return a copy that can be closed in another way than this one."""
         copy = GraphBuilder(self._prov_id)

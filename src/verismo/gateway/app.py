@@ -13,7 +13,9 @@ from verismo import __version__
 from verismo.attest.headers import EXPOSED
 from verismo.gateway.dialects.clients import PROBLEM_MEDIA, problem_body
 from verismo.gateway.doors import (
+    AGENTS_PREFIX,
     HTTP_PREFIX,
+    RUNS_PREFIX,
     Door,
     GraphqlDoor,
     ModelDoor,
@@ -21,6 +23,7 @@ from verismo.gateway.doors import (
     Refusal,
 )
 from verismo.gateway.logfiles import LOG_PREFIX
+from verismo.gateway.mcpdoor import MCP_PREFIX, McpDoor, with_trace
 from verismo.gateway.pipeline import Pipeline
 from verismo.gateway.proofs import LedgerReads
 from verismo.gateway.receive import (
@@ -37,6 +40,7 @@ from verismo.gateway.receive import (
 )
 from verismo.gateway.records import PROV_PREFIX, VERIFY_BYTES_MAX, Records
 from verismo.gateway.reply import Headers, unsigned_refusal
+from verismo.gateway.spans import TRACES_PATH, SpanIntake
 from verismo.model.errors import (
     IntegrityError,
     MethodNotAllowed,
@@ -55,6 +59,8 @@ PATH_CHARS_MAX = 512
 """A path is signed, and a statement has at most 2 KB; no path of ours is longer."""
 READ_BYTES_MAX = 4_096
 """Body of a request that needs none."""
+_NAMING = (HTTP_PREFIX, AGENTS_PREFIX, RUNS_PREFIX, MCP_PREFIX)
+"""Starts of paths whose end names an operation."""
 _MODELS_PATHS = ("/v1/models", "/models")
 _NS_PER_MS = 1_000_000
 _EXPOSED = ", ".join(EXPOSED).encode("ascii")
@@ -81,6 +87,18 @@ class Listener(msgspec.Struct, frozen=True):
     docs_base: str = ""
 
 
+class Beside(msgspec.Struct, frozen=True):
+    """What the listener answers beside operations and records.
+
+    Args:
+        ledger: reads of the public log, None if there is none.
+        spans: takes what agents report, None if nothing is taken.
+    """
+
+    ledger: LedgerReads | None = None
+    spans: SpanIntake | None = None
+
+
 class Application:
     """The ASGI application of one worker.
 
@@ -90,7 +108,7 @@ class Application:
         telemetry: counts what is refused before identification.
         listener: limits and surroundings.
         unready: returns why the worker is not ready, empty if it is.
-        ledger: answers reads of the public log, None if there is none.
+        beside: answers everything else.
     """
 
     def __init__(
@@ -100,9 +118,9 @@ class Application:
         telemetry: Telemetry,
         listener: Listener,
         unready: Callable[[], list[str]],
-        ledger: LedgerReads | None = None,
+        beside: Beside | None = None,
     ) -> None:
-        self._ledger = ledger
+        self._beside = beside or Beside()
         self._pipeline = pipeline
         self._records = records
         self._telemetry = telemetry
@@ -111,6 +129,14 @@ class Application:
         self._in_flight = 0
         base = listener.docs_base
         self._plain = OperationDoor(base)
+        self._seals = OperationDoor(base, "agent", RUNS_PREFIX)
+        self._mcp = McpDoor(base, listener.cors_origins)
+        self._named: Mapping[str, Door] = {
+            HTTP_PREFIX: self._plain,
+            AGENTS_PREFIX: OperationDoor(base, "agent", AGENTS_PREFIX),
+            RUNS_PREFIX: self._seals,
+            MCP_PREFIX: self._mcp,
+        }
         self._models = ModelDoor("chat", base)
         graphql = GraphqlDoor(base)
         embeddings = ModelDoor("embedding", base)
@@ -160,6 +186,10 @@ class Application:
             if len(head.path) > PATH_CHARS_MAX:
                 raise NotFound("no such path")
             found = self._find_door(head.method, head.path)
+            spans = self._beside.spans
+            if spans is not None and (head.method, head.path) == ("POST", TRACES_PATH):
+                self._refuse_overload()
+                return await spans.answer(head, body_at_hand(scope), receive)
             if found is None:
                 return await self._read(head, receive)
             door = found
@@ -168,8 +198,12 @@ class Application:
             limit = listener.limits.request_bytes_max
             body = body_at_hand(scope)
             request = await receive_request(head, body, receive, listener.limits, limit)
+            if door is self._mcp:
+                request = with_trace(request)
             if head.path in _MODELS_PATHS:
                 return await self._pipeline.list_models(request, visit, door)
+            if door is self._seals:
+                return await self._pipeline.seal_run(request, visit, door)
             return await self._pipeline.handle(request, visit, door)
         except VerismoError as error:
             # Refusals after identification come back as signed replies, not as exceptions.
@@ -182,8 +216,8 @@ class Application:
         door = self._doors.get((method, path))
         if door is not None:
             return door
-        if path.startswith(HTTP_PREFIX) and method == "POST":
-            return self._plain
+        if method == "POST" and path.startswith(_NAMING):
+            return next(named for prefix, named in self._named.items() if path.startswith(prefix))
         return self._models if path in _MODELS_PATHS and method == "GET" else None
 
     def _refuse_overload(self) -> None:
@@ -208,7 +242,8 @@ class Application:
 
     def _look_up(self, request: Request) -> Reply:
         method, path = request.method, request.path
-        found = None if self._ledger is None else self._ledger.answer(request)
+        ledger = self._beside.ledger
+        found = None if ledger is None else ledger.answer(request)
         if found is not None:
             return found
         if path.startswith(PROV_PREFIX):
@@ -231,7 +266,8 @@ class Application:
             return _status(503 if reasons else 200, state)
         if path == "/":
             return _status(200, {"name": "verismo", "version": __version__, "jwks": JWKS_PATH})
-        if any(path == known for _, known in self._doors) or path in _MODELS_PATHS:
+        known = (*_MODELS_PATHS, TRACES_PATH, *(path for _, path in self._doors))
+        if path in known or path.startswith((MCP_PREFIX, AGENTS_PREFIX, RUNS_PREFIX)):
             raise MethodNotAllowed(f"{method} is not for this path")
         raise NotFound("no such path")
 
@@ -250,7 +286,7 @@ class Application:
     def _allowed(self, path: str) -> str:
         """Return the methods of a path that answers, for `Allow` (RFC 9110, 15.5.6)."""
         methods = {method for method, known in self._doors if known == path}
-        if path.startswith(HTTP_PREFIX) or path == VERIFY_PATH:
+        if path.startswith(_NAMING) or path in (VERIFY_PATH, TRACES_PATH):
             methods.add("POST")
         if path.startswith(LOG_PREFIX):
             methods = {"GET", "HEAD"}

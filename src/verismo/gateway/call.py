@@ -20,9 +20,18 @@ from verismo.gateway.dialects.dialect import (
     StreamTranslator,
 )
 from verismo.gateway.dialects.graphql import GraphqlDialect
+from verismo.gateway.dialects.mcp import McpDialect
 from verismo.gateway.journey import Journey, cut
-from verismo.model.errors import NoDeployment, UpstreamBroken, UpstreamError, UpstreamTooLarge
-from verismo.model.hop import HopKind
+from verismo.gateway.mcpanswer import read_stream
+from verismo.gateway.mcperrand import answer_bytes_max, errand_of, may_have_run
+from verismo.model.errors import (
+    NoDeployment,
+    ResultTooLarge,
+    UpstreamBroken,
+    UpstreamError,
+    UpstreamTooLarge,
+)
+from verismo.model.hop import Attribute, HopKind
 from verismo.model.ids import ProviderId
 from verismo.model.limits import Limits
 from verismo.model.operation import Deployment, Provider, ProviderKind
@@ -99,6 +108,7 @@ class _Try(msgspec.Struct, frozen=True):
     sent: str
     began_ms: int
     attempt: int
+    facts: dict[str, Attribute]
 
 
 class Dispatcher:
@@ -155,11 +165,13 @@ class Dispatcher:
             try:
                 answer = await self._try(journey, ask, tried)
             except UpstreamError as error:
-                if not error.retryable:
+                if not error.retryable or may_have_run(ask, error):
                     raise
                 failure = error
                 continue
-            if isinstance(answer, Flowing) or answer.inbound.status not in RETRYABLE_STATUSES:
+            if isinstance(answer, Flowing) or ask.runs_once:
+                return answer
+            if answer.inbound.status not in RETRYABLE_STATUSES:
                 return answer
             refused = answer
         if refused is not None:
@@ -207,8 +219,12 @@ class Dispatcher:
     ) -> _Try:
         provider = journey.snapshot.plan.providers[deployment.provider]
         dialect = self._dialects[provider.kind]
+        facts: dict[str, Attribute] = {}
         if isinstance(dialect, GraphqlDialect):
             dialect = dialect.with_document(document)
+        elif isinstance(dialect, McpDialect) and ask.call is not None:
+            dialect = dialect.on(errand_of(journey, ask.call))
+            facts = {"server": provider.id, **dialect.facts}
         outbound = dialect.outbound(ask.kind, ask.body, deployment, ask.stream)
         return _Try(
             deployment=deployment,
@@ -218,6 +234,7 @@ class Dispatcher:
             sent=commit("sent", journey.salt, outbound.body),
             began_ms=journey.now_ms(),
             attempt=attempt,
+            facts=facts,
         )
 
     async def _send(self, journey: Journey, ask: Ask, tried: _Try) -> Whole | Flowing:
@@ -236,9 +253,14 @@ class Dispatcher:
                     transforms=tried.dialect.transforms,
                 )
             try:
-                body = await reply.read()
+                is_stream = ask.call is not None and _is_event_stream(reply)
+                body = await (read_stream(reply) if is_stream else reply.read())
             finally:
                 await reply.aclose()
+        except UpstreamTooLarge as error:
+            if ask.call is None:
+                raise
+            raise ResultTooLarge("the MCP server's answer is over the limit") from error
         finally:
             journey.waited_ns += time.monotonic_ns() - began_ns
         return self._read(journey, ask, tried, reply, body)
@@ -252,10 +274,11 @@ class Dispatcher:
                 *outbound.headers,
                 *self._credentials.header(provider.id),
                 ("traceparent", journey.trace.traceparent()),
+                *(() if journey.run is None else journey.run.headers),
             ),
             body=outbound.body,
             timeouts=provider.timeouts,
-            response_bytes_max=self._limits.response_bytes_max,
+            response_bytes_max=answer_bytes_max(self._limits, provider),
         )
 
     def _read(
@@ -272,7 +295,8 @@ class Dispatcher:
             ask.kind, reply.status, reply.header("content-type")[:_MEDIA_CHARS_MAX], body
         )
         received = commit("received", journey.salt, body)
-        _add_hop(journey, tried, {"status": reply.status}, received, inbound.model)
+        outcome = {"status": reply.status, **inbound.facts}
+        _add_hop(journey, tried, outcome, received, inbound.model)
         if tried.dialect.transforms:
             add_transform(journey, tried.provider.kind)
         journey.model, journey.usage = inbound.model, inbound.usage
@@ -333,15 +357,16 @@ def _add_hop(
     model: str = "",
 ) -> None:
     attrs = _attributes(tried.deployment, tried.provider, tried.attempt, tried.sent)
-    attrs |= outcome
+    attrs |= tried.facts | outcome
     if model:
         attrs["answered_by"] = cut(model)
     journey.hop(_hop_kind(journey), attrs, tried.began_ms, received or msgspec.UNSET)
 
 
 def _hop_kind(journey: Journey) -> HopKind:
-    """A model for chats and embeddings; whatever else answers is a tool."""
-    return "model" if journey.kind in ("chat", "embedding") else "tool"
+    """A model for chats and embeddings; whatever else answers, agents too, is a tool."""
+    is_model = journey.kind in ("chat", "embedding") and journey.run is None
+    return "model" if is_model else "tool"
 
 
 def _attributes(

@@ -18,6 +18,8 @@ from verismo.model.traffic import Request
 
 GRAPHQL_MEDIA = "application/graphql-response+json"
 HTTP_PREFIX = "/v1/operations/"
+AGENTS_PREFIX = "/v1/agents/"
+RUNS_PREFIX = "/v1/runs/"
 
 
 class Refusal(msgspec.Struct, frozen=True):
@@ -69,7 +71,7 @@ class ModelDoor:
 
     def ask(self, request: Request) -> Ask:
         """Read `model` and `stream`; see `Door.ask`."""
-        _require_json(request)
+        require_json(request)
         body = parse_object(request.body)
         name = body.string("model")
         if not name:
@@ -93,7 +95,7 @@ class GraphqlDoor:
     def ask(self, request: Request) -> Ask:
         """Read the document's id or text; see `Door.ask`."""
         if request.method == "POST":
-            _require_json(request)
+            require_json(request)
         parsed = parse_graphql_request(
             request.method, request.query.decode("latin-1"), request.body
         )
@@ -115,27 +117,40 @@ class GraphqlDoor:
 
 
 class OperationDoor:
-    """Generic HTTP operations: `POST /v1/operations/<id>` with a JSON body."""
+    """Operations that the path names: `POST <prefix><id>` with a JSON body.
 
-    kind: OperationKind = "http"
+    Args:
+        docs_base: where error types are documented.
+        kind: `http` or `agent`.
+        prefix: of the path.
+    """
 
-    def __init__(self, docs_base: str) -> None:
+    def __init__(
+        self, docs_base: str, kind: OperationKind = "http", prefix: str = HTTP_PREFIX
+    ) -> None:
+        self.kind = kind
         self._docs_base = docs_base
+        self._prefix = prefix
 
     def ask(self, request: Request) -> Ask:
         """Read the operation from the path; see `Door.ask`."""
-        _require_json(request)
+        require_json(request)
         body = parse_object(request.body)
         stream = "text/event-stream" in request.headers.get("accept", "")
-        name = request.path[len(HTTP_PREFIX) :]
-        return Ask(kind="http", name=name, body=body, stream=stream)
+        name = request.path[len(self._prefix) :]
+        return Ask(kind=self.kind, name=name, body=body, stream=stream)
 
     def refuse(self, error: VerismoError, instance: str, ask: Ask | None = None) -> Refusal:
         """Spell a refusal as RFC 9457."""
         return Refusal(error.status, PROBLEM_MEDIA, problem_body(error, instance, self._docs_base))
 
 
-def _require_json(request: Request) -> None:
+def require_json(request: Request) -> None:
+    """Refuse a body that is not plain JSON by its own word.
+
+    Raises:
+        UnsupportedMediaType: another type, or compressed.
+    """
     media = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media != "application/json" and not (
         media.startswith("application/") and media.endswith("+json")

@@ -10,10 +10,12 @@ import time
 from msgspec import UNSET, UnsetType
 
 from verismo.attest.commitment import SALT_BYTES, commit
+from verismo.attest.joining import Joined
 from verismo.attest.provenance import GraphBuilder
 from verismo.attest.statement import CacheState, Decision, StatedRequest, is_nonce
 from verismo.gateway.ask import Ask
 from verismo.gateway.identify import Caller
+from verismo.gateway.openrun import Held, OpenRun
 from verismo.gateway.resolve import Resolved
 from verismo.gateway.snapshot import Snapshot
 from verismo.gateway.trace import TraceContext, continue_trace, parent_sampled
@@ -23,6 +25,7 @@ from verismo.model.operation import Deployment
 from verismo.model.traffic import Request, Usage
 from verismo.model.units import UsdMicros
 from verismo.ports.budget import Reservation
+from verismo.ports.runs import Standing
 from verismo.ports.telemetry import Hop, Telemetry
 
 _NS_PER_MS = 1_000_000
@@ -79,6 +82,9 @@ class Journey:
         self.first_byte_ns = 0
         self.is_sealed = False
         self.is_owed = False
+        self.standing: Standing = "none"
+        self.is_noted = False
+        self.run: OpenRun | None = None
         self.doc: str | UnsetType = UNSET
         self.stated = self._state_request()
 
@@ -124,11 +130,40 @@ class Journey:
         """
         ended_ms = self.now_ms()
         span = (began_ms, ended_ms if ended_ms > began_ms else began_ms)
+        if self.run is not None and self.run.is_open:
+            self.run.held.append(Held(kind, attrs, span, commitment))
+            return self.last
         self.last = self.graph.add(kind, (self.last,), attrs, span, commitment)
         return self.last
 
+    def close_run(self, run: OpenRun, joined: Joined, facts: dict[str, Attribute]) -> None:
+        """Go on with the graph that holds the run; the agent's own hop takes all of it.
+
+        Args:
+            run: this journey's.
+            joined: the run as it was drawn.
+            facts: for the response node.
+        """
+        self.graph = joined.graph
+        self.last = run.replay(self.graph, self.last, joined.tops, self.now_ms())
+        run.joined, run.facts = joined, facts
+
+    def leave_run(self) -> None:
+        """Go on without a run that another answer has."""
+        self.graph, self.last = self.outline()
+        self.run = None
+
+    def outline(self) -> tuple[GraphBuilder, str]:
+        """Return the graph as it would end now, without a run that is still open; and its last."""
+        graph, last = self.graph.fork(), self.last
+        if self.run is not None and self.run.is_open:
+            last = self.run.replay(graph, last, (), self.now_ms())
+        return graph, last
+
     def hops(self) -> tuple[Hop, ...]:
-        """Return the graph's nodes as timed hops, for traces."""
+        """Return the graph's own nodes as timed hops, for traces; calls have traces of theirs."""
+        joined = None if self.run is None else self.run.joined
+        skipped = frozenset() if joined is None else joined.ids
         return tuple(
             Hop(
                 kind=node.kind,
@@ -136,7 +171,7 @@ class Journey:
                 end_ns=node.t1 * _NS_PER_MS,
                 attributes=node.attrs,
             )
-            for node in self.graph.nodes
+            for node in self.graph.nodes_but(skipped)
         )
 
     @property

@@ -4,7 +4,7 @@ import msgspec
 
 from verismo.gateway.decide import decide
 from verismo.gateway.identify import Caller
-from verismo.gateway.resolve import Resolved
+from verismo.gateway.resolve import Resolved, speaks_chat
 from verismo.gateway.snapshot import Snapshot
 from verismo.model.errors import PolicyRefusal
 from verismo.ports.policy import PolicyEngine
@@ -28,7 +28,7 @@ class ModelList(msgspec.Struct, frozen=True):
 
 
 def list_models(policy: PolicyEngine, snapshot: Snapshot, caller: Caller) -> bytes:
-    """Return the chat and embedding operations that the policy lets this caller run.
+    """Return what answers chats and embeddings and the policy lets this caller run.
 
     Args:
         policy: asked about each, so that the list never promises what a call would refuse.
@@ -38,7 +38,7 @@ def list_models(policy: PolicyEngine, snapshot: Snapshot, caller: Caller) -> byt
     listed: list[ListedModel] = []
     by_id_only = caller.view.tenant.enforcement == "id-only"
     for operation in caller.view.operations.values():
-        if operation.kind not in ("chat", "embedding"):
+        if operation.kind != "embedding" and not speaks_chat(snapshot, operation):
             continue
         try:
             decide(policy, snapshot, caller, Resolved(operation, registered=True, by_id=True))

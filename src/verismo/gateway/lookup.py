@@ -38,8 +38,8 @@ def look_up(cache: AnswerCache, journey: Journey) -> tuple[bytes, CachedAnswer |
 
 
 def _may_be_cached(ask: Ask, operation: Operation) -> bool:
-    """Streams, mutations and generic HTTP calls always run."""
-    if ask.stream or ask.kind == "http":
+    """Streams, mutations, generic HTTP calls, MCP calls and agents always run."""
+    if ask.stream or ask.kind in ("http", "mcp") or operation.kind == "agent":
         return False
     return ask.kind != "graphql" or operation.document_type == "query"
 

@@ -6,22 +6,25 @@ each identified request leaves exactly one terminal record. If 10 or 11 fails, n
 """
 
 import asyncio
+import contextlib
 from collections.abc import Coroutine
 
 import msgspec
+from msgspec import UNSET
 
-from verismo.gateway.admit import Admission
-from verismo.gateway.call import Dispatcher, Flowing, Whole
-from verismo.gateway.capture import Capture
-from verismo.gateway.choose import Breakers, choose
+from verismo.gateway.ask import Ask
+from verismo.gateway.call import Flowing, Whole
+from verismo.gateway.choose import choose
 from verismo.gateway.commit import commit_record
 from verismo.gateway.decide import Decided, Denied, decide
+from verismo.gateway.desk import Desk, Visit
 from verismo.gateway.doors import Door
-from verismo.gateway.identify import Caller, identify
+from verismo.gateway.identify import identify
 from verismo.gateway.journey import Journey
 from verismo.gateway.listing import list_models
 from verismo.gateway.lookup import look_up
-from verismo.gateway.observe import Observer
+from verismo.gateway.mcpgate import check_call
+from verismo.gateway.openrun import OpenRun
 from verismo.gateway.relay import Relay, StreamDesk
 from verismo.gateway.reply import (
     Headers,
@@ -29,78 +32,32 @@ from verismo.gateway.reply import (
     stream_reply_headers,
     whole_reply,
 )
-from verismo.gateway.report import Reporter
-from verismo.gateway.resolve import Resolved, resolve
-from verismo.gateway.seal import Sealer, state_body
+from verismo.gateway.resolve import Resolved, refuse_write_by_get, resolve
+from verismo.gateway.runs import (
+    check_called,
+    check_root,
+    check_sealed,
+    reported_answer,
+    sealed_run,
+)
+from verismo.gateway.seal import Sealed, state_body
 from verismo.gateway.settle import settle
-from verismo.gateway.snapshot import Snapshot, SnapshotCell
-from verismo.model.document import NotOneOperation, outline
 from verismo.model.errors import (
     IntegrityError,
     MalformedRequest,
     MethodNotAllowed,
+    NotFound,
+    RunLimit,
+    RunSealed,
     VerismoError,
 )
-from verismo.model.limits import Limits
 from verismo.model.traffic import Reply, Request
-from verismo.ports.cache import AnswerCache, CachedAnswer
-from verismo.ports.journal import Journal
-from verismo.ports.policy import PolicyEngine
-from verismo.ports.prices import Prices
-from verismo.ports.telemetry import Telemetry
+from verismo.ports.cache import CachedAnswer
 
 CLIENT_GONE = 499
 """Not a status that is ever sent: it marks the record of a request whose client left."""
 
 _CACHEABLE_STATUS = 200
-
-
-class Visit(msgspec.Struct, frozen=True):
-    """Who asks, and the configuration in force when the request began.
-
-    Args:
-        snapshot: the whole request keeps it.
-        caller: found by the API key.
-    """
-
-    snapshot: Snapshot
-    caller: Caller
-
-
-class Desk(msgspec.Struct, frozen=True):
-    """Everything that the request path of one worker works with.
-
-    Args:
-        snapshot: the configuration and keys in force.
-        sealer: signs answers.
-        journal: makes them durable.
-        policy: decides.
-        admission: rates and budgets.
-        cache: exact answers.
-        breakers: state of the deployments.
-        dispatcher: calls them.
-        prices: for costs.
-        capture: encrypts content for tenants that want it kept.
-        observer: counts what observe mode lets through.
-        reporter: tells telemetry how each request ended.
-        telemetry: counters.
-        limits: named limits.
-    """
-
-    snapshot: SnapshotCell
-    sealer: Sealer
-    journal: Journal
-    policy: PolicyEngine
-    admission: Admission
-    cache: AnswerCache
-    breakers: Breakers
-    dispatcher: Dispatcher
-    prices: Prices
-    capture: Capture
-    observer: Observer
-    reporter: Reporter
-    telemetry: Telemetry
-    limits: Limits
 
 
 class Pipeline:
@@ -124,6 +81,8 @@ class Pipeline:
             finished=desk.reporter.finished,
             departure=self._departure,
             spawn=self._spawn,
+            joined=self._join,
+            committed=self._commit,
         )
 
     def identify(self, headers: dict[str, str], now_ms: int) -> Visit:
@@ -153,6 +112,15 @@ class Pipeline:
         terms: Headers = []
         return await self._conduct(journey, door, terms, self._answer(journey, door, terms))
 
+    async def seal_run(self, request: Request, visit: Visit, door: Door) -> Reply:
+        """Answer `POST /v1/runs/{operation}`: one reply whose graph is a client's whole run.
+
+        Raises as `handle` does.
+        """
+        journey = Journey(request, visit.caller, visit.snapshot, door.kind, self._desk.telemetry)
+        terms: Headers = []
+        return await self._conduct(journey, door, terms, self._seal_run(journey, door, terms))
+
     async def list_models(self, request: Request, visit: Visit, door: Door) -> Reply:
         """Answer `GET /v1/models`, signed like everything else; raises as `handle` does."""
         journey = Journey(request, visit.caller, visit.snapshot, "models", self._desk.telemetry)
@@ -180,23 +148,23 @@ class Pipeline:
 
     async def _list(self, journey: Journey, terms: Headers) -> Reply:
         desk = self._desk
+        self._arrive(journey)
         desk.admission.check_rate(journey, terms)
         body = list_models(desk.policy, journey.snapshot, journey.caller)
         return await self._finish(journey, (200, "application/json", body), {}, terms)
 
     async def _answer(self, journey: Journey, door: Door, terms: Headers) -> Reply:
         desk, request = self._desk, journey.request
-        desk.admission.check_rate(journey, terms)
-        desk.capture.check(journey)
-        if journey.nonce_refused:
-            raise MalformedRequest("Attest-Nonce must be 1 to 86 characters of base64url")
-        ask = journey.ask = door.ask(request)
-        view = journey.caller.view
-        resolved = resolve(journey.snapshot, view, ask, journey.caller.purpose)
-        journey.resolved = resolved
+        self._arrive(journey)
+        ask, resolved = self._enter(journey, door, terms)
+        is_agent = resolved.operation.kind == "agent"
         if ask.kind == "graphql":
             journey.doc = resolved.operation.id
-            _refuse_write_by_get(request, resolved)
+            refuse_write_by_get(request, resolved)
+        if ask.call is not None:
+            check_call(resolved.operation, ask.call, request.headers)
+        if is_agent:
+            check_called(resolved)
         decided = self._decide(journey, resolved)
         cache_key, cached = look_up(desk.cache, journey)
         if cached is not None:
@@ -205,16 +173,60 @@ class Pipeline:
         ready = choose(desk.breakers, journey, decided.allowed)
         if not resolved.registered:
             desk.observer.note(journey)
+        if is_agent and desk.runs is not None:
+            await desk.runs.begin(journey)
         answer = await desk.dispatcher.call(journey, ask, resolved.operation.document, ready)
         if isinstance(answer, Flowing):
             return await self._stream(journey, answer, terms)
         return await self._serve(journey, answer, cache_key, terms)
 
+    def _arrive(self, journey: Journey) -> None:
+        """Find out whether a call of a trace is part of a run; costs nothing without a trace."""
+        if self._desk.runs is not None and journey.trace.parent_id:
+            self._desk.runs.arrive(journey)
+
+    def _enter(self, journey: Journey, door: Door, terms: Headers) -> tuple[Ask, Resolved]:
+        """Take the request from the rates, read what it asks for, and find that (step 3)."""
+        desk = self._desk
+        desk.admission.check_rate(journey, terms)
+        desk.capture.check(journey)
+        if journey.standing == "full":
+            raise RunLimit("the run that this call belongs to has no room for it")
+        if journey.nonce_refused:
+            raise MalformedRequest("Attest-Nonce must be 1 to 86 characters of base64url")
+        ask = journey.ask = door.ask(journey.request)
+        caller = journey.caller
+        resolved = resolve(journey.snapshot, caller.view, ask, caller.purpose)
+        journey.resolved = resolved
+        return ask, resolved
+
+    async def _seal_run(self, journey: Journey, door: Door, terms: Headers) -> Reply:
+        root = check_root(journey)
+        ask, resolved = self._enter(journey, door, terms)
+        check_sealed(resolved)
+        facts, commitment = reported_answer(ask)
+        self._decide(journey, resolved)
+        runs = self._desk.runs
+        if runs is None:  # the plan has this operation, so there are runs
+            raise NotFound("no runs are kept here")
+        run = journey.run = OpenRun(root)
+        facts |= {"agent": journey.operation, "span": root}
+        journey.hop("tool", facts, journey.received_ms, commitment or UNSET)
+        await runs.join(journey)
+        body = msgspec.json.encode(sealed_run(journey, run))
+        try:
+            return await self._finish(journey, (200, "application/json", body), {}, terms)
+        except IntegrityError:
+            await runs.reopen(journey, root)
+            raise
+
     def _decide(self, journey: Journey, resolved: Resolved) -> Decided:
         """Step 4, with the policy's hop whichever way it goes."""
         began = journey.now_ms()
+        call = journey.ask.call if journey.ask is not None else None
+        named = {} if call is None else call.names
         try:
-            decided = decide(self._desk.policy, journey.snapshot, journey.caller, resolved)
+            decided = decide(self._desk.policy, journey.snapshot, journey.caller, resolved, call)
         except Denied as error:
             journey.bundle, journey.decision = error.verdict.bundle, "deny"
             attrs: dict[str, str | int | bool] = {
@@ -222,7 +234,7 @@ class Pipeline:
                 "decision": "deny",
                 "reasons": " ".join(error.reasons),
             }
-            journey.hop("policy", attrs, began)
+            journey.hop("policy", attrs | named, began)
             raise
         journey.bundle, journey.decision = decided.verdict.bundle, "allow"
         journey.hop(
@@ -234,6 +246,7 @@ class Pipeline:
                 "operation": journey.operation,
                 "registered": resolved.registered,
                 "purpose": journey.caller.purpose,
+                **named,
             },
             began,
         )
@@ -308,15 +321,36 @@ class Pipeline:
         desk = self._desk
         status, media, body = answer
         captured = desk.capture.of_body(journey, body)
+        if journey.run is not None:
+            await self._join(journey)
         sealed = desk.sealer.seal(
             journey, state_body(journey, status, media, body), attrs, captured
         )
         journey.is_sealed = True
-        await commit_record(desk.journal, sealed, desk.telemetry)
+        await self._commit(journey, sealed)
         desk.reporter.finished(journey, status, str(attrs.get("code", "")))
         reply = whole_reply(journey, sealed, status, media, body)
         reply.headers.extend(terms)
         return reply
+
+    async def _join(self, journey: Journey) -> None:
+        """Draw what an agent did into the graph of its answer; nothing for all other answers."""
+        if self._desk.runs is not None:
+            await self._desk.runs.join(journey)
+
+    async def _commit(self, journey: Journey, sealed: Sealed) -> None:
+        """Step 11, and then the run that this was part of knows it."""
+        desk = self._desk
+        is_told = journey.is_noted or journey.run is not None
+        try:
+            await commit_record(desk.journal, sealed, desk.telemetry)
+        except asyncio.CancelledError:
+            if is_told and desk.runs is not None:
+                # The commit goes on. If it fails, the run finds no such record.
+                self._spawn(desk.runs.note(journey, sealed))
+            raise
+        if is_told and desk.runs is not None:
+            await desk.runs.note(journey, sealed)
 
     async def _record_end(self, journey: Journey, status: int, end: str) -> None:
         """Leave the terminal record of a request that ended without an answer, and say why."""
@@ -324,10 +358,12 @@ class Pipeline:
         try:
             if journey.is_sealed:
                 return  # its commit was already under way: that record is the terminal one
+            with contextlib.suppress(RunSealed):  # it is not this one's then
+                await self._join(journey)
             attrs: dict[str, str | int | bool] = {"end": end}
             stated = state_body(journey, status, "", b"")
             sealed = self._desk.sealer.seal(journey, stated, attrs)
-            await commit_record(self._desk.journal, sealed, self._desk.telemetry)
+            await self._commit(journey, sealed)
         finally:
             self._desk.reporter.finished(journey, status, end)
 
@@ -360,16 +396,3 @@ class Pipeline:
         """Wait for the terminal records that are still being written."""
         while self._aside:
             await asyncio.wait(self._aside)
-
-
-def _refuse_write_by_get(request: Request, resolved: Resolved) -> None:
-    """A GET must not write (GraphQL over HTTP): mutations by GET are a 405."""
-    if request.method != "GET":
-        return
-    operation = resolved.operation
-    try:
-        kind = operation.document_type or outline(operation.document).kind
-    except NotOneOperation as error:
-        raise MalformedRequest(f"the document {error}; send it by POST") from error
-    if kind != "query":
-        raise MethodNotAllowed("a mutation or subscription needs POST")

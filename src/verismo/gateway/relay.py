@@ -10,7 +10,7 @@ is written.
 import asyncio
 import json
 import time
-from collections.abc import AsyncGenerator, Callable, Coroutine
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 
 import msgspec
 
@@ -25,7 +25,7 @@ from verismo.attest.stream import (
 )
 from verismo.gateway.call import Flowing, add_stream_hop
 from verismo.gateway.capture import CAPTURED_BYTES_MAX
-from verismo.gateway.commit import commit_opening, commit_record
+from verismo.gateway.commit import commit_opening
 from verismo.gateway.inflow import Inflow
 from verismo.gateway.journey import Journey
 from verismo.gateway.seal import Sealed, Sealer
@@ -82,6 +82,7 @@ class Relay:
         silence_s_max = desk.limits.stream_idle_ms_max / 1_000
         self._inflow = Inflow(flowing.reply, self._received, silence_s_max)
         self._is_ended = False
+        self._is_noted = False
 
     async def open(self) -> bytes:
         """Make the opening durable and return the block that carries head 0.
@@ -190,21 +191,24 @@ class Relay:
 
     async def _end(self, end: StreamEnd) -> bytes:
         """Settle, seal and commit; return the final statement and the end marker."""
-        self._is_ended = True
-        marker = DONE_EVENT if self._has_marker and end.complete else b""
-        if marker:
-            self._chain.add(marker)  # the marker is known before it is sent, so it is covered
-            if self._kept is not None:
-                self._kept.append(marker)
         try:
+            await self._close_run(end)
+            self._is_ended = True
+            marker = DONE_EVENT if self._has_marker and end.complete else b""
+            if marker:
+                self._chain.add(marker)  # the marker is known before it is sent, so it is covered
+                if self._kept is not None:
+                    self._kept.append(marker)
             sealed = self._seal(end)
-            await commit_record(self._desk.journal, sealed, self._desk.telemetry)
+            await self._desk.committed(self._journey, sealed)
         except VerismoError as error:
+            self._is_ended = True  # as far as it can be
             self._desk.finished(self._journey, 503, error.code)
             raise
         except asyncio.CancelledError:
-            # The record is sealed and its commit under way: it is the terminal one.
-            self._desk.finished(self._journey, 499, self._desk.departure())
+            if self._is_ended:
+                # The record is sealed and its commit under way: it is the terminal one.
+                self._desk.finished(self._journey, 499, self._desk.departure())
             raise
         self._desk.finished(self._journey, 200, "" if end.complete else end.code)
         return signed_comment(sealed.statement, sealed.jws) + marker
@@ -218,13 +222,20 @@ class Relay:
         self._is_ended = True
         await self._inflow.aclose()
         try:
+            await self._close_run(StreamEnd(cause))
             sealed = self._seal(StreamEnd(cause))
-            await commit_record(self._desk.journal, sealed, self._desk.telemetry)
+            await self._desk.committed(self._journey, sealed)
         finally:
             self._desk.finished(self._journey, 499, cause)
 
+    async def _close_run(self, end: StreamEnd) -> None:
+        """Add the provider's hop, and draw what the agent did before it if this was one."""
+        if not self._is_noted:
+            self._is_noted = True
+            self.note_hop(end.code)
+        await self._desk.joined(self._journey)
+
     def _seal(self, end: StreamEnd) -> Sealed:
-        self.note_hop(end.code)
         self._desk.settled(self._journey)
         captured = self._desk.captured(self._journey, self._kept)
         attrs: dict[str, str | int | bool] = {"end": end.code}
@@ -270,6 +281,8 @@ class StreamDesk(msgspec.Struct, frozen=True):
         finished: told the status and error code after the terminal record.
         departure: says why a stream is being closed: `client_gone` or `gateway_stopped`.
         spawn: runs a coroutine to its end even if the request is cancelled.
+        joined: draws the run of an agent's answer into its graph; nothing for all others.
+        committed: makes the terminal record durable.
     """
 
     sealer: Sealer
@@ -281,6 +294,8 @@ class StreamDesk(msgspec.Struct, frozen=True):
     finished: Callable[[Journey, int, str], None]
     departure: Callable[[], str]
     spawn: Spawn
+    joined: Callable[[Journey], Awaitable[None]]
+    committed: Callable[[Journey, Sealed], Awaitable[None]]
 
 
 def _error_event(error: UpstreamError) -> bytes:

@@ -9,9 +9,11 @@ import msgspec
 
 from verismo.gateway.ask import Ask
 from verismo.gateway.snapshot import Snapshot, TenantView
-from verismo.model.errors import OperationUnregistered
+from verismo.model.document import NotOneOperation, outline
+from verismo.model.errors import MalformedRequest, MethodNotAllowed, OperationUnregistered
 from verismo.model.ids import OperationId
 from verismo.model.operation import Operation, OperationKind
+from verismo.model.traffic import Request
 
 UNREGISTERED = OperationId("unregistered")
 """The `op` of statements about chat and embedding calls that observe mode let through."""
@@ -48,7 +50,7 @@ def resolve(snapshot: Snapshot, view: TenantView, ask: Ask, purpose: str) -> Res
     by_id = operation is not None and ask.by_id
     if operation is None:
         operation = view.aliases.get(ask.name)
-    if operation is not None and operation.kind == ask.kind:
+    if operation is not None and _fits(snapshot, operation, ask):
         if enforcement == "id-only" and not by_id:
             raise OperationUnregistered(
                 f"this tenant calls operations by id only; the id is {operation.id}"
@@ -59,6 +61,39 @@ def resolve(snapshot: Snapshot, view: TenantView, ask: Ask, purpose: str) -> Res
         if made_up.deployments:
             return Resolved(operation=made_up, registered=False, by_id=False)
     raise OperationUnregistered(f"no {ask.kind} operation {ask.name[:128]!r} for this tenant")
+
+
+def _fits(snapshot: Snapshot, operation: Operation, ask: Ask) -> bool:
+    """An agent that speaks OpenAI chat is called like a model, any other by its own path."""
+    if operation.kind != "agent":
+        return operation.kind == ask.kind
+    return ask.kind == ("chat" if speaks_chat(snapshot, operation) else "agent")
+
+
+def speaks_chat(snapshot: Snapshot, operation: Operation) -> bool:
+    """Say whether an operation answers chats; all deployments of an agent speak one protocol."""
+    if operation.kind != "agent" or not operation.deployments:
+        return operation.kind == "chat"
+    plan = snapshot.plan
+    return plan.providers[plan.deployments[operation.deployments[0]].provider].kind == "openai"
+
+
+def refuse_write_by_get(request: Request, resolved: Resolved) -> None:
+    """A GET must not write (GraphQL over HTTP): mutations by GET are a 405.
+
+    Raises:
+        MethodNotAllowed: the document is not a query.
+        MalformedRequest: it cannot be found out what it is.
+    """
+    if request.method != "GET":
+        return
+    operation = resolved.operation
+    try:
+        kind = operation.document_type or outline(operation.document).kind
+    except NotOneOperation as error:
+        raise MalformedRequest(f"the document {error}; send it by POST") from error
+    if kind != "query":
+        raise MethodNotAllowed("a mutation or subscription needs POST")
 
 
 def _can_be_observed(ask: Ask) -> bool:

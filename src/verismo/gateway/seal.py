@@ -125,6 +125,8 @@ class Sealer:
         if journey.usage is not None:
             attrs["input_tokens"] = journey.usage.input_tokens
             attrs["output_tokens"] = journey.usage.output_tokens
+        if journey.run is not None:
+            attrs |= journey.run.facts
         journey.hop("response", attrs, now_ms, response.commit)
         statement = canonical.encode_trusted(self._statement(journey, response, now_ms))
         if len(statement) > STATEMENT_BYTES_MAX:
@@ -172,10 +174,10 @@ class Sealer:
             journey: what was gathered so far.
             response: the stream at its opening: no events, not finished.
         """
-        graph = journey.graph.fork()
+        graph, last = journey.outline()
         now_ms = journey.now_ms()
         attrs: dict[str, Attribute] = {"end": "gateway_lost", "status": response.status}
-        graph.add("response", (journey.last,), attrs, (now_ms, now_ms), response.commit)
+        graph.add("response", (last,), attrs, (now_ms, now_ms), response.commit)
         stated = self._statement(journey, response, now_ms)
         dag = StatedGraph(root=graph.root, nodes=len(graph))
         return _encode_lost(Lost(msgspec.structs.replace(stated, dag=dag), graph.encode()))

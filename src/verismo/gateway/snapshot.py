@@ -26,12 +26,14 @@ class TenantView(msgspec.Struct, frozen=True):
         handle: the opaque `aud` of its statements; stable, and meaningless to others.
         operations: what it may run, by id.
         aliases: what it may run, by alias.
+        seals_runs: whether it may have runs sealed of agents that run at the client.
     """
 
     tenant: Tenant
     handle: str
     operations: dict[OperationId, Operation]
     aliases: dict[str, Operation]
+    seals_runs: bool = False
 
 
 class Snapshot(msgspec.Struct, frozen=True):
@@ -96,4 +98,5 @@ def _view(plan: Plan, tenant: Tenant, handle_secret: bytes) -> TenantView:
         handle=tenant_handle(tenant.id, handle_secret),
         operations={op.id: op for op in mine},
         aliases={alias: op for op in mine for alias in op.aliases},
+        seals_runs=any(op.kind == "agent" and not op.deployments for op in mine),
     )

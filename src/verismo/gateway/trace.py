@@ -5,7 +5,14 @@ Source: W3C Trace Context, level 2; `traceparent` version 00.
 
 import msgspec
 
+from verismo.model.run import is_span_id
+
 _HEX = frozenset("0123456789abcdef")
+
+
+_VENDOR = "verismo"
+STATE_CHARS_MAX = 512
+"""What the recommendation asks everybody to carry on."""
 
 
 class TraceContext(msgspec.Struct, frozen=True):
@@ -29,6 +36,43 @@ class TraceContext(msgspec.Struct, frozen=True):
     def traceparent(self) -> str:
         """Return the header value for the calls that we make."""
         return f"00-{self.trace_id}-{self.span_id}-{self.flags}"
+
+
+def state_run(header: str) -> str:
+    """Return the run that a `tracestate` names by its root span; empty if it names none.
+
+    Args:
+        header: as received, may be empty. Anybody may have written it: it only tells runs of one
+            tenant and one trace apart.
+    """
+    for entry in header.split(","):
+        name, _, value = entry.strip().partition("=")
+        if name == _VENDOR:
+            return value if is_span_id(value) else ""
+    return ""
+
+
+def state_within(header: str, run_span: str) -> str:
+    """Return the `tracestate` for calls within a run: our entry, then those of other vendors.
+
+    Args:
+        header: as received; entries that no longer fit are left out.
+        run_span: the run's root span.
+    """
+    entries = [f"{_VENDOR}={run_span}"]
+    octets = len(entries[0])
+    for entry in map(str.strip, header.split(",")):
+        octets += len(entry) + 1
+        if octets > STATE_CHARS_MAX:
+            break
+        if (
+            entry
+            and entry.isascii()
+            and entry.isprintable()
+            and not entry.startswith(f"{_VENDOR}=")
+        ):
+            entries.append(entry)
+    return ",".join(entries)
 
 
 def parent_sampled(header: str) -> bool | None:

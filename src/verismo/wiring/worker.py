@@ -26,19 +26,22 @@ from verismo.adapters.upstream_keepalive import KeepAliveUpstream
 from verismo.adapters.upstream_pyreqwest import PyreqwestUpstream
 from verismo.config.schema import Config
 from verismo.gateway.admit import Admission
-from verismo.gateway.app import Application, Listener
+from verismo.gateway.app import Application, Beside, Listener
 from verismo.gateway.call import Credentials, Dispatcher
 from verismo.gateway.capture import Capture
 from verismo.gateway.choose import Breakers
+from verismo.gateway.desk import Desk
 from verismo.gateway.dialects.anthropic import AnthropicDialect
 from verismo.gateway.dialects.graphql import GraphqlDialect
 from verismo.gateway.dialects.http import HttpDialect
+from verismo.gateway.dialects.mcp import McpDialect
 from verismo.gateway.dialects.openai import OpenAiDialect
 from verismo.gateway.observe import Observer
-from verismo.gateway.pipeline import Desk, Pipeline
+from verismo.gateway.pipeline import Pipeline
 from verismo.gateway.ratelimit import RateLimiter
 from verismo.gateway.records import Records
 from verismo.gateway.report import Reporter
+from verismo.gateway.runs import Runs
 from verismo.gateway.seal import Sealer
 from verismo.gateway.snapshot import Snapshot, SnapshotCell, compile_snapshot
 from verismo.model.ids import ProviderId, TenantId
@@ -55,6 +58,7 @@ from verismo.wiring.ledgerreads import open_ledger_reads
 from verismo.wiring.policy import open_policy
 from verismo.wiring.recovery import Heir, OpenJournal, recover
 from verismo.wiring.rounds import Rounds
+from verismo.wiring.runs import PRUNE_S, KeptRuns
 from verismo.wiring.state import open_state
 from verismo.wiring.telemetry import (
     close_telemetry,
@@ -127,6 +131,7 @@ class Worker:
         self._keys = TokenKeys(config.data, config.keys, parts.signer)
         self._journal = parts.journal(config.data, self._slot, self._void)
         self._reader = SqliteJournalReader(config.data)
+        self._runs = KeptRuns(config)
         self._vault = open_vault(config.data, self._state)
         self._snapshot = SnapshotCell(self._compile())
         self._policy: PolicyEngine = open_policy(config.policy)
@@ -178,6 +183,7 @@ class Worker:
                 "anthropic": AnthropicDialect(),
                 "graphql": GraphqlDialect(),
                 "http": HttpDialect(),
+                "mcp": McpDialect(),
             },
             credentials=_credentials(config),
             breakers=self.breakers,
@@ -199,6 +205,9 @@ class Worker:
             reporter=Reporter(telemetry, logs_requests=config.log.requests),
             telemetry=telemetry,
             limits=config.limits,
+            runs=None
+            if self._runs.store is None
+            else Runs(self._runs.store, self._reader, telemetry),
         )
 
     def _compose_application(self) -> Application:
@@ -220,8 +229,9 @@ class Worker:
             docs_base=config.docs_base_url,
         )
         ledger = open_ledger_reads(config, records) if config.ledger.enabled else None
+        beside = Beside(ledger=ledger)
         return Application(
-            self._pipeline, records, self._telemetry, listener, self._unready, ledger
+            self._pipeline, records, self._telemetry, listener, self._unready, beside
         )
 
     def _unready(self) -> list[str]:
@@ -249,6 +259,7 @@ class Worker:
             # The last is closed first, and each is closed even if closing another fails.
             closing.callback(close_telemetry, self._telemetry)
             closing.callback(self._state.close)
+            closing.callback(self._runs.close)
             closing.callback(self._reader.close)
             closing.push_async_callback(self._upstream.aclose)
             closing.push_async_callback(self._journal.close)
@@ -260,6 +271,7 @@ class Worker:
             closing.callback(rounds.end)
             rounds.begin("watch", WATCH_S, self._refresh)
             rounds.begin("report", REPORT_S, self._report)
+            rounds.begin("forget runs", PRUNE_S, self._runs.prune)
             listener.listen(BACKLOG)
             await self.server.serve(listener, ready)
             rounds.check()

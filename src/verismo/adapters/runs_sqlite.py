@@ -1,0 +1,232 @@
+"""Runs that are not sealed yet, in `<data>/runs.db` (port: `verismo.ports.runs`).
+
+WAL with `synchronous=OFF`: what a power cut takes was not sealed, and every answer that was given
+is in the journal. All workers share the file, since an agent's calls come to any of them.
+"""
+
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+
+from verismo.adapters.runs_trace import TABLES, RunRow, TraceRows
+from verismo.model.errors import RunLimit, RunSealed, StateError
+from verismo.model.ids import ProvId, TenantId
+from verismo.model.run import RUN_DEPTH_MAX, BegunRun, NotedCall, Refused, ReportedHop, Run
+from verismo.ports.runs import Standing
+
+FILE_NAME = "runs.db"
+SCHEMA_VERSION = 1
+BUSY_MS_MAX = 1_000
+"""The port's contract: a call waits for another writer up to 1 s."""
+CLOSING_MS_MAX = 60_000
+"""The port's contract: who closed a run longer ago and did not end it counts as dead."""
+PRUNE_TRACES_MAX = 200
+"""Traces that one transaction forgets, so that nobody waits long for it."""
+
+
+def _clock_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+class SqliteRuns:
+    """The store of one data folder; see `verismo.ports.runs.RunStore`.
+
+    Args:
+        path: the file; it is made, readable by its owner only, if it is not there.
+        clock_ms: the present, Unix ms.
+
+    Raises:
+        StateError: the file cannot be used, or a newer version of Verismo wrote it.
+    """
+
+    def __init__(self, path: Path, clock_ms: Callable[[], int] = _clock_ms) -> None:
+        self._path = path
+        self._clock_ms = clock_ms
+        self._writer_lock = threading.Lock()
+        self._reader_lock = threading.Lock()
+        with self._translated():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch(mode=0o600)
+            self._writer = _open(path)
+        try:
+            self._prepare()
+            with self._translated():
+                self._reader = _open(path)
+        except BaseException:
+            self._writer.close()
+            raise
+
+    def close(self) -> None:
+        """Close the file after the calls that are under way."""
+        with self._writer_lock, self._reader_lock:
+            self._writer.close()
+            self._reader.close()
+
+    def begin(self, tenant: TenantId, trace_id: str, run: BegunRun) -> None:
+        """Open a run before its agent is called; one whose seal failed is open again.
+
+        Raises:
+            RunLimit: it is nested too deep in other runs.
+        """
+        with self._writing(tenant, trace_id) as rows:
+            rows.touch(run.at_ms)
+            row = rows.run(run.span_id)
+            if row is None:
+                above = rows.run(rows.home(run.parent_span, run.run_span))
+                depth = 1 if above is None else above.depth + 1
+                if depth > RUN_DEPTH_MAX:
+                    raise RunLimit(f"agents call each other {RUN_DEPTH_MAX} deep")
+                row = RunRow(
+                    run.span_id, run.parent_span, depth, "open", 1, 0, "", 0, 0, 0, *rows.totals()
+                )
+            if row.state != "sealed":
+                rows.put_run(msgspec.structs.replace(row, state="open", closed_ms=0, prov_id=""))
+
+    def standing(
+        self, tenant: TenantId, trace_id: str, parent_span: str, run_span: str
+    ) -> Standing:
+        """Say how a call would stand in its trace now; never waits for a writer."""
+        with self._reader_lock, self._translated():
+            rows = TraceRows(self._reader, tenant, trace_id)
+            home = rows.home(parent_span, run_span)
+            if not home:
+                return "none"
+            return "full" if (rows.run(home) or rows.loose()).is_full else "open"
+
+    def note(self, tenant: TenantId, trace_id: str, call: NotedCall) -> None:
+        """Note a sealed call; one that belongs to a sealed run joins nothing."""
+        with self._writing(tenant, trace_id) as rows:
+            rows.touch(call.t1_ms)
+            if not rows.add_call(call):
+                rows.count_out(refused=0, omitted=1)
+
+    def report(
+        self, tenant: TenantId, trace_id: str, hops: Sequence[ReportedHop]
+    ) -> Sequence[Refused]:
+        """Take hops of a trace, in any order and any number of portions."""
+        refused: list[Refused] = []
+        with self._writing(tenant, trace_id) as rows:
+            rows.touch(self._clock_ms())
+            for hop in hops:
+                reason = rows.add_hop(hop)
+                if reason is not None:
+                    refused.append(Refused(hop.span_id, reason))
+            rows.count_out(refused=len(refused), omitted=0)
+        return refused
+
+    def collect(
+        self, tenant: TenantId, trace_id: str, span_id: str, prov_id: ProvId, at_ms: int
+    ) -> Run:
+        """Close a run and return what its trace holds; whatever comes later changes nothing.
+
+        Raises:
+            RunSealed: another answer has closed it.
+        """
+        with self._writing(tenant, trace_id) as rows:
+            rows.touch(at_ms)
+            run = rows.run(span_id) or RunRow(span_id, "", 1, "open", 0, 0, "", 0, 0, 0, 0, 0)
+            is_dead = run.state == "closing" and run.closed_ms < at_ms - CLOSING_MS_MAX
+            if run.state != "open" and run.prov_id != prov_id and not is_dead:
+                raise RunSealed(run.prov_id)
+            # A crash after this leaves a run that another answer may close in a minute.
+            rows.put_run(
+                msgspec.structs.replace(run, state="closing", closed_ms=at_ms, prov_id=prov_id)
+            )
+            others = [one for one in rows.runs() if one.span != span_id]
+            calls, hops = rows.members()
+            refused, omitted = rows.totals()
+        if not run.begun and not others:
+            # Nothing told which run these were in, and there is no other.
+            calls = [_claimed(call, span_id) for call in calls]
+        return Run(
+            span_id=span_id,
+            calls=tuple(calls),
+            hops=tuple(hops),
+            others=tuple(one.span for one in others),
+            shared=any(one.state == "open" for one in others),
+            refused=refused - run.refused_before,
+            omitted=omitted - run.omitted_before,
+        )
+
+    def end(self, tenant: TenantId, trace_id: str, span_id: str, joined: Sequence[str]) -> None:
+        """Note that a run is sealed, and which spans it took: no other run joins them."""
+        with self._writing(tenant, trace_id) as rows:
+            rows.touch(self._clock_ms())
+            run = rows.run(span_id)
+            if run is not None:
+                rows.put_run(msgspec.structs.replace(run, state="sealed"))
+            rows.take(span_id, list(joined))
+
+    def prune(self, before_ms: int) -> int:
+        """Forget traces in which nothing happened since a time; return how many rows went."""
+        count = 0
+        while True:
+            with self._transaction() as connection:
+                keys = connection.execute(
+                    "SELECT tenant, trace FROM trace WHERE last_ms < ? LIMIT ?",
+                    (before_ms, PRUNE_TRACES_MAX),
+                ).fetchall()
+                for table in ("member", "run", "trace"):
+                    delete = f"DELETE FROM {table} WHERE tenant = ? AND trace = ?"
+                    count += connection.executemany(delete, keys).rowcount if keys else 0
+            if len(keys) < PRUNE_TRACES_MAX:
+                return count
+
+    def _prepare(self) -> None:
+        with self._transaction() as connection:
+            version = int(connection.execute("PRAGMA user_version").fetchone()[0])
+            if version > SCHEMA_VERSION:
+                raise StateError(
+                    f"{self._path} has version {version}; this program knows {SCHEMA_VERSION}",
+                    next_step="Run the version of Verismo that wrote it, or stop it and move the "
+                    "file away: only runs that are open now are lost.",
+                )
+            if version == 0:
+                for statement in TABLES.split(";"):
+                    connection.execute(statement)
+                connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+
+    @contextmanager
+    def _writing(self, tenant: TenantId, trace_id: str) -> Iterator[TraceRows]:
+        with self._transaction() as connection:
+            yield TraceRows(connection, tenant, trace_id)
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        with self._writer_lock, self._translated():
+            self._writer.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._writer
+                self._writer.execute("COMMIT")
+            finally:
+                if self._writer.in_transaction:
+                    self._writer.execute("ROLLBACK")
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except (sqlite3.Error, OSError, msgspec.MsgspecError) as error:
+            raise StateError(
+                f"{self._path} cannot be used: {error}",
+                next_step="Check the disk and the data folder's permissions. If the file is "
+                "damaged, stop Verismo and move it away: only runs that are open now are lost.",
+            ) from error
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(
+        path, isolation_level=None, check_same_thread=False, timeout=BUSY_MS_MAX / 1_000
+    )
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA synchronous=OFF")
+    return connection
+
+
+def _claimed(call: NotedCall, span_id: str) -> NotedCall:
+    return call if call.run_span else msgspec.structs.replace(call, run_span=span_id)
