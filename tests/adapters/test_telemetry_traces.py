@@ -227,6 +227,16 @@ class TestSpans:
         assert not [name for name in attributes(span) if name.startswith("gen_ai")]
         assert named(found, "graphql support").status.code == Status.STATUS_CODE_ERROR
 
+    def test_a_tool_of_an_mcp_server_is_a_client_span_with_genai_names(self, collector):
+        facts = {"deployment": "docs-us", "method": "tools/call", "tool": "search", "status": 200}
+        listing = Hop("tool", 1, 2, {**facts, "method": "tools/list"})
+        found = spans(collector, sample(kind="mcp", hops=(Hop("tool", 1, 2, facts), listing)))
+        span = named(found, "execute_tool search")
+        assert span.kind == Span.SPAN_KIND_CLIENT
+        assert attributes(span)["gen_ai.operation.name"] == "execute_tool"
+        assert attributes(span)["gen_ai.tool.name"] == "search"
+        assert not [name for name in attributes(named(found, "mcp docs-us")) if "gen_ai" in name]
+
     def test_a_refusal_names_its_code_and_is_no_error_of_the_server(self, collector):
         refused = sample(status=403, code="policy_refused", parent_id="", deployment="")
         root = named(spans(collector, refused), "chat support")

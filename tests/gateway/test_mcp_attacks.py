@@ -1,5 +1,6 @@
 """Whoever says one thing to a proxy and another to the server is refused, signed, on the record."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 
@@ -303,6 +304,27 @@ async def test_a_call_that_never_left_goes_to_the_next_server(gateway, servers):
     tried = gateway.tries(got)
     assert [one.get("error") for one in tried] == ["upstream_unreachable", None]
     assert len(servers.second.requests) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("upstream", ["keepalive", "pyreqwest"])
+async def test_a_server_that_holds_its_stream_open_holds_nobody(tmp_path, upstream: str):
+    async def say(asked: dict) -> tuple[int, str, list[bytes]]:
+        progress = b'data: {"jsonrpc":"2.0","method":"notifications/progress"}\n\n'
+        return 200, "text/event-stream", [progress, b"data: " + _result(asked) + b"\n\n: ping\n\n"]
+
+    ending = asyncio.Event()
+    async with running_answer(say, Seen(), ending) as url:
+        setup = Setup(
+            edits={'# client = "keepalive"': f'client = "{upstream}"'},
+            more=mcp_tables(url),
+            files={"operations/tools.toml": operation()},
+        )
+        async with running_gateway(tmp_path, setup) as gateway:
+            got = await post(gateway, CALL)
+            assert (got.status, got.json()["result"]) == (200, {"content": []})
+            await gateway.proven(got)
+        ending.set()
 
 
 @pytest.mark.slow

@@ -26,6 +26,10 @@ from tests.support.mcpserver import (
 
 from verismo.attest.commitment import commit
 from verismo.attest.headers import read_proof_headers
+from verismo.attest.report import Report
+from verismo.client.settings import FetchedKeys
+from verismo.client.settings import Gateway as TrustedGateway
+from verismo.client.transport import AsyncVerifyingTransport
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -129,6 +133,22 @@ async def test_a_client_that_lists_nothing_first_finds_its_headers(gateway: Gate
         statuses = [answer.status for answer in mcp.transport.answers]
     assert found.structured_content == {"result": ["x in us", "docs/mcp.md"]}
     assert statuses == [400, 200, 200]
+
+
+async def test_the_verifying_transport_carries_mcp(gateway: Gateway):
+    reports: list[Report] = []
+    trusted = TrustedGateway(gateway.url, FetchedKeys())
+    transport = AsyncVerifyingTransport(
+        trusted, on_report=lambda report, _request: reports.append(report)
+    )
+    headers = {"authorization": f"Bearer {gateway.keys['TENANT_001']}"}
+    async with httpx2.AsyncClient(transport=transport, headers=headers) as http:
+        connection = streamable_http_client(gateway.url + PATH, http_client=http)
+        async with Client(connection) as client:
+            found = await client.call_tool("crawl", {"pages": 1})
+    assert found.content[0].text == "1 pages"
+    assert len(reports) >= 2
+    assert {report.verdict for report in reports} == {"VERIFIED"}
 
 
 async def test_a_tool_that_fails_is_an_answer_that_says_so(gateway: Gateway):

@@ -94,9 +94,17 @@ async def running_docs_server(seen: Seen) -> AsyncIterator[str]:
 
 @asynccontextmanager
 async def running_answer(
-    answer: Callable[[dict], Awaitable[tuple[int, str, list[bytes]]]], seen: Seen
+    answer: Callable[[dict], Awaitable[tuple[int, str, list[bytes]]]],
+    seen: Seen,
+    open_until: asyncio.Event | None = None,
 ) -> AsyncIterator[str]:
-    """Serve what a function answers to each message: status, content type, pieces of the body."""
+    """Serve what a function answers to each message: status, content type, pieces of the body.
+
+    Args:
+        answer: the function.
+        seen: gets the requests.
+        open_until: answers are not ended before this is set.
+    """
 
     async def app(scope, receive, send) -> None:
         body = b""
@@ -110,6 +118,8 @@ async def running_answer(
         await send({"type": "http.response.start", "status": status, "headers": headers})
         for piece in pieces:
             await send({"type": "http.response.body", "body": piece, "more_body": True})
+        if open_until is not None:
+            await open_until.wait()
         await send({"type": "http.response.body", "body": b""})
 
     @asynccontextmanager

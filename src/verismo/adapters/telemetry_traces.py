@@ -36,6 +36,8 @@ CLOSE_S = 5.0
 _NS_PER_MS = 1_000_000
 _NS_PER_S = 1_000_000_000
 _SAMPLED = TraceFlags(TraceFlags.SAMPLED)
+_TOOL_CALL = "tools/call"
+"""The method of MCP that runs a tool."""
 _POINTS = frozenset({"request", "response"})
 """Hops that are the request itself: the root span shows them."""
 
@@ -127,6 +129,11 @@ class OtlpTraces:
             if answered:
                 attributes[semconv.GEN_AI_USAGE_INPUT_TOKENS] = sample.input_tokens
                 attributes[semconv.GEN_AI_USAGE_OUTPUT_TOKENS] = sample.output_tokens
+        elif hop.attributes.get("method") == _TOOL_CALL and "deployment" in hop.attributes:
+            tool = hop.attributes.get("tool", "")
+            name, kind = f"{semconv.OPERATION_EXECUTE_TOOL} {tool}", SpanKind.CLIENT
+            attributes[semconv.GEN_AI_OPERATION_NAME] = semconv.OPERATION_EXECUTE_TOOL
+            attributes[semconv.GEN_AI_TOOL_NAME] = tool
         elif "deployment" in hop.attributes:
             name, kind = f"{sample.kind} {hop.attributes['deployment']}", SpanKind.CLIENT
         failure = _failure(hop)

@@ -7,6 +7,7 @@ Source: Model Context Protocol 2026-07-28, "Streamable HTTP", section "Receiving
 """
 
 import json
+from collections.abc import AsyncGenerator
 from typing import Final
 
 import msgspec
@@ -88,10 +89,15 @@ async def read_stream(reply: UpstreamReply) -> bytes:
     """
     pieces: list[bytes] = []
     splitter = SseSplitter()
-    async for piece in reply.chunks():
-        pieces.append(piece)
-        if any(_is_response(event_data(event)) for event in splitter.feed(piece)):
-            break
+    chunks = reply.chunks()
+    try:
+        async for piece in chunks:
+            pieces.append(piece)
+            if any(_is_response(event_data(event)) for event in splitter.feed(piece)):
+                break
+    finally:
+        if isinstance(chunks, AsyncGenerator):
+            await chunks.aclose()
     return b"".join(pieces)
 
 
