@@ -12,7 +12,7 @@ export PYTHON
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run test check bench lock cli-reference environment-run environment-dev
+.PHONY: help run test check bench lock cli-reference verify-page verify-page-images environment-run environment-dev
 
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1|\2/p' $(firstword $(MAKEFILE_LIST)) \
@@ -47,6 +47,12 @@ lock: environment-dev ## write the hash-pinned locks again from pyproject.toml
 
 cli-reference: environment-run ## write docs/cli.md again from the commands' own help
 	$(BIN)/python scripts/cli_reference.py
+
+verify-page: environment-run ## write src/verismo/pages/verify.html again from verify-js/
+	$(BIN)/python scripts/verify_page.py
+
+verify-page-images: environment-dev ## take the pictures of docs/verify-page.md again
+	PAGE_IMAGES=docs/images $(BIN)/python -m pytest -q tests/browser/test_page_images.py
 
 environment-run:
 	@scripts/environment run

@@ -1,0 +1,303 @@
+"""What the page says of valid, tampered, cut and incomplete answers, opened from disk."""
+
+import json
+
+import pytest
+from tests.support.verifypage import Vector
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.external("chromium"),
+    pytest.mark.asyncio(loop_scope="session"),
+]
+
+CASES = [
+    "whole",
+    "whole-no-request",
+    "whole-refusal",
+    "stream",
+    "stream-unsigned",
+    "stream-events-swapped",
+    "cut-after-head",
+    "cut-within-event",
+    "ended-early",
+    "audience-other",
+    "alg-none",
+    "graph-attribute",
+    "ledger",
+    "ledger-no-proof",
+    "ledger-stream",
+    "ledger-other-answer",
+    "witness-both",
+    "witness-unknown",
+    "ring-log-key",
+    "ring-revoked-after-witnesses",
+    "ring-refused-tampered",
+]
+
+
+def files_of(vector: Vector) -> dict[str, str]:
+    """Return a vector as the files that a user would drop."""
+    files = {"answer__json": vector.saved(jwks=None), "keys__json": vector.jwks}
+    for number, key in enumerate(vector.ledger.get("log_keys", [])):
+        files[f"log{number}__vkey"] = key
+    if "witness_policy" in vector.ledger:
+        files["witnesses__policy"] = vector.ledger["witness_policy"]
+    if "keyring" in vector.ledger:
+        files["ring__json"] = json.dumps(vector.ledger["keyring"])
+    return files
+
+
+@pytest.mark.parametrize("name", CASES)
+async def test_the_page_and_the_vectors_agree(opened, name):
+    vector = Vector(name)
+    view = await opened()
+    await view.give(**files_of(vector))
+    assert await view.verdict() == vector.document["verdict"]
+    outcomes = await view.outcomes()
+    assert list(outcomes) == list(range(1, 18))
+    failed = [number for number, outcome in outcomes.items() if outcome == "fail"]
+    assert failed == vector.document["fails"]
+
+
+async def test_a_valid_answer_is_told_in_a_sentence(opened):
+    vector = Vector("whole")
+    view = await opened()
+    await view.give(answer__json=vector.saved(), keys__json=vector.jwks)
+    assert await view.title() == "Verified"
+    sentence = await view.text(".sentence")
+    assert sentence == (
+        "This answer is the one that https://gateway.example signed on "
+        "21 September 2026, 14:13:20 UTC."
+    )
+    assert "It is." in await view.text(".answered")
+    assert "Is it signed?" in await view.text(".asked")
+
+
+async def test_keys_that_came_in_the_file_are_not_trusted(opened):
+    vector = Vector("whole")
+    view = await opened()
+    await view.give(answer__json=vector.saved(jwks=vector.document["jwks"]))
+    assert await view.title() == "Not trusted"
+    await view.page.check("#own-keys")
+    await view.page.locator("[data-keys=own]").wait_for()
+    assert await view.title() == "Verified"
+
+
+async def test_trust_in_own_keys_ends_with_another_file(opened):
+    vector, other = Vector("whole"), Vector("whole-no-nonce")
+    view = await opened()
+    await view.give(answer__json=vector.saved(jwks=vector.document["jwks"]))
+    await view.page.check("#own-keys")
+    await view.page.locator("[data-keys=own]").wait_for()
+    await view.give(other__json=other.saved(jwks=other.document["jwks"]))
+    await view.page.locator("[data-keys=embedded]").wait_for()
+    assert await view.title() == "Not trusted"
+
+
+async def test_without_any_key_nothing_is_said(opened):
+    view = await opened()
+    await view.give(answer__json=Vector("whole").saved())
+    assert await view.title() == "Not checked yet"
+    assert "key set" in await view.text(".more")
+
+
+async def test_a_changed_word_is_told(opened):
+    vector = Vector("whole")
+    response = {**vector.exchange["response"], "body_base64": "", "body_text": "It is not."}
+    view = await opened()
+    await view.give(answer__json=vector.saved(response=response), keys__json=vector.jwks)
+    assert await view.title() == "Not valid"
+    assert (await view.outcomes())[11] == "fail"
+    assert "Do not rely on this answer" in await view.text(".more")
+
+
+async def test_of_a_cut_stream_only_the_proven_words_count(opened):
+    vector = Vector("cut-unsigned-tail")
+    view = await opened()
+    await view.give(answer__json=vector.saved(), keys__json=vector.jwks)
+    assert await view.title() == "Verified up to where it was cut"
+    assert "first 2 events" in await view.text(".sentence")
+    answered = await view.text(".answered")
+    proven, _, rest = answered.partition("Not proven from here:")
+    assert "word 1" in proven
+    assert "inserted" in rest
+    assert "inserted" not in proven
+
+
+async def test_what_curl_kept_is_verified(opened):
+    vector = Vector("whole")
+    view = await opened()
+    await view.give(
+        body=vector.body, head=vector.head, asked__json=vector.question, keys__json=vector.jwks
+    )
+    assert await view.title() == "Verified"
+    outcomes = await view.outcomes()
+    assert (outcomes[10], outcomes[11]) == ("pass", "pass")
+
+
+async def test_the_path_of_a_kept_request_can_be_said(opened):
+    vector = Vector("whole-query")
+    view = await opened()
+    await view.give(head=vector.head, body=vector.body, asked=vector.question)
+    await view.give(keys__json=vector.jwks)
+    await view.page.locator("[data-check='10'][data-outcome=fail]").wait_for()
+    request = vector.exchange["request"]
+    await view.page.fill("#request-target", f"{request['path']}?{request['query']}")
+    await view.page.keyboard.press("Tab")
+    await view.page.locator("[data-check='10'][data-outcome=pass]").wait_for()
+    assert await view.title() == "Verified"
+
+
+async def test_headers_and_body_in_one_text_are_pasted(opened):
+    vector = Vector("whole")
+    view = await opened()
+    await view.page.click("#paste-panel summary")
+    await view.page.fill("#paste-text", vector.head + vector.body.decode())
+    await view.page.click("#paste-form button")
+    await view.give(keys__json=vector.jwks)
+    await view.page.locator("[data-verdict=VERIFIED][data-keys=given]").wait_for()
+
+
+async def test_a_record_alone_says_nothing_of_any_text(opened):
+    vector = Vector("whole")
+    view = await opened()
+    await view.give(record__json=vector.record, keys__json=vector.jwks)
+    assert await view.title() == "Record verified"
+    assert "nothing is said about any text" in await view.text(".more")
+    outcomes = await view.outcomes()
+    assert (outcomes[10], outcomes[11], outcomes[13]) == ("skip", "skip", "pass")
+
+
+async def test_a_record_brings_the_graph_of_an_answer(opened):
+    vector = Vector("whole")
+    view = await opened()
+    await view.give(answer__json=vector.saved(graph=None), keys__json=vector.jwks)
+    await view.page.locator("[data-check='13'][data-outcome=skip]").wait_for()
+    assert await view.page.locator(".graph").count() == 0
+    await view.give(record__json=vector.record)
+    await view.page.locator("[data-check='13'][data-outcome=pass]").wait_for()
+    assert await view.page.locator(".graph").count() == 1
+
+
+async def test_a_proof_file_makes_the_check_of_the_ledger(opened):
+    vector = Vector("ledger")
+    view = await opened()
+    await view.give(answer__json=vector.saved(proof=None), keys__json=vector.jwks)
+    await view.page.locator("[data-check='15'][data-outcome=skip]").wait_for()
+    await view.give(
+        answer__tlog_proof=vector.exchange["proof"], log__vkey=vector.ledger["log_keys"][0]
+    )
+    await view.page.locator("[data-check='15'][data-outcome=pass]").wait_for()
+    assert await view.title() == "Verified"
+
+
+async def test_what_was_not_checked_comes_with_what_to_add(opened):
+    vector = Vector("whole-nothing-expected")
+    view = await opened()
+    await view.give(answer__json=vector.saved(), keys__json=vector.jwks)
+    await view.verdict()
+    unmade = await view.text("#unmade")
+    for words in ("Send an Attest-Nonce", "Add the .tlog-proof", "Add the gateway’s key ring"):
+        assert words in unmade
+    assert "That the answer is fresh" in await view.text("#limits")
+
+
+async def test_what_the_user_expects_goes_before_the_file(opened):
+    vector = Vector("whole")
+    view = await opened()
+    await view.give(answer__json=vector.saved(), keys__json=vector.jwks)
+    assert "the gateway" in await view.text(".verdict .hint")
+    await view.page.click("#expect-panel summary")
+    await view.page.fill("#expect-issuer", "https://other.example")
+    await view.page.keyboard.press("Tab")
+    await view.page.locator("[data-verdict=INVALID]").wait_for()
+    assert (await view.outcomes())[7] == "fail"
+
+
+async def test_an_answer_that_is_too_old_fails_the_check_of_time(opened):
+    vector = Vector("whole")
+    view = await opened()
+    await view.give(answer__json=vector.saved(), keys__json=vector.jwks)
+    await view.page.click("#expect-panel summary")
+    await view.page.fill("#expect-age", "5")
+    await view.page.keyboard.press("Tab")
+    await view.page.locator("[data-check='9'][data-outcome=fail]").wait_for()
+
+
+async def test_a_key_set_with_a_private_key_is_refused_by_check_3(opened):
+    vector = Vector("whole")
+    key = {**vector.document["jwks"]["keys"][0], "d": "AA"}
+    view = await opened()
+    await view.give(answer__json=vector.saved(), keys__json=json.dumps({"keys": [key]}))
+    assert await view.verdict() == "INVALID"
+    assert (await view.outcomes())[3] == "fail"
+
+
+REFUSED = {
+    "": "is empty",
+    '{"v":1,': "begins like JSON but is none",
+    "<!doctype html><title>504</title>": "is a web page",
+    '{"error":{"message":"no"}}': "is an error that a server answered",
+    '{"choices":[]}': "is the body of an answer",
+    '{"a":1,"b":2}': "is JSON with the members a, b",
+    "data: {}\n\n": "looks like the events of a stream",
+    "HTTP/9\r\n\r\n": "has no status line",
+    "hello": "is none of the kinds of file",
+}
+
+
+@pytest.mark.parametrize("content", REFUSED, ids=list(REFUSED.values()))
+async def test_a_file_of_no_use_is_named_with_what_is_wrong(opened, content):
+    view = await opened()
+    await view.give(strange__txt=content or b"")
+    notice = view.page.locator(".notice")
+    await notice.wait_for()
+    text = await notice.inner_text()
+    assert text.startswith("strange.txt")
+    assert REFUSED[content] in text
+
+
+@pytest.mark.parametrize(
+    ("files", "words"),
+    [
+        ({"answer__json": '{"v":2,"response":{"status":200,"headers":[]}}'}, "version 2"),
+        ({"answer__json": '{"v":1,"response":{}}'}, "Saved exchange answer.json"),
+        ({"record__json": '{"statement":"*","signature":"","graph":{}}'}, "Provenance record"),
+        ({"log__vkey": "gate.example/log/eu/2026+00000000+AAAA"}, "Now add the answer"),
+    ],
+)
+async def test_a_part_that_cannot_be_used_is_named(opened, files, words):
+    view = await opened()
+    await view.give(**files)
+    next_step = view.page.locator(".next")
+    await next_step.wait_for()
+    assert words in await next_step.inner_text()
+
+
+async def test_a_log_key_that_is_none_is_named(opened):
+    vector = Vector("whole")
+    view = await opened()
+    await view.give(answer__json=vector.saved(), keys__json=vector.jwks)
+    await view.verdict()
+    await view.give(log__vkey="gate.example/log/eu/2026+00000000+AAAA")
+    next_step = view.page.locator(".next")
+    await next_step.wait_for()
+    assert "Log key log.vkey cannot be used" in await next_step.inner_text()
+
+
+async def test_hostile_texts_stay_texts(opened):
+    vector = Vector("whole")
+    hostile = "<img src=x onerror=alert(1)><script>alert(1)</script>"
+    response = {
+        **vector.exchange["response"],
+        "body_base64": "",
+        "body_text": json.dumps({"choices": [{"message": {"content": hostile}}]}),
+    }
+    view = await opened()
+    await view.give(
+        **{"<b>answer<__b>__json": vector.saved(response=response), "keys__json": vector.jwks}
+    )
+    await view.verdict()
+    assert hostile in await view.text(".answered")
+    assert await view.page.locator("img, #parts b").count() == 0

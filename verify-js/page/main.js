@@ -1,0 +1,220 @@
+/** The page itself: what was given, what follows from it, and what is shown. */
+
+import { support } from "../verify.js";
+import { closeDoors } from "./doors.js";
+import { el } from "./dom.js";
+import { NotFetched, fetchDocument } from "./gateway.js";
+import { judge } from "./judge.js";
+import { doorWords, gatewayPanel, partRows, requestFields } from "./panels.js";
+import { PartRefused, recognise } from "./parts.js";
+import { resultSections } from "./view.js";
+
+const SINGLE = new Set(["exchange", "head", "response", "request", "record", "graph", "jwks", "keyring", "proof", "policy"]);
+
+/** What was given and chosen. It lives as long as the page does, and nowhere else. */
+class Bench {
+  parts = [];
+  trustsOwn = false;
+  request = { method: "POST", target: "/v1/chat/completions" };
+  rounds = 0;
+
+  add(part) {
+    const answers = ["exchange", "head", "record"];
+    const isOther = (one) =>
+      one.kind !== part.kind && !(part.kind === "exchange" && ["head", "response", "request"].includes(one.kind)) &&
+      !(part.kind === "head" && one.kind === "exchange");
+    this.parts = this.parts.filter((one) => (SINGLE.has(part.kind) ? isOther(one) : one.value !== part.value));
+    this.parts.push(part);
+    if (answers.includes(part.kind)) {
+      this.trustsOwn = false;
+    }
+  }
+
+  get bodyWanted() {
+    return this.parts.some((part) => part.kind === "head");
+  }
+}
+
+const find = (id) => document.getElementById(id);
+
+async function begin() {
+  const doors = closeDoors(document, location);
+  find("doors").append(...doorWords(doors));
+  const found = await support();
+  if (!found.ok) {
+    showUnsupported(found.reason);
+    return;
+  }
+  const bench = new Bench();
+  const does = makeDeeds(bench, doors);
+  find("give").hidden = false;
+  find("gateway-place").append(gatewayPanel(doors, does));
+  showProblems(doors.problem === "" ? [] : [doors.problem]);
+  listenForFiles(does);
+  listenForForms(does);
+}
+
+/** Returns everything that a control may do. */
+function makeDeeds(bench, doors) {
+  const does = {
+    async take(named) {
+      const problems = [];
+      // Heads first: with them a text that is nothing else is a body.
+      const isHead = ({ octets }) => new TextDecoder().decode(octets.subarray(0, 5)) === "HTTP/";
+      for (const { name, octets } of [...named].sort((one, other) => isHead(other) - isHead(one))) {
+        try {
+          recognise(name, octets, bench.bodyWanted).forEach((part) => bench.add(part));
+        } catch (error) {
+          if (!(error instanceof PartRefused)) {
+            throw error;
+          }
+          problems.push(error.message);
+        }
+      }
+      showProblems(problems);
+      await show(bench, does);
+    },
+    async remove(part) {
+      bench.parts = bench.parts.filter((one) => one !== part);
+      await show(bench, does);
+      find("files").focus();
+    },
+    async relabel(part, kind) {
+      const other = bench.parts.find((one) => one.kind === kind);
+      if (other !== undefined) {
+        other.kind = part.kind;
+      }
+      part.kind = kind;
+      await show(bench, does);
+    },
+    async requested(change) {
+      Object.assign(bench.request, change);
+      await show(bench, does);
+    },
+    async trust(own) {
+      bench.trustsOwn = own;
+      await show(bench, does);
+      find("own-keys")?.focus();
+    },
+    async expect() {
+      await show(bench, does);
+    },
+    async ask(kinds, asked) {
+      return fetchParts(doors.origin, kinds, asked, does);
+    },
+  };
+  return does;
+}
+
+/** Asks the gateway for some documents; returns what went wrong, in words. */
+async function fetchParts(origin, kinds, asked, does) {
+  const problems = [];
+  const got = [];
+  for (const kind of kinds) {
+    try {
+      const octets = await fetchDocument(origin, kind, asked);
+      got.push({ name: `from ${origin}`, octets });
+    } catch (error) {
+      if (!(error instanceof NotFetched)) {
+        throw error;
+      }
+      problems.push(error.message);
+    }
+  }
+  if (got.length > 0) {
+    await does.take(got);
+  }
+  return problems.join(" ");
+}
+
+async function show(bench, does) {
+  bench.rounds += 1;
+  const round = bench.rounds;
+  document.body.classList.toggle("working", bench.parts.length > 0);
+  find("parts").replaceChildren(
+    ...partRows(bench.parts, does),
+    ...(bench.parts.some((part) => part.kind === "request") ? [el("li.wide", {}, requestFields(does, bench.request))] : []),
+  );
+  const found = await judge(bench.parts, bench.request, readExpected(), bench.trustsOwn);
+  if (round !== bench.rounds) {
+    return; // Something was added meanwhile, and is shown by its own round.
+  }
+  if (found.report === null) {
+    find("result").replaceChildren(...(found.next === "" ? [] : [el("p.next", {}, found.next)]));
+    find("status").textContent = found.next;
+    return;
+  }
+  const provId = find("gateway-prov-id");
+  if (provId !== null && provId.value === "") {
+    provId.value = found.report.provId;
+  }
+  const { nodes, spoken } = resultSections(found, does);
+  find("result").replaceChildren(...nodes);
+  find("status").textContent = spoken;
+}
+
+function readExpected() {
+  const text = (id) => find(id).value.trim() || null;
+  const minutes = text("expect-age");
+  return {
+    issuer: text("expect-issuer"),
+    audience: text("expect-audience"),
+    nonce: text("expect-nonce"),
+    ageMsMax: minutes === null ? null : Math.round(Number(minutes) * 60_000),
+    nowMs: minutes === null ? null : Date.now(),
+  };
+}
+
+function listenForFiles(does) {
+  const takeFiles = async (files) => {
+    const named = await Promise.all(
+      [...files].map(async (file) => ({ name: file.name, octets: new Uint8Array(await file.arrayBuffer()) })),
+    );
+    await does.take(named);
+  };
+  find("files").addEventListener("change", async (event) => {
+    await takeFiles(event.target.files);
+    event.target.value = "";
+  });
+  const over = (event, on) => {
+    event.preventDefault();
+    find("drop").classList.toggle("over", on);
+  };
+  document.addEventListener("dragover", (event) => over(event, true));
+  document.addEventListener("dragleave", (event) => over(event, false));
+  document.addEventListener("drop", async (event) => {
+    over(event, false);
+    await takeFiles(event.dataTransfer.files);
+  });
+}
+
+function listenForForms(does) {
+  find("paste-form").addEventListener("submit", async (event) => {
+    event.preventDefault();
+    const text = find("paste-text").value;
+    await does.take([{ name: "pasted text", octets: new TextEncoder().encode(text) }]);
+    find("paste-text").value = "";
+  });
+  find("expect-form").addEventListener("submit", (event) => event.preventDefault());
+  find("expect-form").addEventListener("change", () => does.expect());
+}
+
+function showProblems(problems) {
+  find("notice").replaceChildren(...problems.map((problem) => el("p.notice", {}, problem)));
+}
+
+function showUnsupported(reason) {
+  const served = location.protocol === "http:";
+  showProblems([`Nothing can be verified here: ${reason}.`]);
+  find("notice").append(
+    el(
+      "ul.remedies",
+      {},
+      served ? el("li", {}, "Over plain http browsers switch their cryptography off. Open this page over https, or save it and open it from disk.") : null,
+      el("li", {}, "Use a browser of 2025 or later: Chrome and Edge from 137, Firefox from 129, Safari from 17."),
+      el("li", {}, "Or verify by command, without a browser: ", el("code", {}, "verismo verify FILE --jwks KEYS")),
+    ),
+  );
+}
+
+begin();
