@@ -47,6 +47,7 @@ def collecting() -> Iterator[SpanCollector]:
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        wbufsize = -1  # head and body in one segment: in two, each answer waits for an ACK
 
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["content-length"]))

@@ -128,6 +128,7 @@ class RunSpanProcessor(SpanProcessor):
         service: name of the agent.
         http_client: sends the reports; one that is given stays open.
         clock_s: a monotonic clock, seconds.
+        traces_max: how many runs may be open at once.
 
     Raises:
         ConfigError: the address or the key cannot be used.
@@ -140,10 +141,12 @@ class RunSpanProcessor(SpanProcessor):
         service: str = "agent",
         http_client: httpx2.Client | None = None,
         clock_s: Callable[[], float] = time.monotonic,
+        traces_max: int = TRACES_MAX,
     ) -> None:
         self._delivery = Delivery(gateway, api_key, http_client)
         self._service = service
         self._clock_s = clock_s
+        self._traces_max = traces_max
         self._rests_until_s = 0.0
         self._traces: dict[int, _Trace] = {}
         self._lock = threading.Lock()
@@ -164,7 +167,7 @@ class RunSpanProcessor(SpanProcessor):
             if trace is None:
                 if not _is_root(span):
                     return
-                if len(self._traces) >= TRACES_MAX:
+                if len(self._traces) >= self._traces_max:
                     evicted = self._traces.pop(next(iter(self._traces)))
                 trace = _Trace(self._recorder(span, run_span, parent_context))
                 self._traces[context.trace_id] = trace

@@ -266,10 +266,16 @@ class Application:
             return _status(503 if reasons else 200, state)
         if path == "/":
             return _status(200, {"name": "verismo", "version": __version__, "jwks": JWKS_PATH})
-        known = (*_MODELS_PATHS, TRACES_PATH, *(path for _, path in self._doors))
-        if path in known or path.startswith((MCP_PREFIX, AGENTS_PREFIX, RUNS_PREFIX)):
+        if self._is_known(path):
             raise MethodNotAllowed(f"{method} is not for this path")
         raise NotFound("no such path")
+
+    def _is_known(self, path: str) -> bool:
+        """Say whether a path that was not answered takes another method."""
+        if path == TRACES_PATH:
+            return self._beside.spans is not None
+        known = (*_MODELS_PATHS, *(path for _, path in self._doors))
+        return path in known or path.startswith((MCP_PREFIX, AGENTS_PREFIX, RUNS_PREFIX))
 
     def _unsigned(self, error: VerismoError, door: Door, identifier: str, path: str) -> Reply:
         self._telemetry.unidentified(error.code)

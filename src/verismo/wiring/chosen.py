@@ -1,4 +1,4 @@
-"""Loads the parts of the control process that a configuration chooses, with all that they need.
+"""Loads the parts of a process that a configuration chooses, with all that they need.
 
 What is not chosen is not imported: HTTP clients and protocols that nothing uses would delay every
 start. This is the one place where the composition imports by name.
@@ -10,8 +10,15 @@ from typing import TYPE_CHECKING
 from verismo.config.schema import Config
 
 if TYPE_CHECKING:
+    from verismo.ports.spans import SpanCodec
     from verismo.wiring.siem import SiemLoop
     from verismo.wiring.witnessing import WitnessLoop
+
+
+def protobuf_spans() -> "SpanCodec":
+    """Return what reads OTLP in Protocol Buffers; only where agents may report spans."""
+    codec: SpanCodec = importlib.import_module("verismo.adapters.otlp_proto").ProtobufSpans()
+    return codec
 
 
 def siem_loop(config: Config) -> "SiemLoop | None":

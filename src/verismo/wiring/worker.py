@@ -59,6 +59,7 @@ from verismo.wiring.policy import open_policy
 from verismo.wiring.recovery import Heir, OpenJournal, recover
 from verismo.wiring.rounds import Rounds
 from verismo.wiring.runs import PRUNE_S, KeptRuns
+from verismo.wiring.spans import open_spans
 from verismo.wiring.state import open_state
 from verismo.wiring.telemetry import (
     close_telemetry,
@@ -229,7 +230,8 @@ class Worker:
             docs_base=config.docs_base_url,
         )
         ledger = open_ledger_reads(config, records) if config.ledger.enabled else None
-        beside = Beside(ledger=ledger)
+        spans = open_spans(config, self._snapshot, self._runs.store, self._telemetry)
+        beside = Beside(ledger=ledger, spans=spans)
         return Application(
             self._pipeline, records, self._telemetry, listener, self._unready, beside
         )
