@@ -12,6 +12,7 @@ from pathlib import Path
 from verismo.adapters.journal_sqlite import SqliteJournal
 from verismo.attest.provenance import GraphBuilder
 from verismo.model import canonical
+from verismo.model.hop import Attribute
 from verismo.model.ids import TenantId, prov_id_from
 from verismo.ports.journal import Record
 
@@ -25,10 +26,15 @@ def record_of(number: int, tenant: TenantId, hops: int) -> Record:
     prov_id = prov_id_from(at_ms, secrets.token_bytes(10))
     digest = secrets.token_hex(32)
     graph = GraphBuilder(prov_id)
-    asked = {"method": "POST", "path": "/v1/chat/completions", "trace": digest[:32]}
-    last = graph.add("request", (), {**asked, "prov_id": prov_id}, (at_ms, at_ms), digest)
+    asked: dict[str, Attribute] = {
+        "method": "POST",
+        "path": "/v1/chat/completions",
+        "trace": digest[:32],
+        "prov_id": prov_id,
+    }
+    last = graph.add("request", (), asked, (at_ms, at_ms), digest)
     for hop in range(hops - 2):
-        attrs = {
+        attrs: dict[str, Attribute] = {
             "deployment": "us-small",
             "provider": "us-provider",
             "region": "us",
@@ -37,8 +43,9 @@ def record_of(number: int, tenant: TenantId, hops: int) -> Record:
             "sent": digest,
             "status": 200,
         }
-        kind = "tool" if hop % 2 else "model"
-        last = graph.add(kind, (last,), attrs, (at_ms + hop, at_ms + hop + 1), digest)
+        last = graph.add(
+            "tool" if hop % 2 else "model", (last,), attrs, (at_ms + hop, at_ms + hop + 1), digest
+        )
     graph.add("response", (last,), {"status": 200}, (at_ms, at_ms), digest)
     statement = canonical.encode(
         {

@@ -154,3 +154,15 @@ def test_the_ledger_benchmark_measures_leaves_proofs_and_memory(tmp_path):
     )
     answered = [row for row in document["rows"] if row["name"] == "answer to proof"]
     assert [row["leaves"] for row in answered] == [5_000]
+
+
+@pytest.mark.external("nginx")
+def test_every_paced_read_of_provenance_is_answered(tmp_path):
+    document = result_of("provenance", tmp_path)
+    rows = {row["name"]: row for row in document["rows"]}
+    assert rows.keys() >= {"read, 5,000 stored", "verify", "record a hop"}
+    assert [row for row in rows.values() if "flag" in row] == []
+    for name in ("read, 5,000 stored", "verify"):
+        assert rows[name]["requests"] == 4 * document["rate_per_s"]
+        assert rows[name]["p50_ms"] <= rows[name]["p95_ms"] <= rows[name]["p99_ms"]
+    assert rows["record a hop"]["cpu_us"] > 0
