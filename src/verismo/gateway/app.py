@@ -24,6 +24,7 @@ from verismo.gateway.doors import (
 )
 from verismo.gateway.logfiles import LOG_PREFIX
 from verismo.gateway.mcpdoor import MCP_PREFIX, McpDoor, with_trace
+from verismo.gateway.pages import VERIFY_PAGE_PATH, VerifyPage
 from verismo.gateway.pipeline import Pipeline
 from verismo.gateway.proofs import LedgerReads
 from verismo.gateway.receive import (
@@ -93,10 +94,22 @@ class Beside(msgspec.Struct, frozen=True):
     Args:
         ledger: reads of the public log, None if there is none.
         spans: takes what agents report, None if nothing is taken.
+        page: the verifier's page, None if it is not served.
     """
 
     ledger: LedgerReads | None = None
     spans: SpanIntake | None = None
+    page: VerifyPage | None = None
+
+    def answer(self, request: Request) -> Reply | None:
+        """Answer a read of the ledger or of the page, None for any other path.
+
+        Raises:
+            VerismoError: as `LedgerReads.answer` and `VerifyPage.answer` do.
+        """
+        if self.page is not None and request.path == VERIFY_PAGE_PATH:
+            return self.page.answer(request)
+        return None if self.ledger is None else self.ledger.answer(request)
 
 
 class Application:
@@ -242,8 +255,7 @@ class Application:
 
     def _look_up(self, request: Request) -> Reply:
         method, path = request.method, request.path
-        ledger = self._beside.ledger
-        found = None if ledger is None else ledger.answer(request)
+        found = self._beside.answer(request)
         if found is not None:
             return found
         if path.startswith(PROV_PREFIX):
@@ -294,7 +306,7 @@ class Application:
         methods = {method for method, known in self._doors if known == path}
         if path.startswith(_NAMING) or path in (VERIFY_PATH, TRACES_PATH):
             methods.add("POST")
-        if path.startswith(LOG_PREFIX):
+        if path.startswith(LOG_PREFIX) or path == VERIFY_PAGE_PATH:
             methods = {"GET", "HEAD"}
         return ", ".join(sorted(methods or {"GET"}))
 
@@ -304,7 +316,7 @@ class Application:
         if origin:
             headers = headers + self._cors(origin, headers)
         if reply.events is None:
-            if reply.status != 204:
+            if reply.status not in (204, 304):
                 headers.append((b"content-length", str(len(reply.body)).encode("ascii")))
             await send({"type": "http.response.start", "status": reply.status, "headers": headers})
             await send({"type": "http.response.body", "body": reply.body})

@@ -55,6 +55,7 @@ from verismo.ports.upstream import Upstream
 from verismo.wiring.firststart import key_files
 from verismo.wiring.keys import OpenSigner, TokenKeys
 from verismo.wiring.ledgerreads import open_ledger_reads
+from verismo.wiring.pages import open_verify_page
 from verismo.wiring.policy import open_policy
 from verismo.wiring.recovery import Heir, OpenJournal, recover
 from verismo.wiring.rounds import Rounds
@@ -231,7 +232,7 @@ class Worker:
         )
         ledger = open_ledger_reads(config, records) if config.ledger.enabled else None
         spans = open_spans(config, self._snapshot, self._runs.store, self._telemetry)
-        beside = Beside(ledger=ledger, spans=spans)
+        beside = Beside(ledger=ledger, spans=spans, page=open_verify_page())
         return Application(
             self._pipeline, records, self._telemetry, listener, self._unready, beside
         )
