@@ -228,7 +228,6 @@ def judge(codec, body: bytes) -> int:
         except UnusableSpan:
             continue
         assert flaw_of(hop) is None, hop
-        assert SECRET not in repr(hop)
         msgspec.json.encode(hop)
         sound += 1
     return sound

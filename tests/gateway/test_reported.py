@@ -96,6 +96,16 @@ def test_a_forged_digest_is_left_out():
     assert reported_hop(with_facts(verismo__commit=7)).commit == ""
 
 
+@pytest.mark.parametrize("count", ["the answer", -1, True, MAX_INTEGER + 1])
+def test_a_count_that_is_none_is_left_out(count):
+    told = with_facts(verismo__octets=count, gen_ai__usage__input_tokens=count)
+    assert reported_hop(told).attrs.keys() == {"action", "tool", "call_id"}
+
+
+def test_a_name_that_is_no_text_is_left_out():
+    assert "tool" not in reported_hop(with_facts(gen_ai__tool__name=7)).attrs
+
+
 def test_an_error_is_noted_with_its_kind_or_without():
     assert reported_hop(changed(is_failed=True)).attrs["error"] == "failed"
     told = msgspec.structs.replace(with_facts(error__type="LookupError"), is_failed=True)

@@ -78,9 +78,12 @@ def _facts(span: ReceivedSpan) -> dict[str, Attribute]:
 
 
 def _has_place(name: str, value: Attribute) -> bool:
+    """Say whether a fact has the type that its name demands."""
+    if name in semconv.REPORTED_COUNTS:
+        return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_INTEGER
     if name == semconv.VERISMO_ARGUMENTS_COMMIT:
         return isinstance(value, str) and is_digest(value)
-    return isinstance(value, str) or abs(value) <= MAX_INTEGER
+    return isinstance(value, str)
 
 
 def _cleaned(value: Attribute) -> Attribute:

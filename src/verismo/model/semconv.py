@@ -105,6 +105,10 @@ REPORTED_FACTS: Final = MappingProxyType(
     }
 )
 """The attributes of a reported span that are kept, and their names in the graph."""
+REPORTED_COUNTS: Final = frozenset(
+    {GEN_AI_USAGE_INPUT_TOKENS, GEN_AI_USAGE_OUTPUT_TOKENS, VERISMO_OCTETS}
+)
+"""Those of them that are numbers; all others are texts."""
 READ_OF_SPANS: Final = frozenset({*REPORTED_FACTS, VERISMO_COMMIT})
 READ_OF_SOURCES: Final = frozenset(
     {VERISMO_SOURCE_URI, VERISMO_SOURCE_COMMIT, VERISMO_SOURCE_OCTETS}
