@@ -13,6 +13,7 @@ from verismo.attest.verify import (
     SeenResponse,
     Verdict,
 )
+from verismo.gateway.graphs import GraphWriter, read_format
 from verismo.gateway.identify import identify
 from verismo.gateway.published import PublishedKeys
 from verismo.gateway.ratelimit import Bucket, RateLimiter
@@ -126,6 +127,7 @@ class Records:
         self._vault = vault
         self._keys = keys
         self._limiter = limiter
+        self._graphs = GraphWriter()
         self._rate = Bucket(verify_per_s_max * 60, 0, burst=verify_per_s_max)
 
     def jwks(self, request: Request) -> Reply:
@@ -139,15 +141,21 @@ class Records:
     def provenance(self, request: Request) -> Reply:
         """Answer `GET /v1/prov/{prov_id}`: the tenant's own records, or any for an auditor.
 
+        With `?format=svg`, `prov-json` or `dot` the graph is answered in that format.
+
         Raises:
             Unauthenticated: no key in force.
             NotFound: no such record, or another tenant's; the answer is the same for both.
             Erased: the tenant's data key was deleted.
-            Overloaded: it cannot be found out now whether it was.
+            MalformedRequest: a format that is not known.
+            Overloaded: it cannot be found out now whether it was, or too many graphs are made.
         """
         record = self.record_of(request, ProvId(request.path[len(PROV_PREFIX) :]))
         if self._is_erased(record.tenant):
             raise Erased("the tenant of this record was erased")
+        asked = read_format(request.query)
+        if asked != "json":
+            return self._graphs.reply(record, asked)
         signed = SignedGraph(
             prov_id=record.prov_id,
             statement=base64url.encode(record.statement),
