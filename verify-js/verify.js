@@ -467,11 +467,11 @@ function isAscii(text) {
  */
 function readCanonical(octets, shape) {
   const text = textOf(octets);
-  const value = new JsonReader(text, { depthMax: DEPTH_MAX }).whole();
+  const value = fit(new JsonReader(text, { depthMax: DEPTH_MAX }).whole(), shape);
   if (canonical(value) !== text) {
     throw new Refused("the bytes are not the canonical spelling of their value");
   }
-  return fit(value, shape);
+  return value;
 }
 
 const isText = (value) => typeof value === "string";
@@ -1234,7 +1234,7 @@ async function checkGraph(statement, document, findings) {
 function wrongGraph({ dag, prov_id: provId, req, res }, graph, root) {
   const { nodes } = graph;
   if (root !== dag.root) return "the graph's root is not the signed one";
-  if (nodes.length !== dag.nodes) return `${nodes.length} nodes, signed were ${dag.nodes}`;
+  if (nodes.length !== dag.nodes) return `the graph has ${nodes.length} nodes, signed were ${dag.nodes}`;
   if (graph.prov_id !== provId) return "the graph belongs to another answer";
   if (nodes[0].commit !== req.commit) return "the graph's request is not the signed one";
   if (nodes[nodes.length - 1].commit !== res.commit) {
@@ -2520,11 +2520,11 @@ export async function openTrust(trust) {
     throw new TypeError("name a key set or a key ring to trust: `jwks` or `keyring`");
   }
   const published = jwks === null ? null : await readJwks(jwks);
+  const noRing = { ring: null, remember: null };
+  const { ring, remember } = keyring === null ? noRing : await readKeyRing(keyring, remembered);
   const read = [];
   for (const text of logKeys) read.push(await readVerifierKey(text));
   const policy = witnessPolicy === null ? null : await readPolicy(witnessPolicy);
-  const { ring, remember } =
-    keyring === null ? { ring: null, remember: null } : await readKeyRing(keyring, remembered);
   const keys = published ?? tokenKeys(ring);
   const hasLedger = ring !== null || policy !== null || read.length > 0;
   return new Trust({ keys, logKeys: read, policy, ring, remember, hasLedger });

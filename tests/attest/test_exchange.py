@@ -70,6 +70,7 @@ def changed(**members):
         changed(response={"status": 200, "headers": [["a"]]}),
         changed(response={"status": 200, "headers": [], "body_text": "\ud800"}),
         changed(request={"method": "POST", "path": "/", "body_base64": "A"}),
+        changed(request={"method": "POST", "path": "/", "body_base64": "AAAA="}),
     ],
 )
 def test_what_is_not_an_exchange_is_refused(document):

@@ -1,0 +1,92 @@
+"""Streams in the verifier for browsers: cut anywhere, in pieces of any size, as Python has them."""
+
+import json
+
+import msgspec
+import pytest
+from forge_streams import vectors as stream_vectors
+from tests.support.verifyjs import disagreements, in_chromium, in_node, needs_node, vector_documents
+
+from verismo.attest.exchange import octets as body_of
+from verismo.cli.vectors import Vector
+
+NAMES = ("stream", "stream-head-each", "stream-keep-alive", "stream-no-marker", "ended-early")
+SIZES = ([1], [2], [7], [64], [1, 200], [5, 1, 1], [1_000_000])
+
+
+def body(document: bytes) -> bytes:
+    return body_of(msgspec.json.decode(document, type=Vector).exchange.response)
+
+
+def with_body(document: bytes, octets: bytes) -> bytes:
+    """Return a vector whose answer has another body."""
+    vector = json.loads(document)
+    response = vector["exchange"]["response"]
+    response.pop("body_base64", None)
+    response["body_base64"] = msgspec.json.decode(msgspec.json.encode(octets))
+    return json.dumps(vector).encode()
+
+
+def cuts(name: str) -> dict[str, bytes]:
+    """Return a stream cut after each of its blocks, in its middle and before its end."""
+    document = vector_documents()[name]
+    whole = body(document)
+    found, begin = {}, 0
+    while begin < len(whole):
+        end = whole.index(b"\n\n", begin) + 2
+        for at in (begin, begin + 1, (begin + end) // 2, end - 2, end - 1):
+            found[f"{name} cut at {at}"] = with_body(document, whole[:at])
+        begin = end
+    return found
+
+
+ALL_CUTS = {label: document for name in NAMES for label, document in cuts(name).items()}
+
+
+@needs_node
+@pytest.mark.slow
+def test_streams_cut_at_every_event_are_judged_alike_in_node():
+    assert len(ALL_CUTS) > 150
+    assert disagreements(ALL_CUTS, in_node) == {}
+
+
+@pytest.mark.external("chromium")
+@pytest.mark.slow
+def test_streams_cut_at_every_event_are_judged_alike_in_chromium():
+    assert disagreements(cuts("stream"), in_chromium) == {}
+
+
+def streamed(document: bytes) -> bool:
+    """Say whether a vector's answer is one that arrives as a stream, with its request."""
+    exchange = json.loads(document)["exchange"]
+    names = {name.lower() for name, _ in exchange["response"]["headers"]}
+    return "request" in exchange and "attest-salt" in names and "attest-statement" not in names
+
+
+@needs_node
+@pytest.mark.slow
+def test_verdict_and_released_events_do_not_depend_on_the_pieces():
+    names = [
+        one.name for one in stream_vectors() if one.name.startswith(("stream", "cut", "ended"))
+    ]
+    deeds, demanded = [], []
+    for name in names:
+        document = vector_documents()[name]
+        if not streamed(document) or "media" in name:
+            continue
+        for sizes in SIZES:
+            deeds.append({"do": "stream", "vector": document.decode(), "sizes": sizes})
+            demanded.append((name, document))
+    first: dict[str, object] = {}
+    for (name, document), found in zip(demanded, in_node(deeds), strict=True):
+        vector = json.loads(document)
+        assert (found["verdict"], found["events"]) == (vector["verdict"], vector["events"]), name
+        assert first.setdefault(name, found) == found, name
+        events = [part + "\n\n" for part in body(document).decode("latin-1").split("\n\n")]
+        proven = [
+            one for one in events if not all(line[:1] == ":" for line in one[:-2].split("\n"))
+        ]
+        released = found["released"]
+        assert len(released) == (found["events"] or 0), name
+        assert released == proven[: len(released)], name
+    assert len(first) > 40
