@@ -21,6 +21,7 @@ class KeptTelemetry:
         self.reported: Counter[str] = Counter()
         self.open_breakers: set[str] = set()
         self.now_in_flight = 0
+        self.now_running = 0
 
     def answered(self, sample: Answered) -> None:
         self.finished.append(sample)
@@ -36,6 +37,9 @@ class KeptTelemetry:
 
     def spans(self, outcome: str, count: int) -> None:
         self.reported[outcome] += count
+
+    def runs_open(self, count: int) -> None:
+        self.now_running = count
 
     def breaker(self, deployment: str, is_open: bool) -> None:
         if is_open:

@@ -99,6 +99,10 @@ class WorkerTelemetry:
         counts = self._metrics.spans
         counts[outcome] = counts.get(outcome, 0) + count
 
+    def runs_open(self, count: int) -> None:
+        """Show how many answers of agents are being worked on."""
+        self._metrics.runs_open = count
+
     def breaker(self, deployment: str, is_open: bool) -> None:
         """Show the state of a deployment's circuit breaker."""
         self._metrics.open_breakers[deployment] = is_open

@@ -22,7 +22,7 @@ SERIES_MAX = 10_000
 advises to stay under 10,000 series for one metric of one target."""
 MEMO_MAX = 20_000
 """Remembered ways from names to cells; past it all are forgotten and found again."""
-FAILED_CLOSED_REASONS = ("seal", "journal", "open_stream")
+FAILED_CLOSED_REASONS = ("seal", "journal", "open_stream", "runs")
 
 REQUEST_BOUNDS_S = log_grid(0.005, 60.0, 1.3)
 OWN_BOUNDS_S = log_grid(0.0001, 1.0, 1.3)
@@ -131,6 +131,9 @@ class Metrics:
         self.open_breakers: dict[str, bool] = {}
         self.unidentified: dict[str, int] = {}
         self.spans = {"taken": 0}
+        self.runs_open = 0
+        self.runs_sealed = 0
+        self.joined = dict.fromkeys(("call", "hop", "refused"), 0)
         self.in_flight = 0
 
     def know(self, plan: Plan) -> None:
@@ -157,6 +160,14 @@ class Metrics:
         spend.input_tokens += sample.input_tokens
         spend.output_tokens += sample.output_tokens
         spend.cost_usd_micros += sample.cost_usd_micros
+        if sample.run_calls >= 0:
+            self._count_run(sample)
+
+    def _count_run(self, sample: Answered) -> None:
+        self.runs_sealed += 1
+        self.joined["call"] += sample.run_calls
+        self.joined["hop"] += sample.run_hops
+        self.joined["refused"] += sample.run_refused
 
     def _find(self, raw: _RawLabels) -> _Cell:
         kind, tenant, operation, status, code = raw
@@ -210,6 +221,26 @@ class Metrics:
             ),
             *gauge_family(
                 "verismo_in_flight", "Requests being worked on.", (), {(): self.in_flight}
+            ),
+            *self._runs(),
+        ]
+
+    def _runs(self) -> list[str]:
+        return [
+            *gauge_family(
+                "verismo_runs_open",
+                "Answers of agents that are being worked on.",
+                (),
+                {(): self.runs_open},
+            ),
+            *counter_family(
+                "verismo_runs", "Runs of agents that were sealed.", (), {(): self.runs_sealed}
+            ),
+            *counter_family(
+                "verismo_run_joined",
+                "What sealed runs hold: calls, hops, and hops that were refused.",
+                ("what",),
+                _keyed(self.joined),
             ),
         ]
 

@@ -373,6 +373,8 @@ class Pipeline:
 
     def _withdraw(self, journey: Journey, status: int, code: str) -> None:
         """Give back what a journey holds when no record of it could be made."""
+        if journey.run is not None and self._desk.runs is not None:
+            self._desk.runs.leave(journey)
         settle(self._desk.admission, self._desk.prices, journey)
         self._desk.reporter.finished(journey, status, code)
 

@@ -33,7 +33,8 @@ class Reporter:
         now_ns = time.monotonic_ns()
         total_ns = now_ns - journey.started_ns
         first_ns = (journey.first_byte_ns or now_ns) - journey.started_ns
-        usage, deployment = journey.usage, journey.deployment
+        usage, deployment, run = journey.usage, journey.deployment, journey.run
+        joined = None if run is None else run.joined
         self._telemetry.answered(
             Answered(
                 kind=journey.kind,
@@ -56,6 +57,9 @@ class Reporter:
                 cost_usd_micros=journey.cost or 0,
                 bundle=journey.bundle,
                 hops=journey.hops() if journey.trace.sampled else (),
+                run_calls=-1 if joined is None else joined.calls,
+                run_hops=0 if joined is None else joined.hops,
+                run_refused=0 if run is None else int(run.facts.get("hops_refused", 0)),
             )
         )
         if self._logs_requests or status >= 500:

@@ -83,6 +83,7 @@ class Runs:
         self._store = store
         self._reader = reader
         self._telemetry = telemetry
+        self._at_work: set[ProvId] = set()
 
     def arrive(self, journey: Journey) -> None:
         """Find out how a call of a trace stands to the trace's runs.
@@ -138,6 +139,8 @@ class Runs:
         run = BegunRun(trace.span_id, trace.parent_id, state_run(state), journey.now_ms())
         tenant = journey.caller.view.tenant.id
         await self._beside(lambda: self._store.begin(tenant, trace.trace_id, run))
+        self._at_work.add(journey.prov_id)
+        self._telemetry.runs_open(len(self._at_work))
         journey.run = OpenRun(
             trace.span_id,
             (
@@ -145,6 +148,11 @@ class Runs:
                 (SALT_HEADER, base64url.encode_binary_item(journey.salt)),
             ),
         )
+
+    def leave(self, journey: Journey) -> None:
+        """Note that nobody works on an answer any more."""
+        self._at_work.discard(journey.prov_id)
+        self._telemetry.runs_open(len(self._at_work))
 
     async def reopen(self, journey: Journey, span_id: str) -> None:
         """Open a run again whose seal failed, so that its agent may try again."""
@@ -176,6 +184,8 @@ class Runs:
         except RunSealed:
             journey.leave_run()
             raise
+        finally:
+            self.leave(journey)
         refused = len(joined.refused) + run.refused
         omitted = joined.omitted + run.omitted
         facts: dict[str, Attribute] = {

@@ -42,6 +42,8 @@ class Answered(msgspec.Struct, frozen=True):
         input_tokens, output_tokens, cost_usd_micros: as counted; 0 if nothing was said.
         bundle: hex digest of the policy bundle that decided, empty if none did.
         hops: for traces; empty where the request is not sampled.
+        run_calls, run_hops, run_refused: of an agent's answer, what was joined and what was not;
+            -1 calls mean that it was no run.
     """
 
     kind: str
@@ -64,6 +66,9 @@ class Answered(msgspec.Struct, frozen=True):
     cost_usd_micros: int = 0
     bundle: str = ""
     hops: tuple[Hop, ...] = ()
+    run_calls: int = -1
+    run_hops: int = 0
+    run_refused: int = 0
 
 
 class SpanTelemetry(Protocol):
@@ -74,7 +79,15 @@ class SpanTelemetry(Protocol):
         ...
 
 
-class Telemetry(SpanTelemetry, Protocol):
+class RunTelemetry(Protocol):
+    """How many agents are at work. No call may fail or wait."""
+
+    def runs_open(self, count: int) -> None:
+        """Show how many answers of agents are being worked on."""
+        ...
+
+
+class Telemetry(SpanTelemetry, RunTelemetry, Protocol):
     """Counters, histograms and traces. No call may fail or wait."""
 
     def answered(self, sample: Answered) -> None:
@@ -86,7 +99,7 @@ class Telemetry(SpanTelemetry, Protocol):
         ...
 
     def failed_closed(self, reason: str) -> None:
-        """Count an answer that was withheld: `seal`, `journal` or `open_stream`."""
+        """Count an answer that was withheld: `seal`, `journal`, `open_stream` or `runs`."""
         ...
 
     def unidentified(self, code: str) -> None:
