@@ -96,7 +96,8 @@ class View:
         page.on("request", lambda request: self.requests.append(request.url))
 
     def _note(self, kind: str, text: str) -> None:
-        if kind in ("error", "warning"):
+        # What a server answers is no mistake of the page; the page says it in words.
+        if kind in ("error", "warning") and "server responded with a status" not in text:
             self.errors.append(text)
 
     async def problems(self) -> list[str]:
