@@ -70,6 +70,25 @@ def fetch(url: str) -> bytes:
     return body
 
 
+def fetch_with_key(url: str, key: str) -> bytes | None:
+    """Fetch a record that a key may read; None if it answers 404.
+
+    Raises:
+        OperatorError: it cannot be had; check the address and the key.
+    """
+    with _client() as client:
+        headers = {"authorization": f"Bearer {key}"}
+        status, _, body = _send(client, client.build_request("GET", url, headers=headers))
+    if status == 404:
+        return None
+    if status != 200:
+        advice = {401: "Check the API key.", 410: "Its tenant was erased."}
+        raise OperatorError(
+            f"{url} answers {status}", next_step=advice.get(status, "Check the address.")
+        )
+    return body
+
+
 @contextmanager
 def open_site(prefix: str) -> Iterator[Callable[[str], bytes | None]]:
     """Open a log at an address; what is yielded returns the file at a path, None if it answers 404.

@@ -31,6 +31,7 @@ class LazyGroup(click.Group):
         "ledger": ("verismo.cli.ledger:ledger", "Look at the public log and audit it."),
         "operation": ("verismo.cli.operation:operation", "List, import and learn operations."),
         "policy": ("verismo.cli.policy:policy", "Test, check, evaluate and build the policy."),
+        "prov": ("verismo.cli.prov:prov", "Show what produced an answer."),
         "restore": ("verismo.cli.backup:restore", "Bring a backup back into an empty folder."),
         "serve": ("verismo.cli.serve:serve", "Run the gateway."),
         "siem": ("verismo.cli.siem:siem", "Look at the export to SIEMs and compare a sink."),

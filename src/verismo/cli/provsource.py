@@ -1,0 +1,157 @@
+"""Where `verismo prov show` finds a graph: a data folder, a gateway, or a file that was saved."""
+
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import msgspec
+
+from verismo.attest.exchange import ExchangeRefused, fold, read_exchange
+from verismo.attest.headers import HeadersRefused, read_proof_headers
+from verismo.attest.provdocument import DocumentRefused
+from verismo.attest.provenance import GraphRefused
+from verismo.attest.provjson import read_prov_json
+from verismo.model import base64url, canonical
+from verismo.model.errors import OperatorError
+from verismo.model.ids import ProvId
+from verismo.wiring.provenance import KeptAnswers
+
+KEYRING_PATH = "/.well-known/attest/keyring.json"
+
+
+class Signed(msgspec.Struct, frozen=True):
+    """A graph with what signs it.
+
+    Args:
+        graph: canonical JSON.
+        statement: the signed bytes; empty if they are not known.
+        jws: the detached signature; empty if it is not known.
+    """
+
+    graph: bytes
+    statement: bytes = b""
+    jws: str = ""
+
+
+class Place(msgspec.Struct, frozen=True):
+    """A place where graphs are found.
+
+    Args:
+        name: of the place, for people.
+        find: returns the graph of an answer, None if there is none.
+        keyring: the key ring of the gateway that signed; empty if the place has none.
+    """
+
+    name: str
+    find: Callable[[str], Signed | None]
+    keyring: bytes
+
+
+class _Served(msgspec.Struct, frozen=True):
+    """A record as `/v1/prov/` serves it."""
+
+    prov_id: str
+    statement: str
+    signature: str
+    graph: msgspec.Raw
+
+
+class _Members(msgspec.Struct, frozen=True):
+    """By which members a saved file is told from others."""
+
+    statement: msgspec.Raw = msgspec.Raw()
+    response: msgspec.Raw = msgspec.Raw()
+    prefix: msgspec.Raw = msgspec.Raw()
+
+
+@contextmanager
+def folder(data: Path) -> Iterator[Place]:
+    """Open a data folder as a place."""
+    with closing(KeptAnswers(data)) as answers:
+
+        def find(prov_id: str) -> Signed | None:
+            record = answers.find(ProvId(prov_id))
+            if record is None:
+                return None
+            return Signed(record.graph, record.statement, record.jws.decode("ascii"))
+
+        yield Place(f"data folder {data}", find, answers.keyring())
+
+
+@contextmanager
+def gateway(url: str, key: str) -> Iterator[Place]:
+    """Open a gateway as a place.
+
+    Args:
+        url: its address without a path.
+        key: an API key of the answer's tenant, or an auditor's.
+    """
+    from verismo.cli.live import fetch, fetch_with_key  # noqa: PLC0415 - files need no HTTP client
+
+    base = url.rstrip("/")
+
+    def find(prov_id: str) -> Signed | None:
+        document = fetch_with_key(f"{base}/v1/prov/{prov_id}", key)
+        return None if document is None else _served(document, f"{base}/v1/prov/{prov_id}")
+
+    yield Place(f"gateway {base}", find, fetch(base + KEYRING_PATH))
+
+
+def read_saved(path: Path) -> Signed:
+    """Read a file: a record as served, an exchange, PROV-JSON, or the graph alone.
+
+    Raises:
+        OperatorError: it is none of these, or an exchange without its graph.
+    """
+    document = path.read_bytes()
+    try:
+        members = msgspec.json.decode(document, type=_Members)
+        if bytes(members.response):
+            return _exchanged(document, path)
+        if bytes(members.prefix):
+            record = read_prov_json(document)
+            statement = base64url.decode(record.statement)
+            return Signed(canonical.encode(record.graph), statement, record.signature)
+        if bytes(members.statement):
+            return _served(document, str(path))
+    except (
+        msgspec.MsgspecError,
+        UnicodeError,
+        DocumentRefused,
+        GraphRefused,
+        base64url.NotBase64,
+    ) as error:
+        raise OperatorError(
+            f"{path} holds no graph: {error}",
+            next_step="Give an answer of /v1/prov/, a saved exchange, PROV-JSON, or a graph.",
+        ) from error
+    return Signed(document.strip())
+
+
+def _served(document: bytes, name: str) -> Signed:
+    try:
+        served = msgspec.json.decode(document, type=_Served)
+        statement = base64url.decode(served.statement)
+    except (msgspec.MsgspecError, UnicodeError, base64url.NotBase64) as error:
+        raise OperatorError(
+            f"{name} is no record of a Verismo gateway: {error}", next_step="Check the address."
+        ) from error
+    return Signed(bytes(served.graph), statement, served.signature)
+
+
+def _exchanged(document: bytes, path: Path) -> Signed:
+    try:
+        exchange = read_exchange(document)
+        proof = read_proof_headers(fold(exchange.response.headers))
+    except (ExchangeRefused, HeadersRefused) as error:
+        raise OperatorError(
+            f"{path}: {error}", next_step="`verismo verify --url ... --save FILE` writes one."
+        ) from error
+    if exchange.graph is None:
+        raise OperatorError(
+            f"{path} was saved without its graph",
+            next_step="Ask the gateway for it: `verismo prov show PROV_ID --url ...`.",
+        )
+    graph = exchange.graph.encode("utf-8")
+    # A stream has its statement in its last comment; `verismo verify` reads that.
+    return Signed(graph) if proof is None else Signed(graph, proof.statement, proof.jws)

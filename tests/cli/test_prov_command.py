@@ -1,0 +1,274 @@
+"""`verismo prov show`: from a data folder, a gateway or a file, with the checks that were made."""
+
+import asyncio
+import json
+from xml.etree import ElementTree
+
+import msgspec
+import pytest
+from tests.support.gateway import running_gateway
+from tests.support.graphs import Recorded, agent_run, plain_answer
+
+from verismo.attest.exchange import Exchange, SavedResponse
+from verismo.attest.provenance import read_graph
+from verismo.attest.provjson import ProvRecord, read_prov_json, write_prov_json
+from verismo.model import base64url
+from verismo.model.units import moment_utc
+
+pytestmark = pytest.mark.slow
+
+
+class Ran:
+    """A gateway that answered, and files that were saved of it."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.data = None
+        self.records = []
+        self.headers = {}
+        self.served = b""
+        self.keyring = b""
+        self.jwks = b""
+
+    def file(self, name, data):
+        path = self.folder / name
+        path.write_bytes(data)
+        return path
+
+
+async def answered(folder):
+    state = Ran(folder)
+    async with running_gateway(folder / "gateway") as gateway:
+        first = await gateway.chat()
+        await gateway.chat("refused", key="TENANT_003")
+        state.served = (await gateway.send("GET", f"/v1/prov/{first.prov_id}")).body
+        state.keyring = (await gateway.send("GET", "/.well-known/attest/keyring.json")).body
+        state.jwks = (await gateway.send("GET", "/.well-known/attest/jwks.json")).body
+        state.headers = first.headers
+        state.records = gateway.records()
+        state.data = gateway.config.data
+        state.config = folder / "gateway" / "verismo.toml"
+    return state
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory):
+    return asyncio.run(answered(tmp_path_factory.mktemp("prov")))
+
+
+@pytest.fixture
+def prov_id(ran):
+    return ran.records[0].prov_id
+
+
+def test_a_data_folder_shows_tree_verdict_and_the_checks_that_were_made(verismo, ran, prov_id):
+    done = verismo("prov", "show", prov_id, "--data", ran.data)
+    assert (done.code, done.err) == (0, "")
+    assert "verdict   VERIFIED, by the keys of that data" in done.out
+    passed = next(row for row in done.out.splitlines() if row.startswith("passed"))
+    assert all(check in passed for check in ("4 signature", "13 graph", "17 key-ring"))
+    unmade = next(row for row in done.out.splitlines() if row.startswith("not made"))
+    assert all(check in unmade for check in ("10 request", "11 response", "15 ledger"))
+    assert "├─ policy    allow" in done.out
+    assert f"began     {moment_utc(json.loads(ran.records[0].graph)['nodes'][0]['t0'])}" in done.out
+    assert f"answer {prov_id}" in done.out
+
+
+def test_the_configuration_names_the_data_folder_by_default(verismo, ran, prov_id, monkeypatch):
+    monkeypatch.chdir(ran.config.parent)
+    done = verismo("prov", "show", prov_id)
+    assert done.code == 0
+    assert "VERIFIED" in done.out
+
+
+def test_a_refused_answer_is_shown_with_its_refusal(verismo, ran):
+    refused = next(one for one in ran.records if b"deny" in one.graph or b'"code"' in one.graph)
+    done = verismo("prov", "show", refused.prov_id, "--data", ran.data)
+    assert done.code == 0
+    assert "failed" in done.out
+
+
+def test_json_has_the_graph_as_it_was_signed(verismo, ran, prov_id):
+    done = verismo("prov", "show", prov_id, "--data", ran.data, "--json")
+    shown = json.loads(done.out)
+    assert (shown["prov_id"], shown["verdict"]) == (prov_id, "VERIFIED")
+    assert shown["graph"] == json.loads(ran.records[0].graph)
+    assert len(shown["checks"]) == 17
+
+
+def test_documents_are_written_to_files_and_to_standard_output(verismo, ran, prov_id, tmp_path):
+    svg, dot = tmp_path / "a.svg", tmp_path / "a.dot"
+    done = verismo(
+        "prov", "show", prov_id, "--data", ran.data, "--svg", svg, "--dot", dot, "--prov-json", "-"
+    )
+    assert done.code == 0
+    assert done.err == f"{prov_id}: VERIFIED\n"
+    record = read_prov_json(done.out.encode())
+    assert record.graph == read_graph(ran.records[0].graph)[0]
+    assert base64url.decode(record.statement) == ran.records[0].statement
+    assert ElementTree.fromstring(svg.read_bytes()).tag.endswith("svg")
+    assert dot.read_text().startswith("digraph")
+
+
+async def test_a_gateway_is_asked_with_a_key_from_the_environment(verismo, tmp_path, monkeypatch):
+    async with running_gateway(tmp_path) as gateway:
+        answer = await gateway.chat()
+        asked = ("prov", "show", answer.prov_id, "--url", gateway.url + "/")
+
+        async def show(*more):
+            return await asyncio.to_thread(verismo, *asked, *more)
+
+        monkeypatch.setenv("VERISMO_API_KEY", gateway.keys["TENANT_001"])
+        shown = await show()
+        assert (shown.code, "VERIFIED, by the keys of that gateway" in shown.out) == (0, True)
+        assert (await show("--calls")).code == 0
+        other = await show("--key", gateway.keys["TENANT_002"])
+        assert (other.code, "has no answer" in other.err) == (2, True)
+        wrong = await show("--key", "vk_wrong")
+        assert (wrong.code, "401" in wrong.err, "API key" in wrong.err) == (2, True, True)
+        monkeypatch.delenv("VERISMO_API_KEY")
+        assert "VERISMO_API_KEY" in (await show()).err
+
+
+def test_a_served_record_is_checked_by_a_key_ring_or_a_key_set(verismo, ran, prov_id):
+    path = ran.file("record.json", ran.served)
+    unknown = verismo("prov", "show", "--file", path)
+    assert (unknown.code, "NOT CHECKED: there are no keys" in unknown.out) == (0, True)
+    ring = ran.file("ring.json", ran.keyring)
+    by_ring = verismo("prov", "show", prov_id, "--file", path, "--keyring", ring)
+    assert (by_ring.code, "17 key-ring" in by_ring.out) == (0, True)
+    keys = ran.file("jwks.json", ran.jwks)
+    by_keys = verismo("prov", "show", "--file", path, "--jwks", keys)
+    assert (by_keys.code, "VERIFIED" in by_keys.out) == (0, True)
+
+
+def test_a_graph_that_was_changed_is_invalid_and_says_which_check_failed(verismo, ran):
+    changed = ran.served.replace(b'"decision":"allow"', b'"decision":"maybe"')
+    assert changed != ran.served
+    document = json.loads(changed)
+    nodes = document["graph"]["nodes"]
+    keys = ran.file("jwks.json", ran.jwks)
+    broken = ran.file("broken.json", changed)
+    assert verismo("prov", "show", "--file", broken, "--jwks", keys).code == 2
+    # A graph that is sound in itself, beside a statement for another one.
+    other = plain_answer().document
+    document["graph"] = json.loads(other)
+    assert nodes
+    swapped = ran.file("swapped.json", json.dumps(document).encode())
+    raw = ran.file("raw.json", other)
+    assert verismo("prov", "show", "--file", raw, "--jwks", keys).code == 0
+    served = ran.served[: ran.served.index(b'"graph":')] + b'"graph":' + other + b"}"
+    swapped.write_bytes(served)
+    done = verismo("prov", "show", "--file", swapped, "--jwks", keys)
+    assert done.code == 1
+    assert "verdict   INVALID" in done.out
+    assert "failed    13 graph" in done.out
+
+
+def test_prov_json_brings_graph_and_signature(verismo, ran):
+    record = ran.records[0]
+    graph = read_graph(record.graph)[0]
+    spelled = ProvRecord(graph, base64url.encode(record.statement), record.jws.decode())
+    path = ran.file("prov.json", write_prov_json(spelled))
+    keys = ran.file("jwks.json", ran.jwks)
+    done = verismo("prov", "show", "--file", path, "--jwks", keys)
+    assert (done.code, "VERIFIED" in done.out) == (0, True)
+
+
+def test_a_saved_exchange_is_read_with_its_graph(verismo, ran, prov_id):
+    response = SavedResponse(200, tuple(ran.headers.items()))
+    exchange = Exchange(v=1, response=response, graph=ran.records[0].graph.decode())
+    path = ran.file("exchange.json", msgspec.json.encode(exchange))
+    keys = ran.file("jwks.json", ran.jwks)
+    done = verismo("prov", "show", prov_id, "--file", path, "--jwks", keys)
+    assert (done.code, "VERIFIED" in done.out) == (0, True)
+    without = Exchange(v=1, response=response)
+    path = ran.file("exchange.json", msgspec.json.encode(without))
+    assert "without its graph" in verismo("prov", "show", "--file", path).err
+
+
+def test_a_run_is_shown_with_its_joined_calls_and_what_was_only_reported(verismo, tmp_path):
+    path = tmp_path / "run.json"
+    path.write_bytes(agent_run().document)
+    done = verismo("prov", "show", "--file", path)
+    assert "NOT CHECKED: there is no signature with the graph" in done.out
+    assert done.out.count("─ call 0") == 3
+    assert done.out.count("reported") == 2
+
+
+def test_a_joined_call_without_a_record_is_not_proven(verismo, ran, tmp_path):
+    from verismo.cli import prov, provsource  # noqa: PLC0415 - only here are parts looked at
+
+    recorded = Recorded()
+    last = recorded.opening("/a", recorded.prov_id)
+    inner = recorded.model_call()
+    recorded.answered(recorded.hop("tool", [last, inner], {}))
+    view = prov.view_graph(recorded.graph())
+    with provsource.folder(ran.data) as place:
+        (check,) = prov._check_calls(view, place, None)
+    assert check.problem == "there is no record of it"
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ((), "name the PROV_ID"),
+        (("x",), "is not a prov_id"),
+        (("--data", ".", "--url", "http://127.0.0.1:1"), "give one of"),
+        (("--url", "http://127.0.0.1:1"), "name the PROV_ID"),
+    ],
+)
+def test_wrong_usage_is_told(verismo, words, told):
+    done = verismo("prov", "show", *words)
+    assert (done.code, told in done.err) == (2, True)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--data", "{data}", "--jwks", "{file}"),
+        ("--file", "{file}", "--calls"),
+        ("--file", "{file}", "--jwks", "{file}", "--keyring", "{file}"),
+        ("--file", "{file}", "--json", "--svg", "-"),
+        ("--file", "{file}", "--dot", "-", "--svg", "-"),
+        ("--url", "http://127.0.0.1:1"),
+    ],
+)
+def test_options_that_do_not_belong_together_are_told(verismo, ran, prov_id, words):
+    path = ran.file("record.json", ran.served)
+    spelled = [word.format(data=ran.data, file=path) for word in words]
+    assert verismo("prov", "show", prov_id, *spelled).code == 2
+
+
+def test_what_is_not_there_is_told(verismo, ran, tmp_path):
+    unknown = f"{ran.records[0].prov_id[:-4]}0000"
+    done = verismo("prov", "show", unknown, "--data", ran.data)
+    assert (done.code, "has no answer" in done.err) == (2, True)
+    done = verismo("prov", "show", unknown, "--data", tmp_path / "none")
+    assert (done.code, "no data folder" in done.err) == (2, True)
+    path = ran.file("record.json", ran.served)
+    done = verismo("prov", "show", unknown, "--file", path)
+    assert (done.code, "the graph is that of" in done.err) == (2, True)
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"{}", b"[]", b'{"statement":"!","signature":"","prov_id":"","graph":{}}',
+             b'{"prefix":{}}', b'{"response":{}}', b"\xff\xfe"]
+)  # fmt: skip
+def test_a_file_that_holds_no_graph_is_told(verismo, tmp_path, data):
+    path = tmp_path / "x.json"
+    path.write_bytes(data)
+    done = verismo("prov", "show", "--file", path)
+    assert done.code == 2
+    assert done.err.startswith("error: ")
+
+
+def test_an_attribute_cannot_write_to_the_terminal(verismo, tmp_path):
+    recorded = Recorded()
+    asked = recorded.hop("request", (), {"method": "GET", "path": "\x1b]0;owned\x07\x1b[2J"})
+    recorded.answered(asked)
+    path = tmp_path / "x.json"
+    path.write_bytes(recorded.document)
+    done = verismo("prov", "show", "--file", path)
+    assert "\x1b" not in done.out
+    assert "\x07" not in done.out
