@@ -207,6 +207,16 @@ async def test_other_revisions_are_refused_by_name(gateway, servers, headers, re
     assert servers.asked == 0
 
 
+async def test_a_revision_that_body_and_header_agree_on_is_refused_by_name(gateway, servers):
+    meta = {"io.modelcontextprotocol/protocolVersion": "2027-01-01"}
+    answer = await post(
+        gateway, message("tools/list", meta=meta), {"mcp-protocol-version": "2027-01-01"}
+    )
+    error = await refusal(gateway, answer, 400, "revision_unsupported", -32022)
+    assert error["data"]["requested"] == "2027-01-01"
+    assert servers.asked == 0
+
+
 async def test_a_handshake_is_refused_with_the_revision_that_is_spoken(gateway, servers):
     params = {"protocolVersion": "2025-06-18", "capabilities": {}}
     body = {"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": params}

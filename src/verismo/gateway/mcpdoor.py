@@ -136,8 +136,9 @@ def with_trace(request: Request) -> Request:
         return request
     headers = {name: value for name, value in request.headers.items() if name != "tracestate"}
     headers["traceparent"] = call.traceparent
-    if call.tracestate.isascii() and call.tracestate.isprintable():
-        headers["tracestate"] = call.tracestate
+    state = call.tracestate
+    if state and state.isascii() and state.isprintable():
+        headers["tracestate"] = state
     return msgspec.structs.replace(request, headers=headers)
 
 

@@ -122,6 +122,8 @@ def test_a_json_rpc_error_keeps_its_status_and_its_code():
     assert (answer.status, json.loads(answer.body)) == (400, error)
     assert answer.facts["rpc_error"] == -32602
     assert "is_error" not in answer.facts
+    odd = {**error, "error": {"code": "x", "message": "odd"}}
+    assert "rpc_error" not in answered(CALL, odd, status=400).facts
     nameless = {**error, "id": None}
     assert json.loads(answered(CALL, nameless, status=400).body) == nameless
 
