@@ -79,6 +79,8 @@ async def test_keys_that_came_in_the_file_are_not_trusted(opened):
     view = await opened()
     await view.give(answer__json=vector.saved(jwks=vector.document["jwks"]))
     assert await view.title() == "Not trusted"
+    assert "signed on" not in await view.text(".verdict")
+    assert "not trusted" in await view.text("[data-check='3']")
     await view.page.check("#own-keys")
     await view.page.locator("[data-keys=own]").wait_for()
     assert await view.title() == "Verified"
@@ -116,8 +118,10 @@ async def test_of_a_cut_stream_only_the_proven_words_count(opened):
     vector = Vector("cut-unsigned-tail")
     view = await opened()
     await view.give(answer__json=vector.saved(), keys__json=vector.jwks)
-    assert await view.title() == "Verified up to where it was cut"
-    assert "first 2 events" in await view.text(".sentence")
+    assert await view.title() == "Verified in part"
+    assert await view.text(".sentence") == (
+        "The first 2 events of this answer are the ones that https://gateway.example signed."
+    )
     answered = await view.text(".answered")
     proven, _, rest = answered.partition("Not proven from here:")
     assert "word 1" in proven

@@ -5,7 +5,6 @@
 
 const WAIT_MS = 20_000;
 const DOCUMENTS = {
-  jwks: () => "/.well-known/attest/jwks.json",
   keyring: () => "/.well-known/attest/keyring.json",
   record: (provId) => `/v1/prov/${provId}`,
   proof: (provId) => `/v1/attest/${provId}/proof`,
@@ -26,7 +25,7 @@ export class NotFetched extends Error {}
  * Fetches one document.
  *
  * @param {string} origin of the gateway.
- * @param {"jwks"|"keyring"|"record"|"proof"} kind
+ * @param {"keyring"|"record"|"proof"} kind
  * @param {{provId?: string, apiKey?: string}} asked the key goes into this one request and is not kept.
  * @returns {Promise<Uint8Array>}
  * @throws {NotFetched}
@@ -59,4 +58,4 @@ export async function fetchDocument(origin, kind, { provId = "", apiKey = "" } =
   throw new NotFetched(`${origin} did not give the ${NAMES[kind]}: ${problem}.`);
 }
 
-const NAMES = { jwks: "key set", keyring: "key ring", record: "record", proof: "ledger proof" };
+const NAMES = { keyring: "key ring", record: "record", proof: "ledger proof" };

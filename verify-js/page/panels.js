@@ -26,15 +26,15 @@ export function partRows(given, does) {
       { "data-kind": part.kind },
       BODIES.includes(part.kind) ? roleChoice(part, does) : el("span.kind", {}, KINDS[part.kind]),
       el("span.name", {}, part.name),
-      el("span.size", {}, many(part.octets.length, "octet")),
+      el("span.size", {}, many(part.octets.length, "byte")),
       el(
         "button.link",
         {
           type: "button",
-          "aria-label": `Take away ${KINDS[part.kind]} ${part.name}`,
+          "aria-label": `Remove ${KINDS[part.kind]} ${part.name}`,
           onclick: () => does.remove(part),
         },
-        "Take away",
+        "Remove",
       ),
     ),
   );
@@ -146,7 +146,7 @@ function askingForm(doors, does) {
       `Questions go to ${doors.origin} and nowhere else, and only when you press a button. `,
       doors.served ? "Its keys are worth as much as the address of this page." : "Its keys are worth as much as that address.",
     ),
-    el("button.button", { type: "button", id: "fetch-keys", onclick: (event) => press(["jwks", "keyring"], event) }, "Fetch its keys"),
+    el("button.button", { type: "button", id: "fetch-keys", onclick: (event) => press(["keyring"], event) }, "Fetch its keys"),
     el(
       "div.fields",
       {},

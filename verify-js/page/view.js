@@ -14,14 +14,14 @@ import { CHECKS, OUTCOMES, limits, verdictWords } from "./words.js";
  */
 export function resultSections(found, does) {
   const words = verdictWords(found);
-  const { report } = found;
+  const { report, keys } = found;
   const nodes = [
     verdictCard(found, words, does),
     found.words === null ? null : wordsSection(found.words),
     unmadeSection(found),
-    checksSection(report),
+    checksSection(found),
     found.graph === null ? null : section("Where it came from", "graph", graphSection(found.graph)),
-    report.statement === null ? null : statementSection(report.statement),
+    report.statement === null ? null : statementSection(report.statement, keys === "embedded"),
     section(
       "What this does not prove",
       "limits",
@@ -96,27 +96,34 @@ function wordsSection({ asked, answered, answerOctets }) {
       el(
         "figure.answered",
         {},
-        el("figcaption", {}, `Answered, ${many(answerOctets, "octet")}`),
+        el("figcaption", {}, `Answered, ${many(answerOctets, "byte")}`),
         el("div.text", {}, ...(pieces.length === 0 ? [el("em", {}, "no words")] : pieces)),
       ),
     ),
   );
 }
 
-function checksSection(report) {
-  const rows = report.checks.map((check) =>
-    el(
-      `li.check.${check.outcome}`,
+function checksSection({ report, keys }) {
+  const rows = report.checks.map((check) => {
+    // Keys out of the file pass this check for the verifier, which was told to use them.
+    const doubted = check.number === KEY_CHECK && keys === "embedded";
+    return el(
+      `li.check.${doubted ? "doubt" : check.outcome}`,
       { "data-check": String(check.number), "data-outcome": check.outcome },
-      icon(check.outcome),
+      icon(doubted ? "doubt" : check.outcome),
       el(
         "div",
         {},
         el("p.question", {}, el("span.number", {}, String(check.number)), CHECKS[check.number][0]),
-        el("p.detail", {}, el("span.outcome", {}, OUTCOMES[check.outcome]), ` · ${check.name}: ${check.detail}`),
+        el(
+          "p.detail",
+          {},
+          el("span.outcome", {}, doubted ? "in the file’s own key set, not trusted" : OUTCOMES[check.outcome]),
+          ` · ${check.name}: ${check.detail}`,
+        ),
       ),
-    ),
-  );
+    );
+  });
   return section("Seventeen checks", "checks", el("ol.checks", {}, ...rows));
 }
 
@@ -141,7 +148,7 @@ function unmadeSection({ report }) {
   );
 }
 
-function statementSection(statement) {
+function statementSection(statement, doubted) {
   const { req, res, dag } = statement;
   const tokens = statement.usage;
   const shown = terms([
@@ -149,9 +156,9 @@ function statementSection(statement) {
     ["On", moment(statement.iat)],
     ["For the tenant", `${statement.aud}, region ${statement.region}`],
     ["Operation", statement.op],
-    ["Request", `${req.method} ${req.path}${req.query === undefined ? "" : " with a query"}, ${many(req.len, "octet")}`],
+    ["Request", `${req.method} ${req.path}${req.query === undefined ? "" : " with a query"}, ${many(req.len, "byte")}`],
     ["Document", req.doc === undefined ? "" : code(req.doc)],
-    ["Answer", `status ${res.status}, ${res.media}, ${many(res.len, "octet")}${res.events === undefined ? "" : ` in ${many(res.events, "event")}`}`],
+    ["Answer", `status ${res.status}, ${res.media}, ${many(res.len, "byte")}${res.events === undefined ? "" : ` in ${many(res.events, "event")}`}`],
     ["Complete", res.fin ? "yes" : "no: it ended early"],
     ["Model", statement.model === undefined ? "" : `${statement.model.id} of ${statement.model.provider}, as the provider said`],
     ["Tokens", tokens === undefined ? "" : `${count(tokens.in)} in, ${count(tokens.out)} out`],
@@ -170,7 +177,12 @@ function statementSection(statement) {
   return section(
     "What was signed",
     "statement",
-    el("p.hint", {}, "The statement holds digests and facts, never content."),
+    el(
+      "p.hint",
+      {},
+      "The statement holds digests and facts, never content.",
+      doubted ? " Its keys are not trusted, so anybody may have written it." : "",
+    ),
     shown,
     el(
       "details",
@@ -185,6 +197,7 @@ function statementSection(statement) {
   );
 }
 
+const KEY_CHECK = 3;
 const POLICY = { allow: "allowed it", deny: "denied it", none: "was not asked" };
 const CACHE = { off: "no, caching is off", miss: "no", hit: "yes" };
 

@@ -66,20 +66,18 @@ export function verdictWords(found) {
   if (report.verdict === "INVALID") {
     return invalid(found);
   }
-  const words = found.content ? contentWords(found) : recordWords(found);
   if (keys === "embedded") {
     return {
-      ...words,
       tone: "doubt",
       sign: "doubt",
       title: "Not trusted",
-      sentence: `It fits, but only by keys that came in the same file. ${words.sentence}`,
+      sentence: "It fits the keys that came in the same file, and whoever wrote the file chose those.",
       more:
-        "Whoever wrote the file chose those keys, so nothing is said about who signed. Add the gateway’s key " +
-        "set or key ring from a place that you trust.",
+        "So nothing is said about who signed: a forged answer would look the same. Add the gateway’s key set " +
+        "or key ring from a place that you trust.",
     };
   }
-  return words;
+  return found.content ? contentWords(found) : recordWords(found);
 }
 
 function contentWords({ report }) {
@@ -88,10 +86,10 @@ function contentWords({ report }) {
     return {
       tone: "part",
       sign: "part",
-      title: "Verified up to where it was cut",
+      title: "Verified in part",
       sentence:
         report.events === 0
-          ? `${who} signed that this answer began, and none of its events arrived with a signature.`
+          ? `${who} signed that this answer began, and nothing of it arrived with a signature.`
           : `The first ${many(report.events, "event")} of this answer are the ones that ${who} signed.`,
       more: "The rest is missing or unsigned. Do not rely on anything after the proven part.",
     };
@@ -148,8 +146,9 @@ function unsigned({ status }) {
   };
 }
 
-function signer(report) {
-  return report.statement === null ? "the gateway" : report.statement.iss;
+/** Names who signed: the statement says so or, in a stream that was cut, its last good head. */
+function signer({ statement, payload }) {
+  return statement === null ? JSON.parse(new TextDecoder().decode(payload)).iss : statement.iss;
 }
 
 function outcome(report, number) {
@@ -169,11 +168,11 @@ export function limits(found) {
     [true, "That the answer is true. A signature says who answered what, not that the words are right."],
     [true, "That the provider ran the model that it names: the model is what the provider said."],
     [
-      keys === "given",
+      keys === "given" || keys === "ring",
       "That the keys are the gateway’s. They count as far as you trust the place that you got them from.",
     ],
     [
-      keys === "ring",
+      outcome(report, 17) === "pass",
       "That the key ring is the newest. This page remembers nothing, so it cannot notice an older one; " +
         "verify with --remember does.",
     ],
