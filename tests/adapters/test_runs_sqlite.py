@@ -163,7 +163,7 @@ def test_refused_hops_are_told_why(store: SqliteRuns):
     assert reasons(
         store,
         hop(2),
-        hop(2),
+        hop(2, t1_ms=3),
         hop(1),
         hop(3, span(1)),
         hop(4, span(4)),
@@ -184,6 +184,14 @@ def test_refused_hops_are_told_why(store: SqliteRuns):
         "span_taken",
     ]
     assert store.collect(MINE, TRACE, ROOT, FIRST, NOW_MS).refused == 8
+
+
+def test_a_hop_that_is_reported_again_as_it_was_is_taken_once(store: SqliteRuns):
+    store.begin(MINE, TRACE, begun())
+    assert reasons(store, hop(1), hop(1)) == []
+    assert reasons(store, hop(1)) == []
+    run = store.collect(MINE, TRACE, ROOT, FIRST, NOW_MS)
+    assert ([one.span_id for one in run.hops], run.refused) == ([span(1)], 0)
 
 
 def test_only_what_was_refused_since_it_began_counts_for_a_run(store: SqliteRuns):

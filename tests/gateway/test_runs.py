@@ -105,8 +105,9 @@ async def test_the_agent_is_told_where_its_calls_belong_and_the_salt_of_its_answ
 
     agents.does(work)
     state = f"other=1, verismo={'9' * 16},third=3"
-    answer = await ask(gateway, traceparent=f"00-{TRACE}-{span(7)}-01", tracestate=state)
+    answer = await ask(gateway, traceparent=f"00-{TRACE}-{span(7)}-00", tracestate=state)
     told = agents.works[-1]
+    assert told.headers["traceparent"].endswith("-01")
     assert told.trace_id == TRACE
     assert told.headers["tracestate"] == f"verismo={told.run_span},other=1,third=3"
     salt = base64.b64decode(told.headers["attest-run-salt"].strip(":"))
@@ -285,7 +286,7 @@ async def test_reported_hops_join_with_their_calls_and_sources(
             hop(13, span(99)),
         ]
         assert store.report(TENANT, work.trace_id, hops) == []
-        forged = store.report(TENANT, work.trace_id, [hop(11, work.run_span), hop(14, span(14))])
+        forged = store.report(TENANT, work.trace_id, [hop(11, span(12)), hop(14, span(14))])
         assert [one.reason for one in forged] == ["span_taken", "cycle"]
         return {}
 

@@ -24,6 +24,12 @@ def test_flag_of_the_caller_goes_out_although_this_request_is_not_recorded():
     assert continue_trace("", RANDOM, False).traceparent()[-3:] == "-00"
 
 
+def test_an_agent_is_told_that_its_run_is_recorded():
+    for header in ("", f"00-{TRACE}-{SPAN}-00"):
+        context = continue_trace(header, RANDOM, False)
+        assert context.traceparent(within_run=True)[-3:] == "-01"
+
+
 @pytest.mark.parametrize(
     ("header", "sampled"),
     [(f"00-{TRACE}-{SPAN}-01", True), (f"00-{TRACE}-{SPAN}-02", False), ("", None)],

@@ -212,7 +212,10 @@ class TraceRows:
         return True
 
     def add_hop(self, hop: ReportedHop) -> RefusedReason | None:
-        """Store a hop, or say why it is refused."""
+        """Store a hop, or say why it is refused; what is stored already is taken."""
+        value = encode_hop(hop)
+        if self._is_stored(hop.span_id, value):
+            return None
         reason = flaw_of(hop) or self._misplaced(hop)
         if reason is not None:
             return reason
@@ -223,8 +226,14 @@ class TraceRows:
             return "over_limit"
         if total.members >= RUN_ENTRIES_MAX:
             return "over_limit"
-        self._add(hop.span_id, MemberRow(hop.parent_span, home, 0, ""), encode_hop(hop), size)
+        self._add(hop.span_id, MemberRow(hop.parent_span, home, 0, ""), value, size)
         return None
+
+    def _is_stored(self, span: str, value: bytes) -> bool:
+        """Say whether a hop is here as it is: who gets no answer reports again (OTLP, retries)."""
+        query = "SELECT value FROM member WHERE tenant = ? AND trace = ? AND span = ?"
+        row = self._connection.execute(query, (*self._key, span)).fetchone()
+        return row is not None and bytes(row[0]) == value
 
     def _misplaced(self, hop: ReportedHop) -> RefusedReason | None:
         """Say what is wrong with where a hop says that it stands, as far as that is known."""

@@ -273,7 +273,7 @@ class Dispatcher:
             headers=(
                 *outbound.headers,
                 *self._credentials.header(provider.id),
-                ("traceparent", journey.trace.traceparent()),
+                ("traceparent", journey.trace.traceparent(within_run=journey.run is not None)),
                 *(() if journey.run is None else journey.run.headers),
             ),
             body=outbound.body,

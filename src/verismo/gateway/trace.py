@@ -33,9 +33,15 @@ class TraceContext(msgspec.Struct, frozen=True):
     sampled: bool
     flags: str
 
-    def traceparent(self) -> str:
-        """Return the header value for the calls that we make."""
-        return f"00-{self.trace_id}-{self.span_id}-{self.flags}"
+    def traceparent(self, *, within_run: bool = False) -> str:
+        """Return the header value for the calls that we make.
+
+        Args:
+            within_run: for an agent's call. The run's graph records the trace, so its flag says
+                so: an agent whose tracer follows a flag of 0 could report nothing.
+        """
+        flags = "01" if within_run else self.flags
+        return f"00-{self.trace_id}-{self.span_id}-{flags}"
 
 
 def state_run(header: str) -> str:

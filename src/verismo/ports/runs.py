@@ -28,7 +28,8 @@ class RunStore(Protocol):
     only worth what its run's seal makes of it.
     Isolation: everything is looked up by tenant and trace together, so that a tenant neither sees
     nor changes what another one does under the same trace id.
-    Ordering: of two rows with one span id the first wins; order matters in nothing else.
+    Ordering: of two rows with one span id the first wins; order matters in nothing else. A hop that
+    is reported again as it was is taken, once: exporters repeat what they had no answer to.
     Concurrency: any process and any thread; a call waits up to 1 s for another writer.
     Every call raises StateError if the store cannot be read or written. Nobody retries.
     """
