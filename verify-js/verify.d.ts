@@ -304,6 +304,7 @@ export class StreamVerifier {
     releaseEarly?: boolean;
   });
   readonly failed: boolean;
+  readonly releasesEarly: boolean;
   readonly trustedEvents: number;
   /** Returns the events that may be used now. */
   feed(data: Uint8Array, nowMs?: number | null): Promise<Uint8Array[]>;
@@ -349,15 +350,17 @@ export interface AttestedResponse extends Response {
   readonly attest?: Promise<Report>;
 }
 
-export class VerificationFailed extends Error {
+/** The root of what `verifyingFetch` throws of its own. */
+export class ClientError extends Error {}
+export class VerificationFailed extends ClientError {
   constructor(report: Report);
   readonly report: Report;
 }
 export class AnswerInvalid extends VerificationFailed {}
 export class AnswerUnsigned extends VerificationFailed {}
 export class StreamCut extends VerificationFailed {}
-export class KeysUnavailable extends Error {}
-export class ForeignAddress extends Error {}
+export class KeysUnavailable extends ClientError {}
+export class ForeignAddress extends ClientError {}
 
 export function verifyingFetch(
   settings: GatewaySettings,

@@ -1434,6 +1434,11 @@ export class StreamVerifier {
     this.#open();
   }
 
+  /** Whether octets are handed on before they are proven. */
+  get releasesEarly() {
+    return this.#releaseEarly;
+  }
+
   /** Whether something contradicts the proof; nothing is trusted from here on. */
   get failed() {
     return this.#findings.failed;
@@ -2874,17 +2879,19 @@ const POLICIES = {
   report: { prefix: "pass", invalid: "pass", unsigned: "pass", unsignedRefusal: "pass", elsewhere: "pass" },
 };
 
+/** The root of what `verifyingFetch` throws of its own. */
+export class ClientError extends Error {
+  get name() {
+    return this.constructor.name;
+  }
+}
 /** An answer that must not be used; `report` says why. */
-export class VerificationFailed extends Error {
+export class VerificationFailed extends ClientError {
   constructor(report) {
     const failed = report.checks.filter((check) => check.outcome === "fail");
     const found = failed.map((one) => `check ${one.number} (${one.name}): ${one.detail}`).join("; ");
     super(`${report.verdict}: ${found}`);
     this.report = report;
-  }
-
-  get name() {
-    return this.constructor.name;
   }
 }
 /** Something contradicts the answer's proof. */
@@ -2894,9 +2901,9 @@ export class AnswerUnsigned extends VerificationFailed {}
 /** A stream that ended early; what was handed on is proven. */
 export class StreamCut extends VerificationFailed {}
 /** The gateway's key set cannot be had or read; nothing was sent. */
-export class KeysUnavailable extends Error {}
+export class KeysUnavailable extends ClientError {}
 /** The request is not for the gateway, so its answer could not be verified; it was not sent. */
-export class ForeignAddress extends Error {}
+export class ForeignAddress extends ClientError {}
 
 /**
  * Returns a `fetch` that verifies the answers of one gateway while they arrive. Its responses have
@@ -2953,6 +2960,8 @@ async function converse(gateway, site, keys, request) {
     throw new ForeignAddress(`${request.url.split("?", 1)[0]} is not the gateway`);
   }
   if (place.kind !== "proven") return gateway.fetch(request);
+  const found = await support();
+  if (!found.ok) throw new Unsupported(found.reason);
   const hasBody = request.method !== "GET" && request.method !== "HEAD";
   const body = hasBody ? new Uint8Array(await request.arrayBuffer()) : new Uint8Array();
   await keys.renewDue(); // before sending: an answer that nobody can verify costs money
@@ -3021,8 +3030,11 @@ class Session {
   async #whole(keys, proof) {
     const body = await readWhole(this.#response.body, this.#gateway.bodyBytesMax);
     if (body === null) {
+      // The rest was not read, so it cannot be passed on either.
       const detail = `longer than ${this.#gateway.bodyBytesMax} octets`;
-      throw this.#reported(refusedReport("INVALID", 11, detail, null, proof.provId), AnswerInvalid);
+      const report = refusedReport("INVALID", 11, detail, null, proof.provId);
+      this.#gateway.onReport(report, this.#url);
+      throw new AnswerInvalid(report);
     }
     await keys.renewFor(kidOf(proof.jws));
     const answer = {
@@ -3052,74 +3064,25 @@ class Session {
       expected: this.#expected(),
       releaseEarly: this.#gateway.onVerdict.invalid === "pass",
     });
-    return this.#live(reader, verifier, opening);
-  }
-
-  #live(reader, verifier, opening) {
-    let tell;
-    const attest = new Promise((resolve) => {
-      tell = resolve;
-    });
-    let judged = null;
-    const judge = () => {
-      judged ??= verifier.finish().then((report) => {
-        this.#tell(report);
-        tell(report);
+    const body = new VerifiedBody(reader, opening, verifier, {
+      nowMs: () => this.#nowMs(),
+      settle: (report) => {
+        this.#gateway.onReport(report, this.#url);
         return this.#refusal(report);
-      });
-      return judged;
-    };
-    const next = async () => {
-      const first = opening;
-      opening = new Uint8Array();
-      return first.length > 0 ? { done: false, value: first } : reader.read();
-    };
-    const pull = async (controller) => {
-      let refusal = null;
-      try {
-        for (;;) {
-          const { done, value } = await next();
-          if (done) break;
-          const released = await verifier.feed(value, this.#nowMs());
-          const isRefused = verifier.failed && this.#gateway.onVerdict.invalid === "refuse";
-          for (const octets of released) controller.enqueue(octets);
-          if (isRefused) break;
-          if (released.length > 0) return;
-        }
-        refusal = await judge();
-      } catch (error) {
-        // A gateway that cannot seal the end breaks the connection off: a cut.
-        refusal = error instanceof Unsupported ? error : ((await judge()) ?? error);
-      }
-      if (refusal === null) controller.close();
-      else controller.error(refusal);
-      await reader.cancel().catch(() => undefined);
-    };
-    const cancel = async (reason) => {
-      await judge();
-      await reader.cancel(reason);
-    };
-    return this.#response_(new ReadableStream({ pull, cancel }, { highWaterMark: 0 }), attest);
+      },
+    });
+    return this.#answered(new ReadableStream(body, { highWaterMark: 0 }), body.report);
   }
 
   /** Reports a verdict, and hands the answer on or refuses it. */
   #settle(report, body) {
-    this.#tell(report);
+    this.#gateway.onReport(report, this.#url);
     const refusal = this.#refusal(report);
     if (refusal !== null) {
       if (body === this.#response.body) void body?.cancel().catch(() => undefined);
       throw refusal;
     }
-    return this.#response_(body, Promise.resolve(report));
-  }
-
-  #reported(report, Kind) {
-    this.#tell(report);
-    return new Kind(report);
-  }
-
-  #tell(report) {
-    this.#gateway.onReport(report, this.#url);
+    return this.#answered(body, Promise.resolve(report));
   }
 
   /** The error that the caller gets instead of the answer, or of its end; null for none. */
@@ -3143,7 +3106,8 @@ class Session {
     return this.#gateway.skewMsMax === null ? null : this.#gateway.clockMs();
   }
 
-  #response_(body, attest) {
+  /** The answer as the caller gets it, with the promise of its report. */
+  #answered(body, attest) {
     const { status, statusText, type } = this.#response;
     if (type === "opaqueredirect" || status < 200) {
       return Object.defineProperty(this.#response, "attest", { value: attest });
@@ -3155,6 +3119,80 @@ class Session {
     const answer = new Response(content, { status, statusText, headers });
     Object.defineProperty(answer, "url", { value: this.#response.url });
     return Object.defineProperty(answer, "attest", { value: attest });
+  }
+}
+
+/** What a verified stream is read from: proven events as they arrive, then the verdict. */
+class VerifiedBody {
+  #reader;
+  #opening;
+  #verifier;
+  #rules;
+  #judged = null;
+  #tell;
+
+  /**
+   * @param {ReadableStreamDefaultReader<Uint8Array>} reader the rest of the body
+   * @param {Uint8Array} opening what was read of it already
+   * @param {StreamVerifier} verifier
+   * @param {{nowMs: () => number|null, settle: (report: Report) => Error|null}} rules
+   */
+  constructor(reader, opening, verifier, rules) {
+    this.#reader = reader;
+    this.#opening = opening;
+    this.#verifier = verifier;
+    this.#rules = rules;
+    /** @type {Promise<Report>} */
+    this.report = new Promise((resolve) => {
+      this.#tell = resolve;
+    });
+  }
+
+  /** Reads until there are proven events, and hands them on. */
+  async pull(controller) {
+    try {
+      for (;;) {
+        const { done, value } = await this.#next();
+        if (done) break;
+        const released = await this.#verifier.feed(value, this.#rules.nowMs());
+        if (released.length > 0) controller.enqueue(joined(...released));
+        if (this.#verifier.failed && !this.#verifier.releasesEarly) break;
+        if (released.length > 0) return;
+      }
+    } catch (error) {
+      // A gateway that cannot seal the end breaks the connection off: a cut.
+      await this.#end(controller, error);
+      return;
+    }
+    await this.#end(controller, null);
+  }
+
+  /** A stream that was left early is judged by what was seen. */
+  async cancel(reason) {
+    await this.#judge();
+    await this.#reader.cancel(reason);
+  }
+
+  async #next() {
+    const value = this.#opening;
+    this.#opening = new Uint8Array();
+    return value.length > 0 ? { done: false, value } : this.#reader.read();
+  }
+
+  async #end(controller, error) {
+    const refusal = error instanceof Unsupported ? error : ((await this.#judge()) ?? error);
+    if (refusal === null) controller.close();
+    else controller.error(refusal);
+    await this.#reader.cancel().catch(() => undefined);
+  }
+
+  /** Judges and reports, once. */
+  #judge() {
+    this.#judged ??= this.#verifier.finish().then((report) => {
+      this.#tell(report);
+      return this.#rules.settle(report);
+    });
+    return this.#judged;
   }
 }
 

@@ -38,6 +38,31 @@ const DEEDS = {
     return { verdict: report.verdict, events: report.events, released };
   },
 
+  /** Feeds a stream event by event and says how long that took, and the longest single event. */
+  async timing({ vector }) {
+    const { exchange, jwks } = JSON.parse(vector);
+    const { answer, expected } = verify.readExchange(JSON.stringify(exchange));
+    const text = String.fromCharCode(...answer.body);
+    const blocks = text.split(/(?<=\n\n)/).map((block) => Uint8Array.from(block, (one) => one.charCodeAt(0)));
+    const verifier = new verify.StreamVerifier({
+      keys: await verify.readJwks(JSON.stringify(jwks)),
+      proof: verify.readProofHeaders(answer.headers),
+      request: answer.request,
+      response: { status: answer.status, media: "text/event-stream" },
+      expected,
+    });
+    const begun = performance.now();
+    let longest = 0;
+    for (const block of blocks) {
+      const before = performance.now();
+      await verifier.feed(block);
+      longest = Math.max(longest, performance.now() - before);
+    }
+    const report = await verifier.finish();
+    const took = performance.now() - begun;
+    return { verdict: report.verdict, events: report.events, took_ms: took, longest_ms: longest };
+  },
+
   async jwks({ document }) {
     return { kids: [...(await verify.readJwks(octets(document))).keys()] };
   },

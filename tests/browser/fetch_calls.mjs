@@ -1,0 +1,113 @@
+/** Calls a gateway through `verifyingFetch`, with somebody on the way who changes answers. */
+
+import { verifyingFetch } from "../../verify-js/verify.js";
+
+const { url, key, jwks, calls } = JSON.parse(process.argv[2]);
+const text = new TextEncoder();
+
+/** Returns an answer with another body. */
+function withBody(response, change) {
+  const headers = new Headers(response.headers);
+  const answer = new Response(change(response.body), { status: response.status, headers });
+  return Object.defineProperty(answer, "url", { value: response.url });
+}
+
+/** Returns a body of which each chunk is changed; null ends it, an error breaks it off. */
+function changing(change) {
+  let number = 0;
+  return (body) =>
+    body.pipeThrough(
+      new TransformStream({
+        transform(chunk, controller) {
+          const changed = change(chunk, number++);
+          if (changed === null) controller.terminate();
+          else controller.enqueue(changed);
+        },
+      }),
+    );
+}
+
+function flipped(chunk) {
+  const at = chunk.indexOf("content".charCodeAt(0), 10);
+  return chunk.map((octet, place) => (place === Math.max(0, at) ? octet ^ 1 : octet));
+}
+
+const ON_THE_WAY = {
+  nobody: (response) => response,
+  flips: (response) => withBody(response, changing(flipped)),
+  flipsLater: (response) => withBody(response, changing((chunk, number) => (number === 3 ? flipped(chunk) : chunk))),
+  appends: (response) =>
+    withBody(response, (body) =>
+      body.pipeThrough(new TransformStream({ flush: (controller) => controller.enqueue(text.encode("data: x\n\n")) })),
+    ),
+  cuts: (response) => withBody(response, changing((chunk, number) => (number < 3 ? chunk : null))),
+  breaks: (response) =>
+    withBody(response, changing((chunk, number) => {
+      if (number === 3) throw new TypeError("the connection broke");
+      return chunk;
+    })),
+  strips(response) {
+    const headers = new Headers([...response.headers].filter(([name]) => !name.startsWith("attest-")));
+    return new Response(response.body, { status: response.status, headers });
+  },
+  stripsSalt(response) {
+    const headers = new Headers([...response.headers].filter(([name]) => name !== "attest-salt"));
+    return new Response(response.body, { status: response.status, headers });
+  },
+  redirects: (response) =>
+    new Response(null, { status: 302, headers: [...response.headers, ["location", "https://elsewhere.example/"]] }),
+};
+
+async function read(response) {
+  const reader = response.body.getReader();
+  const parts = [];
+  try {
+    for (;;) {
+      const { done, value } = await reader.read();
+      if (done) return { text: parts.join(""), parts: parts.length };
+      parts.push(new TextDecoder().decode(value));
+    }
+  } catch (error) {
+    return { text: parts.join(""), parts: parts.length, broken: error.name };
+  }
+}
+
+function makeFetch({ way = "nobody", settings = {} }, seen) {
+  return verifyingFetch({
+    baseUrl: url,
+    keys: jwks,
+    onReport: (report) => seen.told.push(report.verdict),
+    async fetch(input, init) {
+      if ((input.url ?? String(input)).endsWith("jwks.json")) {
+        seen.fetched += 1;
+        return settings.noKeys ? new Response('{"keys":[]}') : fetch(input, init);
+      }
+      seen.sent += 1;
+      if (way === "replays") input.headers.set("attest-nonce", "of-another-request");
+      return (ON_THE_WAY[way] ?? ON_THE_WAY.nobody)(await fetch(input, init));
+    },
+    ...settings,
+  });
+}
+
+async function call(given) {
+  const { path = "/v1/chat/completions", body, base = url, method = "POST" } = given;
+  const seen = { told: [], sent: 0, fetched: 0 };
+  try {
+    const response = await makeFetch(given, seen)(base + path, {
+      method,
+      headers: { authorization: `Bearer ${key}`, "content-type": "application/json" },
+      body: body === undefined ? undefined : JSON.stringify(body),
+    });
+    const content = await read(response);
+    const report = await response.attest;
+    const { status, url: address } = response;
+    return { status, url: address, ...content, verdict: report?.verdict, events: report?.events, ...seen };
+  } catch (error) {
+    const checks = error.report?.checks ?? [];
+    const fails = checks.filter((one) => one.outcome === "fail").map((one) => one.number);
+    return { error: error.name, fails, ...seen };
+  }
+}
+
+for (const one of calls) process.stdout.write(`${JSON.stringify(await call(one))}\n`);
