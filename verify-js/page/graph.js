@@ -147,8 +147,8 @@ function drawEdge({ points }) {
   let from = start;
   rest.forEach((to, index) => {
     const bend = (from[1] + to[1]) / 2;
-    // Every second piece runs straight through a layer, in its lane.
-    path += index % 2 === 1 ? `L${to[0]} ${to[1]}` : `C${from[0]} ${bend} ${to[0]} ${bend} ${to[0]} ${to[1]}`;
+    // Every second piece runs straight, within a layer.
+    path += index % 2 === 0 ? `L${to[0]} ${to[1]}` : `C${from[0]} ${bend} ${to[0]} ${bend} ${to[0]} ${to[1]}`;
     from = to;
   });
   const [x, y] = from;

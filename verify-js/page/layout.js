@@ -282,9 +282,8 @@ function placeDown(layers) {
   for (const layer of layers) {
     const height = Math.max(...layer.map((box) => box.height));
     for (const box of layer) {
-      // Lanes run through their whole layer; boxes stand in its middle.
-      box.y = box.isLane ? y : y + (height - box.height) / 2;
-      box.height = box.isLane ? height : box.height;
+      box.y = y + (height - box.height) / 2;
+      box.layer = [y, y + height];
     }
     y += height + GAP.y;
   }
@@ -303,11 +302,12 @@ function settle(level, [left, top], layouts, found) {
   }
   for (const route of level.routes) {
     const at = (box, y) => [left + box.x + box.width / 2, top + y];
-    const points = [at(route.from, route.from.y + route.from.height)];
+    // Straight within a layer, beside whatever is taller there; bends are between layers.
+    const points = [at(route.from, route.from.y + route.from.height), at(route.from, route.from.layer[1])];
     for (const lane of route.lanes) {
-      points.push(at(lane, lane.y), at(lane, lane.y + lane.height));
+      points.push(at(lane, lane.layer[0]), at(lane, lane.layer[1]));
     }
-    points.push(at(route.to, route.to.y));
+    points.push(at(route.to, route.to.layer[0]), at(route.to, route.to.y));
     found.edges.push({ from: route.from.id, to: route.to.id, points });
   }
 }
