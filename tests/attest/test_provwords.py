@@ -74,13 +74,15 @@ def test_money_can_be_read_back_exactly(micros):
         (node("route", arm="baseline", candidates=2), "baseline, 2 to choose from"),
         (node("route", candidates=2), "2 to choose from"),
         (node("model", model="gpt-4o", answered_by="gpt-4o-2024"), "gpt-4o-2024"),
-        (node("model", **{"gen_ai.request.model": "small"}), "small"),
-        (node("tool", **{"gen_ai.tool.name": "look_up"}), "look_up"),
+        (node("model", model="small"), "small"),
+        (node("tool", tool="look_up", deployment="mcp"), "look_up"),
+        (node("tool", referenced=True, prov_id="01a0"), "call 01a0, not joined for its size"),
+        (node("retrieval", data_source="handbook"), "handbook"),
         (node("tool", deployment="orders"), "orders"),
         (node("source", uri="docs/a.md"), "docs/a.md"),
         (node("transform", gathers=64), "gathers 64"),
         (node("transform", **{"from": "anthropic", "to": "openai"}), "anthropic to openai"),
-        (node("transform", **{"gen_ai.agent.name": "planner"}), "planner"),
+        (node("transform", agent="planner"), "planner"),
         (node("approval", by="a person"), "a person"),
         (node("retrieval"), ""),
         (node("budget"), ""),
@@ -97,7 +99,7 @@ def test_facts_are_time_money_tokens_and_trouble_in_this_order():
     assert facts(node("source", octets=4_812)) == ("4,812 octets",)
     assert facts(node("response", hops_refused=3, status=200)) == ("3 hops refused",)
     assert facts(node("tool", status=503)) == ("status 503",)
-    assert facts(node(**{"gen_ai.usage.output_tokens": 7})) == ("0 in, 7 out",)
+    assert facts(node(output_tokens=7)) == ("0 in, 7 out",)
 
 
 def test_true_is_no_number_and_no_cost():

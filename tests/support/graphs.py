@@ -73,7 +73,7 @@ class Recorded:
             self.hop("source", (), {"uri": f"docs/page-{self.now_ms % 97}-{n}.md", "octets": 4_812})
             for n in range(sources)
         ]
-        return self.reported("retrieval", found or [last], name="bm25 over docs")
+        return self.reported("retrieval", [last, *found], data_source="bm25 over docs")
 
     def graph(self) -> Graph:
         return graph_of(self.builder, self.prov_id)
@@ -104,7 +104,7 @@ def _run(recorded, prov_id, counts, depth):
     top += [recorded.model_call(failed=int(number == 1)) for number in range(calls)]
     for number in range(tools):
         below = [recorded.model_call()] if number == 0 else [last]
-        top.append(recorded.reported("tool", below, name=f"look_up_order_{number}"))
+        top.append(recorded.reported("tool", below, tool=f"look_up_order_{number}"))
     if depth:
         recorded._called += 1
         top.append(_run(recorded, new_prov_id(recorded._called), counts, depth - 1))

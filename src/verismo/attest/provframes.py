@@ -5,6 +5,7 @@ first and then placed as a whole. Nothing in it can overlap anything outside.
 """
 
 from collections.abc import Mapping, Sequence
+from heapq import heapify, heappop, heappush
 from math import isqrt
 from typing import Final
 
@@ -110,12 +111,12 @@ def _lay_out(
     call = view.calls[response]
     own = set(call.hops)
     joined = {used for hop in call.hops for used in view.inputs[hop]} - own
-    members = tuple(sorted(own | joined))
+    members = _in_time(view, call.hops, joined)
     rank = {member: rank for rank, member in enumerate(members)}
     boxes: list[Box] = []
     for member in members:
         below = rank.get(-1 if (before := after[member]) is None else before)
-        # A source may stand in the graph before what it is shown after: it comes where it is used.
+        # A source may be needed before what it is shown after: then it stands where it is used.
         below = None if below is None or below > rank[member] else below
         if member in joined:
             width, height = _frame_size(inside[member].layout)
@@ -127,6 +128,33 @@ def _lay_out(
     area = sum((box.width + 60) * (box.height + 60) for box in boxes)
     layout = arrange(boxes, max(WIDTH_MIN, isqrt(area * _AREA_FACTOR)))
     return _Inside(members, layout, layout.corners[-1][0] + size[0] // 2)
+
+
+def _in_time(view: View, hops: Sequence[int], joined: set[int]) -> tuple[int, ...]:
+    """Return a call's hops and the calls inside, inputs first, else in the order of their begin."""
+    users: dict[int, list[int]] = {}
+    wanting = {hop: len(view.inputs[hop]) for hop in hops}
+    for hop in hops:
+        for used in view.inputs[hop]:
+            users.setdefault(used, []).append(hop)
+    ready = [(_began(view, one), one) for one in joined]
+    ready += [(_began(view, hop), hop) for hop in hops if not wanting[hop]]
+    heapify(ready)
+    order: list[int] = []
+    while ready:
+        _, one = heappop(ready)
+        order.append(one)
+        for user in users.get(one, ()):
+            wanting[user] -= 1
+            if not wanting[user]:
+                heappush(ready, (_began(view, user), user))
+    return tuple(order)
+
+
+def _began(view: View, member: int) -> int:
+    """Return when a hop began, Unix ms; a call began with its request."""
+    call = view.calls.get(member)
+    return view.nodes[member if call is None else call.hops[0]].t0
 
 
 def _frame_size(layout: Layout) -> Point:

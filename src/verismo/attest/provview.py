@@ -44,7 +44,7 @@ class View(msgspec.Struct, frozen=True):
         owner: for each hop the position of the response of its call.
         calls: by the position of their response; a call inside another comes before it.
         beneath: for each hop what is shown beneath it: other hops of its call that it is the first
-            to use, and responses of joined calls.
+            to use, and responses of joined calls, in the order in which they began.
     """
 
     prov_id: str
@@ -108,7 +108,10 @@ def view_graph(graph: Graph) -> View:
         )
         for response, hops in sorted(members.items())
     }
-    beneath = _beneath(inputs, first_used, calls)
+    began = [node.t0 for node in graph.nodes]
+    for response, call in calls.items():
+        began[response] = graph.nodes[call.hops[0]].t0
+    beneath = _beneath(inputs, first_used, calls, began)
     return View(graph.prov_id, graph.nodes, ids, inputs, owner, calls, beneath)
 
 
@@ -167,12 +170,19 @@ def _spine(inputs: Sequence[Sequence[int]], owner: Sequence[int], response: int)
 
 
 def _beneath(
-    inputs: Sequence[Sequence[int]], first_used: Mapping[int, int], calls: Mapping[int, Call]
+    inputs: Sequence[Sequence[int]],
+    first_used: Mapping[int, int],
+    calls: Mapping[int, Call],
+    began: Sequence[int],
 ) -> tuple[tuple[int, ...], ...]:
+    """Return what stands beneath each hop, in the order in which it began."""
     on_spine = {hop for call in calls.values() for hop in call.spine if hop != call.response}
     return tuple(
         tuple(
-            sorted(used for used in all_used if used not in on_spine and first_used[used] == user)
+            sorted(
+                (used for used in all_used if used not in on_spine and first_used[used] == user),
+                key=lambda used: (began[used], used),
+            )
         )
         for user, all_used in enumerate(inputs)
     )

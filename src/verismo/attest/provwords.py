@@ -19,14 +19,14 @@ _STATUS_FAILED: Final = 400
 COST: Final = "cost_usd_micros"
 REPORTED: Final = "reported"
 PROV_ID: Final = "prov_id"
-_INPUT_TOKENS: Final = ("input_tokens", "gen_ai.usage.input_tokens")
-_OUTPUT_TOKENS: Final = ("output_tokens", "gen_ai.usage.output_tokens")
+_INPUT_TOKENS: Final = "input_tokens"
+_OUTPUT_TOKENS: Final = "output_tokens"
 _NAMES: Final[Mapping[HopKind, tuple[str, ...]]] = {
-    "model": ("answered_by", "gen_ai.response.model", "model", "gen_ai.request.model"),
-    "tool": ("tool", "gen_ai.tool.name", "name", "deployment", "model"),
-    "retrieval": ("name", "gen_ai.data_source.id", "index"),
+    "model": ("answered_by", "model", "name"),
+    "tool": ("tool", "name", "deployment", "model"),
+    "retrieval": ("data_source", "name"),
     "source": ("uri", "name"),
-    "transform": ("name", "gen_ai.agent.name", "gen_ai.workflow.name"),
+    "transform": ("agent", "workflow", "name"),
     "approval": ("decision", "by", "name"),
     "cache": ("state",),
 }
@@ -82,7 +82,7 @@ def marks(node: Node) -> tuple[str, ...]:
 
 def tokens(attrs: Mapping[str, Attribute]) -> list[str]:
     """Return the token counts of a hop as one text, or nothing where it states none."""
-    taken, given = _first_whole(attrs, _INPUT_TOKENS), _first_whole(attrs, _OUTPUT_TOKENS)
+    taken, given = whole(attrs, _INPUT_TOKENS), whole(attrs, _OUTPUT_TOKENS)
     if taken is None and given is None:
         return []
     return [f"{taken or 0:,} in, {given or 0:,} out"]
@@ -129,11 +129,6 @@ def word(attrs: Mapping[str, Attribute], name: str) -> str:
     return "" if value is None else plain(str(value))
 
 
-def _first_whole(attrs: Mapping[str, Attribute], names: tuple[str, ...]) -> int | None:
-    found = (whole(attrs, name) for name in names)
-    return next((value for value in found if value is not None), None)
-
-
 def _trouble(node: Node) -> list[str]:
     if error := word(node.attrs, "error"):
         return [error]
@@ -144,6 +139,12 @@ def _trouble(node: Node) -> list[str]:
 def _named(node: Node) -> str:
     found = (word(node.attrs, name) for name in _NAMES.get(node.kind, ("name",)))
     return next((text for text in found if text), "")
+
+
+def _tool(node: Node) -> str:
+    if node.attrs.get("referenced") is True:
+        return f"call {word(node.attrs, PROV_ID)}, not joined for its size"
+    return _named(node)
 
 
 def _request(node: Node) -> str:
@@ -185,4 +186,5 @@ _SPELL: Final[Mapping[HopKind, Callable[[Node], str]]] = {
     "budget": _budget,
     "route": _route,
     "transform": _transform,
+    "tool": _tool,
 }

@@ -287,7 +287,7 @@ def _lines(
             lines.append(f"{head:9} {names}")
     for call in calls:
         state = call.problem or "its own signature covers it"
-        lines.append(f"call      {call.prov_id or '(no id)'}, up to {call.number}: {state}")
+        lines.append(f"call      {call.prov_id or '(no id)'} (hop {call.number}): {state}")
     return lines
 
 
