@@ -2,8 +2,8 @@
 
 Every claim gives one supported line and, for each mark in it, one altered line: numbers are altered
 by a generator that is seeded with the line's id, names and negations as the mark says. Each line
-gets the passage that supports it and two others, in a seeded order. Nothing here knows how grounding
-judges. With `--check` the file is only compared, exit code 1 if it is out of date.
+gets the passage that supports it and two others, in a seeded order. Nothing here knows how
+grounding judges. With `--check` the file is only compared, exit code 1 if it is out of date.
 """
 
 import hashlib
@@ -77,7 +77,7 @@ def _variants(base: str, passage: str, text: str, passages: dict[str, str]) -> I
 
 
 def _sources(base: str, passage: str, passages: dict[str, str]) -> tuple[str, ...]:
-    """Return the supporting passage, if there is one, among others of the same and other documents."""
+    """Return the passage that supports a claim, if one does, among others."""
     chosen = random.Random(f"sources {base}")
     document = passage.rsplit("-", 1)[0]
     short = [

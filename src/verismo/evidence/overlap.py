@@ -1,0 +1,140 @@
+"""How much of a claim's words stands in which sentences of which source.
+
+This alone never shows support: a claim with one number or one `not` changed shares nearly all its
+words with its source. It only finds where to look, and what is not spoken of at all.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+
+from verismo.evidence.lexicon import UNITS
+from verismo.evidence.polarity import concept
+from verismo.evidence.sentences import sentences
+from verismo.evidence.words import Token, parts, related, singular, stem, tokens
+
+WINDOW_MAX: Final = 3
+"""Sentences that may support a claim together; they stand side by side in one source."""
+NEIGHBOURS_MAX: Final = 6
+"""Sentences before and after a window in which its numbers may stand."""
+SYNONYM_WORTH: Final = 0.9
+ELSEWHERE_WORTH: Final = 0.4
+"""A word that stands in the source, but not in the sentences looked at."""
+
+
+class Sentence(msgspec.Struct, frozen=True):
+    """One sentence of a source.
+
+    Args:
+        text: as it stands there.
+        tokens: what it is made of.
+        concepts: what it speaks of.
+    """
+
+    text: str
+    tokens: tuple[Token, ...]
+    concepts: frozenset[str]
+
+
+class Window(msgspec.Struct, frozen=True):
+    """Neighbouring sentences of one source, held against a claim.
+
+    Args:
+        source: index of the source.
+        sentences: one to three of them.
+        around: these with their neighbours, such as the other rows of a table.
+        score: share of the claim's words that they speak of, 0 to 1.
+    """
+
+    source: int
+    sentences: tuple[Sentence, ...]
+    around: tuple[Sentence, ...]
+    score: float
+
+    @property
+    def spelled(self) -> str:
+        """Their letters and digits, for finding names."""
+        return parts(" ".join(sentence.text for sentence in self.sentences))
+
+
+class Library:
+    """The sources of an answer, read once.
+
+    Args:
+        sources: their texts.
+    """
+
+    def __init__(self, sources: Sequence[str]) -> None:
+        self._sources = tuple(tuple(_sentence(s) for s in sentences(text)) for text in sources)
+        everything = [sentence for source in self._sources for sentence in source]
+        counts = Counter(spoken for sentence in everything for spoken in sentence.concepts)
+        self._weights = {
+            spoken: math.log(1 + len(everything) / count) for spoken, count in counts.items()
+        }
+        self._unknown = math.log(1 + len(everything))
+
+    def __len__(self) -> int:
+        return len(self._sources)
+
+    def windows(self, claim: Sequence[Token], allowed: frozenset[int]) -> list[Window]:
+        """Return all windows of the allowed sources, the best first.
+
+        Args:
+            claim: tokens of one sentence.
+            allowed: indices of sources.
+        """
+        wanted = sorted({concept(token)[0] for token in claim if token.is_content})
+        units = frozenset(t.stem for t in claim if singular(t.lower) in UNITS)
+        found = []
+        for index in sorted(allowed):
+            source = self._sources[index]
+            spoken = frozenset().union(*(sentence.concepts for sentence in source))
+            for start in range(len(source)):
+                for length in range(1, min(WINDOW_MAX, len(source) - start) + 1):
+                    chosen = source[start : start + length]
+                    score = self._score(wanted, units, chosen, spoken)
+                    end = start + length + NEIGHBOURS_MAX
+                    around = source[max(start - NEIGHBOURS_MAX, 0) : end]
+                    found.append(Window(index, chosen, around, score))
+        return sorted(found, key=lambda window: (-window.score, len(window.sentences)))
+
+    def _score(
+        self,
+        wanted: Sequence[str],
+        units: frozenset[str],
+        chosen: Sequence[Sentence],
+        source: frozenset[str],
+    ) -> float:
+        near = frozenset().union(*(sentence.concepts for sentence in chosen))
+        # Units are compared with their numbers, so one that is spelled otherwise is no lack.
+        counted = [spoken for spoken in wanted if spoken not in units or spoken in near]
+        weights = [self._weight(spoken) for spoken in counted]
+        worths = [_worth(spoken, near, source) for spoken in counted]
+        total = math.fsum(weights)
+        met = math.fsum(weight * worth for weight, worth in zip(weights, worths, strict=True))
+        return met / total if total else 0.0
+
+    def _weight(self, spoken: str) -> float:
+        known = [self._weights[one] for one in sorted(related(spoken)) if one in self._weights]
+        return self._weights.get(spoken, max(known, default=self._unknown))
+
+
+def _sentence(text: str) -> Sentence:
+    read = tokens(text)
+    spoken = {concept(token)[0] for token in read if token.is_content}
+    # `cache_ttl_s` speaks of a cache, too.
+    inner = {stem(part) for t in read if t.kind == "name" for part in parts(t.text).split()}
+    return Sentence(text, read, frozenset(spoken | inner))
+
+
+def _worth(spoken: str, near: frozenset[str], source: frozenset[str]) -> float:
+    """Return how well a word of a claim is met."""
+    if spoken in near:
+        return 1.0
+    alike = related(spoken)
+    if alike & near:
+        return SYNONYM_WORTH
+    return ELSEWHERE_WORTH if alike & source else 0.0
