@@ -171,6 +171,7 @@ def test_refused_hops_are_told_why(store: SqliteRuns):
         hop(6, span(5)),
         hop(7, t0_ms=3, t1_ms=2),
         hop(8, kind="request"),
+        hop(10, attrs={"lone": "\ud800"}),
         ReportedHop(ROOT, CALLER, "tool", {}, 1, 2),
         hop(9, span(99)),
     ) == [
@@ -181,9 +182,10 @@ def test_refused_hops_are_told_why(store: SqliteRuns):
         "cycle",
         "bad_time",
         "malformed",
+        "malformed",
         "span_taken",
     ]
-    assert store.collect(MINE, TRACE, ROOT, FIRST, NOW_MS).refused == 8
+    assert store.collect(MINE, TRACE, ROOT, FIRST, NOW_MS).refused == 9
 
 
 def test_a_hop_that_is_reported_again_as_it_was_is_taken_once(store: SqliteRuns):

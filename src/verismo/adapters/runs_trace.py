@@ -213,10 +213,13 @@ class TraceRows:
 
     def add_hop(self, hop: ReportedHop) -> RefusedReason | None:
         """Store a hop, or say why it is refused; what is stored already is taken."""
+        reason = flaw_of(hop)
+        if reason is not None:
+            return reason  # it may hold what cannot even be stored
         value = encode_hop(hop)
         if self._is_stored(hop.span_id, value):
             return None
-        reason = flaw_of(hop) or self._misplaced(hop)
+        reason = self._misplaced(hop)
         if reason is not None:
             return reason
         home = self.home(hop.parent_span, "")

@@ -12,6 +12,7 @@ Source: W3C Trace Context, level 2; ADR-023.
 """
 
 import asyncio
+import logging
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 
@@ -46,6 +47,8 @@ SALT_HEADER = "attest-run-salt"
 STATE_HEADER = "tracestate"
 
 T = TypeVar("T")
+
+log = logging.getLogger("verismo.gateway")
 
 
 class SealedRun(msgspec.Struct, frozen=True):
@@ -96,7 +99,7 @@ class Runs:
         try:
             standing = self._store.standing(view.tenant.id, trace.trace_id, trace.parent_id, named)
         except StateError as error:
-            raise self._withheld() from error
+            raise self._withheld(error) from error
         journey.standing = standing
         journey.is_noted = standing == "open" or (standing == "none" and view.seals_runs)
 
@@ -221,10 +224,12 @@ class Runs:
         try:
             return await asyncio.shield(asyncio.to_thread(work))
         except (StateError, GraphRefused) as error:
-            raise self._withheld() from error
+            raise self._withheld(error) from error
 
-    def _withheld(self) -> IntegrityError:
+    def _withheld(self, error: StateError | GraphRefused) -> IntegrityError:
         self._telemetry.failed_closed("runs")
+        fields = {"error": str(error), "next": getattr(error, "advice", "")}
+        log.error("runs cannot be used", extra={"fields": fields})
         return IntegrityError(
             "the agent's run cannot be kept or read, so nothing is served that would be missing "
             "in it",
