@@ -265,12 +265,16 @@ def test_a_generator_that_is_closed_in_another_context_ends_its_run(collector):
             yield b"one"
             yield b"two"
 
-    reader = answer()
-    assert next(reader) == b"one"
-    closing = threading.Thread(target=reader.close)
-    closing.start()
-    closing.join()
-    assert len(collector.hops) == 1
+    with make(collector) as outer:
+        reader = answer()
+        assert next(reader) == b"one"
+        closing = threading.Thread(target=reader.close)
+        closing.start()
+        closing.join()
+        assert len(collector.hops) == 1
+        search("in the outer run")
+    assert collector.spans[1].trace_id == outer.trace_id
+    assert here() is None
 
 
 @pytest.mark.parametrize("status", [429, 502, 503, 504])
@@ -333,12 +337,20 @@ def test_a_run_keeps_no_more_steps_than_a_gateway_takes(collector):
     assert (r.lost, r.faults) == (5, (f"over {RUN_ENTRIES_MAX} steps in one run",))
 
 
-def test_what_happens_after_the_end_is_lost_and_said_to_be(collector):
+def test_what_ends_after_the_run_is_lost_and_said_to_be(collector):
+    with make(collector) as r:
+        begun = retrieval("index")
+        begun.__enter__()
+    begun.__exit__(None, None, None)
+    assert (r.lost, r.faults) == (1, ("the run is over",))
+    assert collector.bodies == []
+
+
+def test_what_begins_after_the_run_is_outside_it(collector):
     with make(collector) as r:
         late = bound(search)
     assert late("a") == "a"
-    assert (r.lost, r.faults) == (1, ("the run is over",))
-    assert collector.bodies == []
+    assert (r.lost, collector.bodies) == (0, [])
 
 
 def test_a_client_that_is_given_is_used_and_left_open(collector):

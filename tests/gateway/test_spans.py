@@ -4,7 +4,9 @@ import asyncio
 import gzip
 import hashlib
 import json
+import sqlite3
 import zlib
+from contextlib import closing
 from pathlib import Path
 
 import httpx2
@@ -29,11 +31,12 @@ from tests.support.otlp import (
     span,
 )
 
+from verismo.adapters.runs_sqlite import FILE_NAME
 from verismo.client import carry_async, retrieval, run, source, tool
 from verismo.client.otel import RunSpanProcessor, traced
 from verismo.client.settings import FetchedKeys
 from verismo.client.settings import Gateway as Trusted
-from verismo.gateway.spans import SPANS_MAX, TRACES_BYTES_MAX
+from verismo.gateway.spans import RETRY_S, SPANS_MAX, TRACES_BYTES_MAX
 
 AGENT = """
 [operations."desk"]
@@ -280,6 +283,17 @@ async def test_reports_are_held_to_the_rate_of_requests(tmp_path: Path):
         assert [answer.status for answer in answers] == [200, 200, 429]
         assert answers[-1].headers["retry-after"]
         assert json.loads(answers[-1].body)["code"] == 8
+
+
+async def test_a_store_that_cannot_be_written_is_a_503_that_exporters_repeat(tmp_path: Path):
+    setup = Setup(files={"operations/agents.toml": AGENT})
+    async with running_gateway(tmp_path, setup) as gateway:
+        with closing(sqlite3.connect(gateway.config.data / FILE_NAME)) as connection:
+            connection.execute("DROP TABLE member")
+        refused = await post(gateway, in_json(span(**fresh(5))))
+        assert (refused.status, refused.headers["retry-after"]) == (503, str(RETRY_S))
+        assert json.loads(refused.body)["code"] == 14
+        assert FILE_NAME.encode() not in refused.body
 
 
 async def test_without_an_agent_nothing_is_taken(tmp_path: Path):

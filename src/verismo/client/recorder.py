@@ -41,8 +41,15 @@ _encode = msgspec.json.Encoder(order="sorted").encode
 
 
 def here() -> "Step | None":
-    """Return the step that is going on, None outside any run."""
-    return _here.get()
+    """Return the step that is going on, None outside any run.
+
+    A run that is over is none: a generator that began one and was closed by somebody else leaves
+    it standing in its own context, and what is done there goes on in the run around it.
+    """
+    step = _here.get()
+    while step is not None and step.recorder.is_over:
+        step = step.recorder.around
+    return step
 
 
 def bound(function: Callable[P, R]) -> Callable[P, R]:
@@ -51,7 +58,7 @@ def bound(function: Callable[P, R]) -> Callable[P, R]:
     Args:
         function: to be given to a thread or an executor, which do not inherit context.
     """
-    step = _here.get()
+    step = here()
 
     @wraps(function)
     def placed(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -222,7 +229,10 @@ class Recorder:
         self._offset_ns = time.time_ns() - time.monotonic_ns()
         self._ended: list[ToldSpan] = []
         self._count = 0
-        self._is_over = False
+        self.is_over = False
+        """Nothing is kept any more."""
+        self.around: Step | None = None
+        """What was going on where the run began."""
         self._lock = threading.Lock()
         self._sending = threading.Lock()
 
@@ -244,10 +254,10 @@ class Recorder:
         """Keep a step that has ended until it is sent."""
         with self._lock:
             self._count += 1
-            if not self._is_over and self._count <= RUN_ENTRIES_MAX:
+            if not self.is_over and self._count <= RUN_ENTRIES_MAX:
                 self._ended.append(span)
                 return
-        reason = "the run is over" if self._is_over else f"over {RUN_ENTRIES_MAX} steps in one run"
+        reason = "the run is over" if self.is_over else f"over {RUN_ENTRIES_MAX} steps in one run"
         self._lose(1, reason)
 
     def report(self) -> bytes:
@@ -281,7 +291,7 @@ class Recorder:
     def give_up(self) -> None:
         """End the run: what was not sent is lost, and is said to be."""
         with self._lock:
-            self._is_over = True
+            self.is_over = True
             left, self._ended = len(self._ended), []
         if left:
             self._lose(left, self.faults[-1] if self.faults else "not sent")
@@ -315,7 +325,7 @@ class Recorder:
 
 def begin(name: str, attributes: dict[str, Attribute]) -> Step | None:
     """Return a new step under the present one, None outside any run; enter it to begin."""
-    above = _here.get()
+    above = here()
     if above is None:
         return None
     return Step(above.recorder, above.span_id, name, attributes)
@@ -326,7 +336,7 @@ def carry(request: httpx2.Request) -> None:
 
     Requests to anybody else are left alone.
     """
-    step = _here.get()
+    step = here()
     if step is None:
         return
     if step.recorder.is_gateway(request):

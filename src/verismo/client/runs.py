@@ -185,6 +185,7 @@ class RunScope:
             raise RuntimeError("a run is entered once; make another one")
         self._is_entered = True
         if self._root is not None:
+            self._root.recorder.around = here()
             self._token = enter(self._root)
         return Run(self._recorder, self._root, self._sealing)
 
