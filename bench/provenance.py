@@ -3,7 +3,9 @@
 A gateway's journal gets a million records with graphs of ten hops. Then records chosen at random
 are read by `GET /v1/prov/{prov_id}`, and answers are verified by `POST /v1/attest/verify`, each 100
 times a second whatever is answered (open loop); each time counts from the moment when its request
-was due. Last, an agent's recorder notes hops: CPU time of its own thread.
+was due. An agent's recorder notes hops: CPU time of its own thread. Last, Chromium reads streams of
+500 events, in turn plainly and through the verifying `fetch`, until the last octet and the verdict:
+once as fast as the gateway sends them, once 500 a second.
 """
 
 import asyncio
@@ -16,10 +18,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness import results
-from harness.attested import SMALL_OPERATION, TENANT, Attested
+from harness.attested import (
+    LONG_OPERATION,
+    PACED_OPERATION,
+    SMALL_OPERATION,
+    TENANT,
+    Attested,
+)
+from harness.bodies import LONG_STREAM_EVENTS
+from harness.browsing import BrowserMissing, Times, stream_times
 from harness.gateways import site, starter
 from harness.machine import describe, pin_self_to_load, versions
 from harness.openloop import OpenLoop, paced_row
+from harness.percentiles import percentile
 from harness.recording import recorded_hop_us
 from harness.table import Value
 from harness.verifying import VALID, VERIFY_PATH, request_of
@@ -52,16 +63,18 @@ class Sizes:
         seconds: of paced requests, each kind.
         exchanges: distinct answers that are verified in turn.
         recorded: hops that the recorder notes.
+        streams: how often each stream is read each way.
     """
 
     records: int
     seconds: int
     exchanges: int
     recorded: int
+    streams: int
 
 
-FULL = Sizes(records=1_000_000, seconds=60, exchanges=200, recorded=20_000)
-QUICK = Sizes(records=5_000, seconds=4, exchanges=20, recorded=2_000)
+FULL = Sizes(records=1_000_000, seconds=60, exchanges=200, recorded=20_000, streams=21)
+QUICK = Sizes(records=5_000, seconds=4, exchanges=20, recorded=2_000, streams=3)
 
 
 def main() -> None:
@@ -82,6 +95,7 @@ def main() -> None:
         checks = OpenLoop(gateway.port, VERIFY_PATH, RATE_PER_S, VALID)
         bodies = [request_of(exchange) for exchange in exchanges]
         verified = asyncio.run(checks.run(bodies, sizes.seconds))
+        streams = browse(gateway.attested, sizes.streams)
     rows: list[dict[str, Value]] = [
         paced_row(f"read, {sizes.records:,} stored", read),
         paced_row("verify", verified),
@@ -91,6 +105,7 @@ def main() -> None:
             "cpu_us": results.rounded(recorded_hop_us(sizes.recorded)),
         },
     ]
+    rows += [row for name, times in streams.items() for row in stream_rows(name, times)]
     facts = {
         "rate_per_s": RATE_PER_S,
         "records": sizes.records,
@@ -99,6 +114,29 @@ def main() -> None:
         "versions": versions("nginx"),
     }
     results.publish(asked, COLUMNS, rows, facts)
+
+
+def browse(attested: Attested, rounds: int) -> dict[str, Times]:
+    """Read streams in Chromium; without one nothing is measured, and that is said."""
+    operations = {"at once": LONG_OPERATION, "500/s": PACED_OPERATION}
+    try:
+        return stream_times(attested.url, attested.key, operations, rounds)
+    except BrowserMissing as error:
+        results.note(f"left out: {error}")
+        return {}
+
+
+def stream_rows(name: str, times: Times) -> list[dict[str, Value]]:
+    """Return a row for each way of reading."""
+    ways: dict[str, list[float]] = {"plain": times["plain"], "verified": times["verified"]}
+    return [
+        {
+            "name": f"{LONG_STREAM_EVENTS} events, {name}, {way}",
+            "requests": len(taken),
+            **{f"p{one}_ms": results.rounded(percentile(taken, one)) for one in (50, 95)},
+        }
+        for way, taken in ways.items()
+    ]
 
 
 def data_of(folder: Path) -> Path:

@@ -22,6 +22,8 @@ from verismo.cli.live import Call, call
 SMALL_OPERATION = "support.answer"
 STREAM_OPERATION = "bench.stream"
 BURST_OPERATION = "bench.burst"
+LONG_OPERATION = "bench.long"
+PACED_OPERATION = "bench.paced"
 TENANT = "BENCH"
 _CONTROL_PORT = ("# port = 8081", "port = 0")
 _ADDED = """
@@ -40,6 +42,14 @@ base_url = "http://127.0.0.1:{stream_port}/v1"
 kind = "openai"
 base_url = "http://127.0.0.1:{stream_port}/burst/v1"
 
+[providers.long]
+kind = "openai"
+base_url = "http://127.0.0.1:{stream_port}/long/v1"
+
+[providers.paced]
+kind = "openai"
+base_url = "http://127.0.0.1:{stream_port}/paced/v1"
+
 [deployments.streamed]
 provider = "streamer"
 model = "{model}"
@@ -47,6 +57,16 @@ region = "us"
 
 [deployments.burst]
 provider = "burster"
+model = "{model}"
+region = "us"
+
+[deployments.long]
+provider = "long"
+model = "{model}"
+region = "us"
+
+[deployments.paced]
+provider = "paced"
 model = "{model}"
 region = "us"
 """
@@ -60,6 +80,16 @@ deployments = ["streamed"]
 kind = "chat"
 purpose = "support"
 deployments = ["burst"]
+
+[operations."{LONG_OPERATION}"]
+kind = "chat"
+purpose = "support"
+deployments = ["long"]
+
+[operations."{PACED_OPERATION}"]
+kind = "chat"
+purpose = "support"
+deployments = ["paced"]
 """
 
 

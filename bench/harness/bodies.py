@@ -6,6 +6,7 @@ SMALL_BYTES = 330
 PROMPT87K_BYTES = 87_000
 REPLY_BYTES = 600
 STREAM_EVENTS = 50
+LONG_STREAM_EVENTS = 500
 MODEL = "gpt-4o-mini"
 
 _TEXT = "The quick brown fox jumps over the lazy dog while the attesting gateway signs. "
@@ -49,10 +50,10 @@ def reply_body() -> bytes:
     return json.dumps(answer).encode()
 
 
-def reply_events() -> list[bytes]:
-    """Return the upstream's streamed answer: STREAM_EVENTS events, the usage last, then [DONE]."""
+def reply_events(events: int = STREAM_EVENTS) -> list[bytes]:
+    """Return the upstream's streamed answer: so many events, the usage last, then [DONE]."""
     deltas = [_event({"delta": {"role": "assistant", "content": ""}})]
-    deltas += [_event({"delta": {"content": f" word{n}"}}) for n in range(STREAM_EVENTS - 3)]
+    deltas += [_event({"delta": {"content": f" word{n}"}}) for n in range(events - 3)]
     deltas.append(_event({"delta": {}}, finish="stop"))
     usage = {"prompt_tokens": 64, "completion_tokens": 47, "total_tokens": 111}
     return [*deltas, _event(None, usage=usage), b"data: [DONE]\n\n"]

@@ -1,19 +1,21 @@
 """Streams a prebuilt answer to whoever asks, one write for each event: `streamer.py PORT`.
 
 A model gives its words one after another, so an event comes alone; there is no pause between them.
-Below /burst all of them come in one write.
+Below /burst all of them come in one write; below /long there are 500, below /paced 500 with 2 ms
+between them.
 """
 
 import asyncio
 import sys
 
 import uvloop
-from bodies import reply_events
+from bodies import LONG_STREAM_EVENTS, reply_events
 
 _HEAD = (
     b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n"
     b"cache-control: no-cache\r\ntransfer-encoding: chunked\r\n\r\n"
 )
+PACE_S = 0.002
 _HEALTH = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}"
 
 
@@ -28,10 +30,12 @@ class Streamer(asyncio.Protocol):
 
     Args:
         writes: what to send.
+        long: what to send below /long and /paced.
     """
 
-    def __init__(self, writes: list[bytes]) -> None:
+    def __init__(self, writes: list[bytes], long: list[bytes]) -> None:
         self._writes = writes
+        self._long = long
         self._burst = b"".join(writes)
         self._received = b""
 
@@ -55,20 +59,32 @@ class Streamer(asyncio.Protocol):
             self._transport.write(_HEALTH)
         elif head.startswith(b"post /burst/"):
             self._transport.write(self._burst)
+        elif head.startswith(b"post /long/"):
+            self._write_from(self._long, 0)
+        elif head.startswith(b"post /paced/"):
+            self._write_paced(self._loop.time(), 0)
         else:
-            self._write_from(0)
+            self._write_from(self._writes, 0)
 
-    def _write_from(self, index: int) -> None:
+    def _write_from(self, writes: list[bytes], index: int) -> None:
         # One turn of the loop for each write: uvloop joins the writes of one turn.
-        self._transport.write(self._writes[index])
-        if index + 1 < len(self._writes):
-            self._loop.call_soon(self._write_from, index + 1)
+        self._transport.write(writes[index])
+        if index + 1 < len(writes):
+            self._loop.call_soon(self._write_from, writes, index + 1)
+
+    def _write_paced(self, begun_s: float, index: int) -> None:
+        self._transport.write(self._long[index])
+        if index + 1 < len(self._long):
+            due_s = begun_s + (index + 1) * PACE_S
+            self._loop.call_at(due_s, self._write_paced, begun_s, index + 1)
 
 
 async def _serve(port: int) -> None:
-    writes = chunked(reply_events())
+    writes, long = chunked(reply_events()), chunked(reply_events(LONG_STREAM_EVENTS))
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(lambda: Streamer(writes), "127.0.0.1", port, backlog=4_096)
+    server = await loop.create_server(
+        lambda: Streamer(writes, long), "127.0.0.1", port, backlog=4_096
+    )
     await server.serve_forever()
 
 
