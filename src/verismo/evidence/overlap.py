@@ -13,13 +13,13 @@ import msgspec
 
 from verismo.evidence.lexicon import UNITS
 from verismo.evidence.polarity import concept
-from verismo.evidence.sentences import sentences
+from verismo.evidence.sentences import CELL, sentences
 from verismo.evidence.words import Token, parts, related, singular, stem, tokens
 
 WINDOW_MAX: Final = 3
 """Sentences that may support a claim together; they stand side by side in one source."""
-NEIGHBOURS_MAX: Final = 6
-"""Sentences before and after a window in which its numbers may stand."""
+ROWS_MAX: Final = 6
+"""Rows of a table before and after those looked at in which their numbers may stand."""
 SYNONYM_WORTH: Final = 0.9
 ELSEWHERE_WORTH: Final = 0.4
 """A word that stands in the source, but not in the sentences looked at."""
@@ -45,7 +45,7 @@ class Window(msgspec.Struct, frozen=True):
     Args:
         source: index of the source.
         sentences: one to three of them.
-        around: these with their neighbours, such as the other rows of a table.
+        around: these, and the rows near them if they are rows of a table.
         score: share of the claim's words that they speak of, 0 to 1.
     """
 
@@ -96,8 +96,7 @@ class Library:
                 for length in range(1, min(WINDOW_MAX, len(source) - start) + 1):
                     chosen = source[start : start + length]
                     score = self._score(wanted, units, chosen, spoken)
-                    end = start + length + NEIGHBOURS_MAX
-                    around = source[max(start - NEIGHBOURS_MAX, 0) : end]
+                    around = _around(source, start, start + length)
                     found.append(Window(index, chosen, around, score))
         return sorted(found, key=lambda window: (-window.score, len(window.sentences)))
 
@@ -128,6 +127,15 @@ def _sentence(text: str) -> Sentence:
     # `cache_ttl_s` speaks of a cache, too.
     inner = {stem(part) for t in read if t.kind == "name" for part in parts(t.text).split()}
     return Sentence(text, read, frozenset(spoken | inner))
+
+
+def _around(source: Sequence[Sentence], start: int, end: int) -> tuple[Sentence, ...]:
+    """Return a window with the rows near it: a table is read as a whole, prose is not."""
+    chosen = tuple(source[start:end])
+    if not any(CELL in one.text for one in chosen):
+        return chosen
+    near = (*source[max(start - ROWS_MAX, 0) : start], *source[end : end + ROWS_MAX])
+    return (*chosen, *(one for one in near if CELL in one.text))
 
 
 def _worth(spoken: str, near: frozenset[str], source: frozenset[str]) -> float:

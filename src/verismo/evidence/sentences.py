@@ -13,6 +13,8 @@ from verismo.evidence.lexicon import word_set
 ABBREVIATIONS: Final = word_set(
     "e.g i.e etc cf vs approx fig no nr vol sec dr mr mrs ms prof st inc ltd al"
 )
+CELL: Final = " | "
+"""Between the cells of a row."""
 _FENCE = re.compile(r"(?ms)^\s*```.*?^\s*```\s*?$")
 _ITEM = re.compile(r"^\s*(?:[-*+•]|\d{1,3}[.)])\s+")
 _HEADING = re.compile(r"^\s*#{1,6}\s+")
@@ -45,13 +47,15 @@ def _blocks(text: str) -> Iterator[str]:
         if _ROW.match(line):
             if not _RULE.match(line):
                 yield _row(line)
+        elif _HEADING.match(line):
+            yield _HEADING.sub("", line).strip()
         elif line.strip() and not _RULE.match(line):
-            lines.append(_HEADING.sub("", _ITEM.sub("", line)).strip())
+            lines.append(_ITEM.sub("", line).strip())
 
 
 def _row(line: str) -> str:
     cells = (cell.strip() for cell in line.strip().strip("|").split("|"))
-    return "; ".join(cell for cell in cells if cell)
+    return CELL.join(cell for cell in cells if cell)
 
 
 def _cut(block: str) -> Iterator[str]:
