@@ -2,13 +2,12 @@
 
 import asyncio
 import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import click
 import msgspec
 import uvloop
 
+from verismo.cli.ending import told_to_end
 from verismo.control.supervisor import tell_ready
 from verismo.simulate.server import running_upstream
 from verismo.simulate.settings import SimulatorSettings
@@ -58,19 +57,7 @@ def simulator_process(port: int, ready: int) -> None:
 
 
 async def _simulate(port: int, ready: int) -> None:
-    with _told_to_end() as ended:
+    with told_to_end() as ended:
         async with running_upstream(SimulatorSettings(seed=1), port=port):
             tell_ready(ready)
             await ended.wait()
-
-
-@contextmanager
-def _told_to_end() -> Iterator[asyncio.Event]:
-    """An event that SIGTERM sets; Ctrl-C reaches only the supervisor, which passes it on."""
-    ended = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    loop.add_signal_handler(signal.SIGTERM, ended.set)
-    try:
-        yield ended
-    finally:
-        loop.remove_signal_handler(signal.SIGTERM)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-CHARACTERS_MAX = 1_200
+CHARACTERS_MAX = 1_500
 """A longer section becomes several passages: a model should see what matters, not pages."""
 
 _HEADING = re.compile(r"^(#{1,6}) +(.+?) *#*$")

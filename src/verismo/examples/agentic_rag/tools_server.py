@@ -7,12 +7,12 @@ It is registered at the gateway as an operation of kind `mcp`, and reached throu
 
 import argparse
 from pathlib import Path
-from typing import TypedDict
 
 import uvicorn
 from mcp.server import MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
 from starlette.applications import Starlette
+from typing_extensions import TypedDict
 
 from .passages import cut_documents, read_documents
 from .retrieval import Index, Ranked
