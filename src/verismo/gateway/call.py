@@ -20,9 +20,9 @@ from verismo.gateway.dialects.dialect import (
     StreamTranslator,
 )
 from verismo.gateway.dialects.graphql import GraphqlDialect
-from verismo.gateway.dialects.mcp import McpDialect
 from verismo.gateway.journey import Journey, cut
 from verismo.gateway.mcpanswer import read_stream
+from verismo.gateway.mcpdialect import McpDialect
 from verismo.gateway.mcperrand import answer_bytes_max, errand_of, may_have_run
 from verismo.model.errors import (
     NoDeployment,

@@ -1,8 +1,8 @@
 """How calls of MCP servers differ from others: what they carry, how often, how much comes back."""
 
 from verismo.gateway.ask import Ask
-from verismo.gateway.dialects.mcp import Errand
 from verismo.gateway.journey import Journey
+from verismo.gateway.mcpdialect import Errand
 from verismo.gateway.mcpmessage import McpCall
 from verismo.model.errors import UpstreamError, UpstreamUnreachable
 from verismo.model.limits import Limits

@@ -34,8 +34,8 @@ from verismo.gateway.desk import Desk
 from verismo.gateway.dialects.anthropic import AnthropicDialect
 from verismo.gateway.dialects.graphql import GraphqlDialect
 from verismo.gateway.dialects.http import HttpDialect
-from verismo.gateway.dialects.mcp import McpDialect
 from verismo.gateway.dialects.openai import OpenAiDialect
+from verismo.gateway.mcpdialect import McpDialect
 from verismo.gateway.observe import Observer
 from verismo.gateway.pipeline import Pipeline
 from verismo.gateway.ratelimit import RateLimiter

@@ -10,9 +10,9 @@ from tests.support.mcpserver import headers_of, message
 
 from verismo.attest.commitment import commit
 from verismo.gateway.dialects.dialect import Inbound, ProviderDialect
-from verismo.gateway.dialects.mcp import Errand, McpDialect
 from verismo.gateway.jsonbody import parse_object
 from verismo.gateway.mcpanswer import read_stream
+from verismo.gateway.mcpdialect import Errand, McpDialect
 from verismo.gateway.mcpmessage import read_call
 from verismo.model.errors import MalformedRequest, UpstreamBroken
 from verismo.model.ids import DeploymentId, OperationId, ProviderId
