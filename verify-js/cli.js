@@ -15,11 +15,13 @@ import {
   KeyRefused,
   KeyRingRefused,
   Refused,
+  Trust,
   Unsupported,
   openTrust,
   readExchange,
   readRecord,
   verifyExchange,
+  verifyLedger,
   verifyVector,
 } from "./verify.js";
 
@@ -148,10 +150,17 @@ async function judgeBy(options) {
     if (given === null && exchange.jwks === null) {
       throw new UsageError("there is no key set to verify with: give --jwks FILE");
     }
-    const trust = given ?? { ...source, jwks: exchange.jwks };
-    const report = await verifyExchange(exchange, trust, expectedBy(options));
+    const trust = given ?? (await open({ ...source, jwks: exchange.jwks }, options));
+    const report = await verify(exchange, trust, expectedBy(options));
     return resultOf(name, report, exchange, options, trusted);
   };
+}
+
+/** Verifies an exchange; what is said of the ledger's checks is said of each. */
+async function verify(exchange, trust, expected) {
+  const report = await verifyExchange(exchange, trust, expected);
+  const isUnasked = trust instanceof Trust && !trust.hasLedger && exchange.answer.proof === null;
+  return isUnasked ? verifyLedger(report, null, trust) : report;
 }
 
 /** Returns the graph's exact text, out of the record that holds it or on its own. */

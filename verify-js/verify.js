@@ -548,6 +548,12 @@ async function commit(kind, salt, octets) {
   return hexOf(await sha256(joined(octetsOf(`attest/v1/${kind}\0`), salt, octets)));
 }
 
+/** Refuses to read what is to be trusted where nothing can be verified: not even UNSIGNED is said. */
+async function requireSupport() {
+  const key = new PublicKey("", "Ed25519", "token", decodeBase64url(GENERATOR));
+  await key.verify(joined(key.raw, new Uint8Array(32)), new Uint8Array());
+}
+
 /**
  * Says whether answers can be verified here; if not, why.
  *
@@ -555,9 +561,7 @@ async function commit(kind, salt, octets) {
  */
 export async function support() {
   try {
-    const key = new PublicKey("", "Ed25519", "token", decodeBase64url(GENERATOR));
-    await key.verify(joined(key.raw, new Uint8Array(32)), new Uint8Array());
-    await sha256(new Uint8Array());
+    await requireSupport();
     return { ok: true, reason: "" };
   } catch (error) {
     if (error instanceof Unsupported) return { ok: false, reason: error.message };
@@ -701,6 +705,7 @@ async function importKey(raw, role, alg = "Ed25519") {
  * @throws {KeyRefused} the whole set is to be refused.
  */
 export async function readJwks(document) {
+  await requireSupport();
   const octets = asOctets(document, "a key set");
   const set = refusing(
     (reason) => new KeyRefused(`not a JSON Web Key Set: ${reason}`),
@@ -2290,6 +2295,7 @@ const RING_DOCUMENT = { v: isInteger, versions: arrayOf({ statement: isText, sig
  * @throws {KeyRingRefused} believe none of it.
  */
 export async function readKeyRing(document, seen = null) {
+  await requireSupport();
   const octets = asOctets(document, "a key ring");
   const found = refusing(
     (reason) => new KeyRingRefused(`not a key ring document: ${reason}`),
@@ -2960,8 +2966,7 @@ async function converse(gateway, site, keys, request) {
     throw new ForeignAddress(`${request.url.split("?", 1)[0]} is not the gateway`);
   }
   if (place.kind !== "proven") return gateway.fetch(request);
-  const found = await support();
-  if (!found.ok) throw new Unsupported(found.reason);
+  await requireSupport();
   const hasBody = request.method !== "GET" && request.method !== "HEAD";
   const body = hasBody ? new Uint8Array(await request.arrayBuffer()) : new Uint8Array();
   await keys.renewDue(); // before sending: an answer that nobody can verify costs money

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
@@ -20,6 +21,9 @@ from verismo.attest.exchange import ExchangeRefused, check_exchange
 from verismo.attest.note import NoteRefused
 from verismo.attest.witnesspolicy import PolicyRefused
 from verismo.cli.vectors import Vector, run_vector
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
 
 ROOT = Path(__file__).resolve().parents[2]
 VECTORS = ROOT / "vectors"
@@ -81,28 +85,34 @@ def served_tree() -> Iterator[str]:
             thread.join()
 
 
-def in_chromium(deeds: Sequence[Deed]) -> list[dict[str, object]]:
-    """Have a page of Chromium do what `drive.mjs` knows, and return what came of each."""
+@contextmanager
+def chromium_page(host: str = "127.0.0.1") -> Iterator["Page"]:
+    """Open an empty page of this repository in Chromium, under the name of a host."""
     from playwright.sync_api import sync_playwright  # noqa: PLC0415 - only where Chromium is
 
-    found: list[dict[str, object]] = []
+    flags = ["--no-sandbox", f"--host-resolver-rules=MAP {host} 127.0.0.1"]
     with served_tree() as url, sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=shutil.which("chromium"), args=["--no-sandbox"]
-        )
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=flags)
         try:
             page = browser.new_page()
-            page.goto(f"{url}/tests/browser/blank.html")
-            for at in range(0, len(deeds), PAGE_DEEDS_MAX):
-                script = """async (deeds) => {
-                    const { drive } = await import("/tests/browser/drive.mjs");
-                    const found = [];
-                    for (const deed of deeds) found.push(await drive(deed));
-                    return found;
-                }"""
-                found += page.evaluate(script, list(deeds[at : at + PAGE_DEEDS_MAX]))
+            page.goto(f"{url.replace('127.0.0.1', host)}/tests/browser/blank.html")
+            yield page
         finally:
             browser.close()
+
+
+def in_chromium(deeds: Sequence[Deed]) -> list[dict[str, object]]:
+    """Have a page of Chromium do what `drive.mjs` knows, and return what came of each."""
+    script = """async (deeds) => {
+        const { drive } = await import("/tests/browser/drive.mjs");
+        const found = [];
+        for (const deed of deeds) found.push(await drive(deed));
+        return found;
+    }"""
+    found: list[dict[str, object]] = []
+    with chromium_page() as page:
+        for at in range(0, len(deeds), PAGE_DEEDS_MAX):
+            found += page.evaluate(script, list(deeds[at : at + PAGE_DEEDS_MAX]))
     return found
 
 
