@@ -61,6 +61,9 @@ def test_dangling_and_unfitting_names_are_refused(workspace, name, old, new, pro
         ("anthropic", "embedding", False),
         ("http", "http", True),
         ("http", "chat", False),
+        ("http", "agent", True),
+        ("openai", "agent", True),
+        ("anthropic", "agent", False),
     ],
 )
 def test_each_kind_of_operation_needs_its_kind_of_provider(workspace, kind, operation, fits):
@@ -71,6 +74,28 @@ def test_each_kind_of_operation_needs_its_kind_of_provider(workspace, kind, oper
         assert workspace.load().plan.operations["support.answer"].kind == operation
     else:
         assert f"cannot run {operation} operations" in workspace.problems()[0]
+
+
+def test_an_agent_at_the_client_needs_no_deployment_and_nothing_else_goes_without(workspace):
+    workspace.replace("operations/chat.toml", 'deployments = ["chat"]\naliases = ["gpt-4o"]\n', "")
+    assert workspace.problems() == [
+        'operations/chat.toml:1: operations."support.answer".deployments: must name at least one '
+        "deployment"
+    ]
+    workspace.replace("operations/chat.toml", 'kind = "chat"', 'kind = "agent"')
+    assert workspace.load().plan.operations["support.answer"].deployments == ()
+
+
+def test_an_agent_speaks_one_protocol(workspace):
+    workspace.append(
+        "verismo.toml",
+        '\n[providers.plain]\nkind = "http"\nbase_url = "http://127.0.0.1:9"\n'
+        '\n[deployments.plain]\nprovider = "plain"\nregion = "us"\n',
+    )
+    workspace.replace("operations/chat.toml", 'kind = "chat"', 'kind = "agent"')
+    workspace.replace("operations/chat.toml", '["chat"]', '["plain", "chat"]')
+    (problem,) = workspace.problems()
+    assert "an agent speaks one protocol" in problem
 
 
 def test_a_path_of_kind_http_starts_with_a_slash_or_is_empty(workspace):

@@ -105,8 +105,9 @@ def scaffold(recipe: Recipe) -> dict[str, bytes]:
         "verismo.toml": _filled(root / "verismo.toml", values).encode(),
         ".gitignore": (root / "gitignore").read_bytes(),
         "operations/chat.toml": _filled(root / "operations" / "chat.toml", values).encode(),
-        "operations/mcp.toml": (root / "operations" / "mcp.toml").read_bytes(),
     }
+    for name in ("mcp.toml", "agents.toml"):
+        found[f"operations/{name}"] = (root / "operations" / name).read_bytes()
     names = ["embedding.toml"] if recipe.embedding else []
     names += ["http.toml", "documents.toml"] if recipe.extras else []
     for name in names:
