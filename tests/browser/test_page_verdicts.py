@@ -86,6 +86,43 @@ async def test_keys_that_came_in_the_file_are_not_trusted(opened):
     assert await view.title() == "Verified"
 
 
+@pytest.mark.parametrize(
+    ("name", "keys", "changes"),
+    [
+        ("whole", "embedded", {}),
+        ("whole", "none", {}),
+        ("whole", "given", {"nonce": "another"}),
+        ("stream-unsigned", "given", {}),
+        ("stream", "embedded", {}),
+    ],
+)
+async def test_words_count_as_proven_only_if_the_verdict_says_so(opened, name, keys, changes):
+    vector = Vector(name)
+    files = {"answer__json": vector.saved(**changes)}
+    if keys == "embedded":
+        files["answer__json"] = vector.saved(jwks=vector.document["jwks"])
+    if keys == "given":
+        files["keys__json"] = vector.jwks
+    view = await opened()
+    await view.give(**files)
+    await view.verdict()
+    for place in (".asked .text", ".answered .text"):
+        assert (await view.text(place)).startswith("Not proven: ")
+
+
+async def test_another_answer_begins_another_case_by_the_same_keys(opened):
+    first, second = Vector("ledger"), Vector("whole")
+    view = await opened()
+    await view.give(answer__json=first.saved(proof=None), keys__json=first.jwks)
+    await view.give(a__tlog_proof=first.exchange["proof"], a__json=first.record)
+    await view.page.locator("#parts [data-kind=record]").wait_for()
+    await view.give(other__json=second.saved())
+    await view.page.locator("#parts [data-kind=record]").wait_for(state="detached")
+    assert await view.page.locator("#parts [data-kind=proof]").count() == 0
+    assert await view.page.locator("#parts [data-kind=jwks]").count() == 1
+    assert await view.title() == "Verified"
+
+
 async def test_trust_in_own_keys_ends_with_another_file(opened):
     vector, other = Vector("whole"), Vector("whole-no-nonce")
     view = await opened()

@@ -138,8 +138,7 @@ def _graph(recipe: forge.Recipe, sources: int) -> tuple[str, str, int]:
         [found],
         (190, 402),
         reported=True,
-        gen_ai__tool__name="rerank",
-        gen_ai__tool__type="function",
+        tool="rerank",
     )
     drafted = run.call("docs.draft", 420, 2_188, answered_by="gpt-4o-2026-08-06")
     checked = run.add(

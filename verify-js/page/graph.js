@@ -3,7 +3,7 @@
 import { code, el, refill, svg, terms } from "./dom.js";
 import { CARD, layOut } from "./layout.js";
 import { count, duration, many, moment } from "./moments.js";
-import { STEP_KINDS, attributeName, attributeText } from "./steps.js";
+import { STEP_KINDS, attributeName, attributeText, hasFailed } from "./steps.js";
 
 const COLUMNS = { min: 1, max: 6 };
 const CARD_CHARS = 20;
@@ -163,8 +163,9 @@ function drawEdge({ points }) {
 function drawCard(view, step, { x, y, width, height }) {
   const { name, family } = STEP_KINDS[step.node.kind];
   const reported = step.node.attrs.reported === true;
-  const failed = Object.hasOwn(step.node.attrs, "error") || step.node.attrs.decision === "deny";
-  const spoken = `${step.number}. ${name}${reported ? ", reported" : ""}: ${step.title}`;
+  const failed = hasFailed(step.node);
+  const marks = `${reported ? ", reported" : ""}${failed ? ", failed" : ""}`;
+  const spoken = `${step.number}. ${name}${marks}: ${step.title}`;
   const classes = ["card", family, reported ? "reported" : "", failed ? "failed" : ""];
   const card = svg(
     `g.${classes.filter((one) => one !== "").join(".")}`,

@@ -16,6 +16,7 @@ import { answeredWords, askedWords } from "./readable.js";
 import { readSteps } from "./steps.js";
 
 const NO_KEYS = '{"keys":[]}';
+const TRUSTED = new Set(["given", "ring", "own"]);
 const EXPECTED_NAMES = {
   issuer: "the gateway",
   audience: "the tenant handle",
@@ -113,7 +114,7 @@ async function verify(read, { keys, trust }, expected, given) {
     keys: keys === "none" && !failedOnlyByKey(report) ? "given" : keys,
     content: exchange !== null,
     status: exchange === null ? 0 : exchange.answer.status,
-    words: exchange === null ? null : wordsOf(exchange.answer, report),
+    words: exchange === null ? null : wordsOf(exchange.answer, report, TRUSTED.has(keys)),
     graph,
     reported: graph !== null && graph.steps.some((step) => step.node.attrs.reported === true),
     expectedByFile: Object.entries(EXPECTED_NAMES)
@@ -137,12 +138,16 @@ async function stepsOf(text, report) {
   return readSteps(graph.nodes, ids);
 }
 
-function wordsOf({ body, headers, request }, report) {
+/** Words count as proven only by trusted keys, and if nothing contradicts what was signed. */
+function wordsOf({ body, headers, request }, report, trusted) {
   const media = headers.find(([name]) => name.toLowerCase() === "content-type")?.[1] ?? "";
   const isStream = media.split(";")[0].trim().toLowerCase() === "text/event-stream";
+  const sound = trusted && (report.verdict === "VERIFIED" || report.verdict === "VERIFIED_PREFIX");
+  const events = trusted ? report.events : 0;
   return {
     asked: request === null ? "" : askedWords(request.body),
-    answered: answeredWords(body, isStream, report.events),
+    askedProven: sound && (report.checks[9].outcome === "pass" || isStream),
+    answered: answeredWords(body, isStream, isStream ? events : Number(sound)),
     answerOctets: body.length,
   };
 }

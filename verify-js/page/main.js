@@ -9,7 +9,11 @@ import { doorWords, gatewayPanel, partRows, requestFields } from "./panels.js";
 import { PartRefused, recognise } from "./parts.js";
 import { resultSections } from "./view.js";
 
-const SINGLE = new Set(["exchange", "head", "response", "request", "record", "graph", "jwks", "keyring", "proof", "policy"]);
+const ANSWERS = new Set(["exchange", "head"]);
+/** What belongs to one answer. */
+const CASE = new Set([...ANSWERS, "response", "request", "record", "graph", "proof"]);
+/** Of these the last one given counts. */
+const SINGLE = new Set([...CASE, "jwks", "keyring", "policy"]);
 
 /** What was given and chosen. It lives as long as the page does, and nowhere else. */
 class Bench {
@@ -18,14 +22,18 @@ class Bench {
   request = { method: "POST", target: "/v1/chat/completions" };
   rounds = 0;
 
-  add(part) {
-    const answers = ["exchange", "head", "record"];
-    const isOther = (one) =>
-      one.kind !== part.kind && !(part.kind === "exchange" && ["head", "response", "request"].includes(one.kind)) &&
-      !(part.kind === "head" && one.kind === "exchange");
-    this.parts = this.parts.filter((one) => (SINGLE.has(part.kind) ? isOther(one) : one.value !== part.value));
-    this.parts.push(part);
-    if (answers.includes(part.kind)) {
+  /** Adds what was given together; another answer begins another case, by the same keys. */
+  addAll(parts) {
+    const answers = (all) => all.some((part) => ANSWERS.has(part.kind));
+    if (answers(parts) && answers(this.parts)) {
+      this.parts = this.parts.filter((one) => !CASE.has(one.kind));
+    }
+    for (const part of parts) {
+      const replaces = (one) => (SINGLE.has(part.kind) ? one.kind === part.kind : one.value === part.value);
+      this.parts = this.parts.filter((one) => !replaces(one));
+      this.parts.push(part);
+    }
+    if (parts.some((part) => CASE.has(part.kind))) {
       this.trustsOwn = false;
     }
   }
@@ -58,19 +66,8 @@ async function begin() {
 function makeDeeds(bench, doors) {
   const does = {
     async take(named) {
-      const problems = [];
-      // Heads first: with them a text that is nothing else is a body.
-      const isHead = ({ octets }) => new TextDecoder().decode(octets.subarray(0, 5)) === "HTTP/";
-      for (const { name, octets } of [...named].sort((one, other) => isHead(other) - isHead(one))) {
-        try {
-          recognise(name, octets, bench.bodyWanted).forEach((part) => bench.add(part));
-        } catch (error) {
-          if (!(error instanceof PartRefused)) {
-            throw error;
-          }
-          problems.push(error.message);
-        }
-      }
+      const { parts, problems } = readParts(named, bench.bodyWanted);
+      bench.addAll(parts);
       showProblems(problems);
       await show(bench, does);
     },
@@ -104,6 +101,25 @@ function makeDeeds(bench, doors) {
     },
   };
   return does;
+}
+
+/** Recognises texts and files; what is none of the known kinds becomes a problem in words. */
+function readParts(named, bodyWanted) {
+  const isHead = ({ octets }) => new TextDecoder().decode(octets.subarray(0, 5)) === "HTTP/";
+  const wanted = bodyWanted || named.some(isHead);
+  const parts = [];
+  const problems = [];
+  for (const { name, octets } of named) {
+    try {
+      parts.push(...recognise(name, octets, wanted));
+    } catch (error) {
+      if (!(error instanceof PartRefused)) {
+        throw error;
+      }
+      problems.push(error.message);
+    }
+  }
+  return { parts, problems };
 }
 
 /** Asks the gateway for some documents; returns what went wrong, in words. */

@@ -23,7 +23,7 @@ export function askedWords(body) {
  *
  * @param {Uint8Array} body
  * @param {boolean} isStream
- * @param {number|null} proven how many events are proven; null if all or nothing is.
+ * @param {number} proven how many events are proven; of a whole body, whether it is.
  * @returns {Array<{text: string, proven: boolean}>} texts beside each other.
  */
 export function answeredWords(body, isStream, proven) {
@@ -31,11 +31,11 @@ export function answeredWords(body, isStream, proven) {
     const text = decode(body);
     const choice = parse(text)?.choices?.[0];
     const words = contentText(choice?.message?.content ?? choice?.text) || calledTools(choice?.message);
-    return [{ text: words || text, proven: true }];
+    return [{ text: words || text, proven: proven > 0 }];
   }
   const pieces = [];
   eventsOf(decode(body)).forEach((data, index) => {
-    const isProven = proven === null || index < proven;
+    const isProven = index < proven;
     const words = deltaText(data);
     if (pieces.at(-1)?.proven === isProven) {
       pieces.at(-1).text += words;

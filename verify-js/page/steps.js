@@ -18,19 +18,23 @@ export const STEP_KINDS = {
   response: { name: "Answer", family: "content" },
 };
 
+const FAILED_STATUS = 400;
+
 const TITLES = {
   request: (has) => has("operation") || join(has("method"), has("path")),
   policy: (has) => join(has("decision"), has("operation") && `for ${has("operation")}`),
   budget: (has) => has("reserved_usd_micros") && `${dollars(Number(has("reserved_usd_micros")))} reserved`,
   cache: (has) => has("state"),
   route: (has) => join(has("candidates") && `${has("candidates")} deployments`, has("arm") && `(${has("arm")})`),
-  source: (has) => has("uri"),
-  tool: (has) => has("gen_ai.tool.name") || has("tool") || has("name") || has("deployment"),
-  model: (has) => has("answered_by") || has("gen_ai.request.model") || has("model"),
+  approval: (has) => join(has("decision"), has("by") && `by ${has("by")}`),
+  retrieval: (has) => has("data_source") || has("name"),
+  source: (has) => has("uri") || has("name"),
+  tool: (has) => has("tool") || has("name") || has("deployment") || has("model"),
+  model: (has) => has("answered_by") || has("model") || has("name"),
   transform: (has) =>
     has("gathers")
       ? `gathers ${has("gathers")}`
-      : has("gen_ai.agent.name") || (has("from") && `${has("from")} to ${has("to")}`),
+      : has("agent") || has("workflow") || has("name") || (has("from") && `${has("from")} to ${has("to")}`),
   response: (has) => has("status") && `status ${has("status")}`,
 };
 
@@ -40,14 +44,24 @@ const TITLES = {
  * @param {{kind: string, attrs: object}} node
  */
 export function titleOf(node) {
-  const has = (name) => (Object.hasOwn(node.attrs, name) ? String(node.attrs[name]) : "");
+  const has = (name) => (Object.hasOwn(node.attrs, name) ? printable(String(node.attrs[name])) : "");
   const title = (TITLES[node.kind] ?? (() => ""))(has);
-  return title || has("error") || has("name") || String(Object.values(node.attrs)[0] ?? "");
+  return title || has("error") || has("name");
+}
+
+/** Says whether a step records a refusal, an error or a failed try. */
+export function hasFailed({ attrs }) {
+  return attrs.decision === "deny" || Object.hasOwn(attrs, "error") || attrs.status >= FAILED_STATUS;
+}
+
+/** Replaces what does not print, or turns the direction of what stands around it. */
+function printable(text) {
+  return text.replace(/[\p{Cc}\p{Cf}\p{Co}\p{Cn}\u2028\u2029]/gu, "?");
 }
 
 /** Returns an attribute's name as words; its unit goes with the value. */
 export function attributeName(name) {
-  return name.replace(/_(usd_micros|ms)$/, "").replaceAll("_", " ");
+  return printable(name).replace(/_(usd_micros|ms)$/, "").replaceAll("_", " ");
 }
 
 /** Returns the text of an attribute's value with its unit. */
@@ -55,8 +69,8 @@ export function attributeText(name, value) {
   if (typeof value === "boolean") {
     return value ? "yes" : "no";
   }
-  if (typeof value !== "number") {
-    return value;
+  if (typeof value === "string") {
+    return printable(value);
   }
   if (name.endsWith("_usd_micros")) {
     return dollars(value);

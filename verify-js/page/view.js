@@ -80,11 +80,9 @@ function verdictCard({ report, keys, expectedByFile }, words, does) {
   );
 }
 
-function wordsSection({ asked, answered, answerOctets }) {
-  const pieces = answered.map(({ text, proven }) =>
-    proven
-      ? el("span", {}, text)
-      : el("span.unproven", {}, el("strong.flag", {}, " Not proven from here: "), text),
+function wordsSection({ asked, askedProven, answered, answerOctets }) {
+  const pieces = answered.map(({ text, proven }, index) =>
+    proven ? el("span", {}, text) : unproven(text, index === 0 ? "Not proven: " : " Not proven from here: "),
   );
   return section(
     "The words",
@@ -92,7 +90,14 @@ function wordsSection({ asked, answered, answerOctets }) {
     el(
       "div.exchange",
       {},
-      asked === "" ? null : el("figure.asked", {}, el("figcaption", {}, "Asked"), el("div.text", {}, asked)),
+      asked === ""
+        ? null
+        : el(
+            "figure.asked",
+            {},
+            el("figcaption", {}, "Asked"),
+            el("div.text", {}, askedProven ? asked : unproven(asked, "Not proven: ")),
+          ),
       el(
         "figure.answered",
         {},
@@ -101,6 +106,10 @@ function wordsSection({ asked, answered, answerOctets }) {
       ),
     ),
   );
+}
+
+function unproven(text, flag) {
+  return el("span.unproven", {}, el("strong.flag", {}, flag), text);
 }
 
 function checksSection({ report, keys }) {
