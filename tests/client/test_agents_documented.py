@@ -13,7 +13,7 @@ from tests.support.agentservice import AGENTS, Work, running_agents
 from tests.support.gateway import Gateway, Setup, running_gateway
 from tests.tidy import prose
 
-from verismo.gateway.spans import SPANS_MAX, TRACES_BYTES_MAX
+from verismo.gateway.spans import KEPT_BYTES_PER_MINUTE, SPANS_MAX, TRACES_BYTES_MAX
 from verismo.model import semconv
 from verismo.model.run import RUN_BYTES_MAX, RUN_DEPTH_MAX, RUN_ENTRIES_MAX, RefusedReason
 
@@ -124,6 +124,7 @@ def test_the_reasons_are_those_of_the_code():
 
 def test_the_limits_are_those_of_the_code():
     assert f"over {RUN_ENTRIES_MAX} nodes or {RUN_BYTES_MAX // 1024} KiB" in PAGE
+    assert f"{KEPT_BYTES_PER_MINUTE // 2**20} MiB of hops kept in a minute" in PAGE
     assert f"over {RUN_DEPTH_MAX} steps below its run" in PAGE
     assert (
         f"{TRACES_BYTES_MAX // 2**20} MiB, before and after unpacking, and {SPANS_MAX:,} spans"

@@ -36,6 +36,7 @@ from verismo.client import carry_async, retrieval, run, source, tool
 from verismo.client.otel import RunSpanProcessor, traced
 from verismo.client.settings import FetchedKeys
 from verismo.client.settings import Gateway as Trusted
+from verismo.gateway import spans
 from verismo.gateway.spans import RETRY_S, SPANS_MAX, TRACES_BYTES_MAX
 
 AGENT = """
@@ -43,6 +44,18 @@ AGENT = """
 kind = "agent"
 purpose = "support"
 """
+WIDE = (
+    "gen_ai.provider.name",
+    "gen_ai.request.model",
+    "gen_ai.response.model",
+    "gen_ai.tool.name",
+    "gen_ai.tool.type",
+    "gen_ai.tool.call.id",
+    "gen_ai.agent.name",
+    "gen_ai.workflow.name",
+    "gen_ai.data_source.id",
+    "error.type",
+)
 PROTOBUF = {"content-type": "application/x-protobuf"}
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -283,6 +296,27 @@ async def test_reports_are_held_to_the_rate_of_requests(tmp_path: Path):
         assert [answer.status for answer in answers] == [200, 200, 429]
         assert answers[-1].headers["retry-after"]
         assert json.loads(answers[-1].body)["code"] == 8
+
+
+def full_trace(trace: int, octets: int) -> list[dict[str, object]]:
+    """Spans of one trace, as large as spans may be, that come to about so many octets."""
+    wide = attributes({**FACTS, **dict.fromkeys(WIDE, "x" * 512)})
+    count = octets // (len(WIDE) * 512)
+    return [span(**fresh(trace), spanId=f"{n + 1:016x}", attributes=wide) for n in range(count)]
+
+
+@pytest.mark.slow
+async def test_a_tenant_cannot_fill_the_disk_with_reports(tmp_path: Path, monkeypatch):
+    monkeypatch.setattr(spans, "KEPT_BYTES_PER_MINUTE", 1 << 20)
+    setup = Setup(files={"operations/agents.toml": AGENT})
+    async with running_gateway(tmp_path, setup) as gateway:
+        statuses = []
+        for trace in range(10, 16):
+            body = in_json(*full_trace(trace, 400_000))
+            statuses.append((await post(gateway, body)).status)
+        assert statuses[:2] == [200, 200]
+        assert statuses[-1] == 429
+        assert (await post(gateway, b"{}", key="TENANT_002")).status == 200, "one's own bucket"
 
 
 async def test_a_store_that_cannot_be_written_is_a_503_that_exporters_repeat(tmp_path: Path):

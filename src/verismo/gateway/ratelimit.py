@@ -122,7 +122,7 @@ class RateLimiter:
     """
 
     def __init__(self, workers: int) -> None:
-        self._workers = workers
+        self.workers = workers
         self._meters: dict[tuple[str, str], Meter] = {}
 
     def meters(self, caller: Caller, now_ms: int) -> list[Meter]:
@@ -157,5 +157,5 @@ class RateLimiter:
             return None
         meter = self._meters.get((name, owner))
         if meter is None or meter.rate != rate:
-            meter = self._meters[(name, owner)] = Meter(name, rate, self._workers, now_ms)
+            meter = self._meters[(name, owner)] = Meter(name, rate, self.workers, now_ms)
         return meter

@@ -13,9 +13,11 @@ import zlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
+import msgspec
+
 from verismo.gateway.identify import Caller, identify
 from verismo.gateway.otlp_json import JsonSpans
-from verismo.gateway.ratelimit import RateLimiter
+from verismo.gateway.ratelimit import Bucket, RateLimiter
 from verismo.gateway.receive import Head, Receive, receive_request
 from verismo.gateway.reply import unsigned_refusal
 from verismo.gateway.reported import UnusableSpan, reported_hop
@@ -24,13 +26,14 @@ from verismo.model.errors import (
     BodyTooLarge,
     MalformedRequest,
     Overloaded,
+    RateLimited,
     StateError,
     UnsupportedMediaType,
     VerismoError,
 )
 from verismo.model.ids import TenantId
 from verismo.model.limits import Limits
-from verismo.model.run import Refused, ReportedHop, is_span_id
+from verismo.model.run import Refused, ReportedHop, hop_octets, is_span_id
 from verismo.model.traffic import Reply
 from verismo.ports.runs import RunStore
 from verismo.ports.spans import NotSpans, ReceivedSpan, SpanCodec, TooManySpans
@@ -42,6 +45,11 @@ TRACES_BYTES_MAX = 4_194_304
 agents send although it is dropped here."""
 SPANS_MAX = 2_048
 """Spans of one export; exporters send 512 at once by default, and a run has at most 900 entries."""
+KEPT_BYTES_PER_MINUTE = 67_108_864
+"""What a tenant may have kept of its spans: 128 runs as large as may be. It waits on disk until its
+run is sealed or given up, and nobody may fill that."""
+READING_MAX = 2
+"""Exports being read at once; the loop's other threads are for calls that wait for the store."""
 NAMED_MAX = 8
 """Spans that the message of a partial success names; the counts cover all."""
 RETRY_S = 5
@@ -84,6 +92,8 @@ class SpanIntake:
         }
         self._telemetry = telemetry
         self._limits = limits
+        self._buckets: dict[TenantId, Bucket] = {}
+        self._reading = asyncio.Semaphore(READING_MAX)
 
     async def answer(self, head: Head, body: bytes | None, receive: Receive) -> Reply:
         """Answer one export, refusals included: exporters read no other kind of body.
@@ -117,23 +127,38 @@ class SpanIntake:
 
     async def _take(self, head: Head, body: bytes | None, receive: Receive) -> tuple[int, str]:
         """Identify before any body is taken, then read and keep the spans beside the event loop."""
-        caller = identify(self._snapshot.current, head.headers, head.received_ms)
-        self._limiter.take_read(caller, head.received_ms)
+        now_ms = head.received_ms
+        caller = identify(self._snapshot.current, head.headers, now_ms)
+        self._limiter.take_read(caller, now_ms)
+        bucket = self._bucket(caller, now_ms)
+        if bucket.level(now_ms) <= 0:
+            wait_s = bucket.wait_s(1, now_ms)
+            raise RateLimited("too much was reported this minute", retry_after_s=wait_s)
         codec = self._codecs.get(_media(head))
         if codec is None:
             known = " or ".join(self._codecs)
             raise UnsupportedMediaType(f"spans are taken as {known}")
         request = await receive_request(head, body, receive, self._limits, TRACES_BYTES_MAX)
         coding = head.headers.get("content-encoding", "identity").strip().lower()
-        refused, count = await asyncio.to_thread(self._keep, codec, caller, request.body, coding)
-        self._telemetry.spans("taken", count - len(refused))
+        async with self._reading:
+            kept = await asyncio.to_thread(self._keep, codec, caller, request.body, coding)
+        bucket.take(kept.octets)
+        refused = kept.refused
+        self._telemetry.spans("taken", kept.spans - len(refused))
         for reason, times in Counter(one.reason for one in refused).items():
             self._telemetry.spans(reason, times)
         return len(refused), _explanation(refused)
 
-    def _keep(
-        self, codec: SpanCodec, caller: Caller, body: bytes, coding: str
-    ) -> tuple[list[Refused], int]:
+    def _bucket(self, caller: Caller, now_ms: int) -> Bucket:
+        """Return the bucket of octets that a tenant may still have kept."""
+        owner = caller.view.tenant.id
+        bucket = self._buckets.get(owner)
+        if bucket is None:
+            share = KEPT_BYTES_PER_MINUTE / self._limiter.workers
+            bucket = self._buckets[owner] = Bucket(share, now_ms)
+        return bucket
+
+    def _keep(self, codec: SpanCodec, caller: Caller, body: bytes, coding: str) -> "_Kept":
         """Read an export and report its hops, trace by trace.
 
         Raises:
@@ -149,15 +174,25 @@ class SpanIntake:
         except TooManySpans as error:
             raise BodyTooLarge(str(error)) from error
         traces, refused = _by_trace(spans)
+        octets = 0
         try:
             tenant: TenantId = caller.view.tenant.id
             for trace_id, hops in traces.items():
                 refused += self._runs.report(tenant, trace_id, hops)
+                octets += sum(hop_octets(hop) for hop in hops)
         except StateError as error:
             # What is wrong with the store is the operator's business, not the agent's.
             log.warning("runs cannot be written", extra={"fields": {"error": error.detail}})
             raise Overloaded("spans cannot be kept now", retry_after_s=RETRY_S) from error
-        return refused, len(spans)
+        return _Kept(len(spans), octets, refused)
+
+
+class _Kept(msgspec.Struct, frozen=True):
+    """What came of one export: how many spans it had, their octets as hops, the refused ones."""
+
+    spans: int
+    octets: int
+    refused: list[Refused]
 
 
 def _media(head: Head) -> str:
