@@ -64,6 +64,16 @@ def test_what_an_agent_did_stands_beneath_the_exchange_with_it():
     assert {after[hop] for hop in sources} == {route}
 
 
+def test_a_run_costs_what_it_and_the_calls_inside_cost():
+    view = view_graph(agent_run(calls=2, searches=0, tools=1, depth=1).graph())
+    costs = sorted(call.cost_usd_micros for call in view.calls.values())
+    inner = 9_400 + 3 * 2_100
+    assert costs == [*(2_100,) * 6, inner, 9_400 + 3 * 2_100 + inner]
+    asked = Recorded()
+    asked.hop("response", [asked.hop("request", (), {})], {"status": 200})
+    assert view_graph(asked.graph()).answer.cost_usd_micros is None
+
+
 def test_a_hop_used_twice_is_shown_once_beneath_the_first_user():
     builder = GraphBuilder(new_prov_id(0))
     request = builder.add("request", [], {}, (0, 0))

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from pathlib import Path
 from xml.etree import ElementTree
 
 import msgspec
@@ -64,7 +65,7 @@ def prov_id(ran):
 def test_a_data_folder_shows_tree_verdict_and_the_checks_that_were_made(verismo, ran, prov_id):
     done = verismo("prov", "show", prov_id, "--data", ran.data)
     assert (done.code, done.err) == (0, "")
-    assert "verdict   VERIFIED, by the keys of that data" in done.out
+    assert "verdict   VERIFIED, by its key ring" in done.out
     passed = next(row for row in done.out.splitlines() if row.startswith("passed"))
     assert all(check in passed for check in ("4 signature", "13 graph", "17 key-ring"))
     unmade = next(row for row in done.out.splitlines() if row.startswith("not made"))
@@ -120,7 +121,7 @@ async def test_a_gateway_is_asked_with_a_key_from_the_environment(verismo, tmp_p
 
         monkeypatch.setenv("VERISMO_API_KEY", gateway.keys["TENANT_001"])
         shown = await show()
-        assert (shown.code, "VERIFIED, by the keys of that gateway" in shown.out) == (0, True)
+        assert (shown.code, "VERIFIED, by the key ring that it serves" in shown.out) == (0, True)
         assert (await show("--calls")).code == 0
         other = await show("--key", gateway.keys["TENANT_002"])
         assert (other.code, "has no answer" in other.err) == (2, True)
@@ -272,3 +273,22 @@ def test_an_attribute_cannot_write_to_the_terminal(verismo, tmp_path):
     done = verismo("prov", "show", "--file", path)
     assert "\x1b" not in done.out
     assert "\x07" not in done.out
+
+
+DOCS = Path(__file__).parents[2] / "docs"
+RUN = ("--file", "docs/images/agent-run.json")
+RING = ("--keyring", "docs/images/agent-run-keyring.json")
+
+
+def test_the_tree_in_the_document_is_what_the_command_prints(verismo, monkeypatch):
+    monkeypatch.chdir(DOCS.parent)
+    done = verismo("prov", "show", *RUN, *RING)
+    text = (DOCS / "provenance.md").read_text(encoding="utf-8")
+    assert f"$ verismo prov show {' '.join((*RUN, *RING))}\n{done.out}```" in text
+
+
+def test_the_picture_in_the_document_is_what_the_command_writes(verismo, monkeypatch, tmp_path):
+    monkeypatch.chdir(DOCS.parent)
+    assert verismo("prov", "show", *RUN, "--svg", tmp_path / "a.svg").code == 0
+    drawn = (tmp_path / "a.svg").read_bytes()
+    assert drawn == (DOCS / "images/agent-run.svg").read_bytes()

@@ -188,7 +188,8 @@ def _hop(view: View, position: int, corner: Point) -> str:
     dashes = ' stroke-dasharray="5 3"' if is_reported(node) else ""
     weight = ' stroke-width="2"' if is_wrong else ""
     name = " · ".join((node.kind, *marks(node)))
-    words = (_cut(title(node), _TITLE_CELLS), _cut(" · ".join(facts(node)), _FACTS_CELLS))
+    words = _fact(x + 12, y + 34, 11, _cut(title(node), _TITLE_CELLS))
+    words += _fact(x + 12, y + 48, 10, _cut(" · ".join(facts(node)), _FACTS_CELLS))
     return (
         f'<a id="hop-{position + 1}" href="#hop-{position + 1}" '
         f'aria-label="{escape(_spoken(view, position))}"><title>{escape(_full(view, position))}'
@@ -198,10 +199,12 @@ def _hop(view: View, position: int, corner: Point) -> str:
         f'<use href="#icon-{node.kind}" x="{x + 12}" y="{y + 7}" width="14" height="14"/></g>'
         f'<g class="words" fill="#1f2328"><text font-weight="600" x="{x + 31}" y="{y + 18}">{name}'
         f'</text><text x="{x + HOP_WIDTH - 16}" y="{y + 18}" text-anchor="end">{position + 1}'
-        f'</text><text x="{x + 12}" y="{y + 34}" {_FACT}>{escape(words[0])}</text>'
-        f'<text x="{x + 12}" y="{y + 48}" {_FACT} font-size="10">{escape(words[1])}</text>'
-        "</g></a>"
+        f"</text>{words}</g></a>"
     )
+
+
+def _fact(x: int, y: int, size: int, text: str) -> str:
+    return f'<text x="{x}" y="{y}" {_FACT} font-size="{size}">{escape(text)}</text>' if text else ""
 
 
 def _spoken(view: View, position: int) -> str:

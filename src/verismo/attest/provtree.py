@@ -106,8 +106,8 @@ def call_facts(view: View, response: int) -> tuple[str, ...]:
     """
     node = view.nodes[response]
     began_ms = view.nodes[view.calls[response].hops[0]].t0
-    cost = whole(node.attrs, COST)
-    money = [] if cost is None else [spell_usd(cost)]
+    own, cost = whole(node.attrs, COST), view.calls[response].cost_usd_micros
+    money = [] if cost is None else [spell_usd(cost) + ("" if cost == own else " with its calls")]
     return (spell_ms(node.t1 - began_ms), *money, *tokens(node.attrs))
 
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from verismo.attest.provenance import Graph, Node, node_id
-from verismo.attest.provwords import PROV_ID, word
+from verismo.attest.provwords import COST, PROV_ID, whole, word
 from verismo.model.ids import is_prov_id
 
 
@@ -24,6 +24,8 @@ class Call(msgspec.Struct, frozen=True):
         parent: position of the response of the call around it; itself for the outermost.
         hops: positions of its own hops, in order; those of calls inside are not among them.
         spine: positions of the hops that lead to the response, in order.
+        cost_usd_micros: what it cost with all calls inside, as far as their responses say; None if
+            none does.
     """
 
     prov_id: str
@@ -31,6 +33,7 @@ class Call(msgspec.Struct, frozen=True):
     parent: int
     hops: tuple[int, ...]
     spine: tuple[int, ...]
+    cost_usd_micros: int | None
 
 
 class View(msgspec.Struct, frozen=True):
@@ -98,13 +101,16 @@ def view_graph(graph: Graph) -> View:
     members: dict[int, list[int]] = {}
     for position, response in enumerate(owner):
         members.setdefault(response, []).append(position)
+    parents = {response: owner[first_used.get(response, response)] for response in members}
+    costs = _costs(graph.nodes, parents)
     calls = {
         response: Call(
             prov_id=_prov_id(graph, hops, response),
             response=response,
-            parent=owner[first_used.get(response, response)],
+            parent=parents[response],
             hops=tuple(hops),
             spine=_spine(inputs, owner, response),
+            cost_usd_micros=costs.get(response),
         )
         for response, hops in sorted(members.items())
     }
@@ -149,6 +155,18 @@ def _are_apart(
         for user, all_used in enumerate(inputs)
         for used in all_used
     )
+
+
+def _costs(nodes: Sequence[Node], parents: Mapping[int, int]) -> dict[int, int]:
+    """Return what each call cost with those inside; none where no response says anything."""
+    costs: dict[int, int] = {}
+    for response in sorted(parents):
+        own = whole(nodes[response].attrs, COST)
+        if own is not None:
+            costs[response] = costs.get(response, 0) + own
+        if response in costs and parents[response] != response:
+            costs[parents[response]] = costs.get(parents[response], 0) + costs[response]
+    return costs
 
 
 def _prov_id(graph: Graph, hops: Sequence[int], response: int) -> str:

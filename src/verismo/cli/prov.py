@@ -175,7 +175,8 @@ def _found(asked: Asked) -> Iterator[tuple[Place, Signed]]:
     """Find the graph and keep its place open."""
     if asked.file is not None:
         ring = b"" if asked.keyring is None else asked.keyring.read_bytes()
-        yield Place(f"file {asked.file}", lambda _: None, ring), read_saved(asked.file)
+        keys = str(asked.jwks or asked.keyring or "")
+        yield Place(f"file {asked.file}", lambda _: None, ring, keys), read_saved(asked.file)
         return
     if asked.url is not None:
         place = gateway(asked.url, asked.key or "")
@@ -277,7 +278,7 @@ def _lines(
         why = "there are no keys; name them by --jwks or --keyring"
         reason = why if signed.jws else "there is no signature with the graph"
         return [*lines, f"verdict   {UNCHECKED}: {reason}"]
-    lines.append(f"verdict   {_verdict(report)}, by the keys of that {place.name.split()[0]}")
+    lines.append(f"verdict   {_verdict(report)}, by {place.keys}")
     for outcome, head in (("pass", "passed"), ("fail", "failed"), ("skip", "not made")):
         found = [check for check in report.checks if check.outcome == outcome]
         if outcome == "fail":

@@ -40,11 +40,13 @@ class Place(msgspec.Struct, frozen=True):
         name: of the place, for people.
         find: returns the graph of an answer, None if there is none.
         keyring: the key ring of the gateway that signed; empty if the place has none.
+        keys: whose keys these are, for people.
     """
 
     name: str
     find: Callable[[str], Signed | None]
     keyring: bytes
+    keys: str
 
 
 class _Served(msgspec.Struct, frozen=True):
@@ -75,7 +77,7 @@ def folder(data: Path) -> Iterator[Place]:
                 return None
             return Signed(record.graph, record.statement, record.jws.decode("ascii"))
 
-        yield Place(f"data folder {data}", find, answers.keyring())
+        yield Place(f"data folder {data}", find, answers.keyring(), "its key ring")
 
 
 @contextmanager
@@ -94,7 +96,7 @@ def gateway(url: str, key: str) -> Iterator[Place]:
         document = fetch_with_key(f"{base}/v1/prov/{prov_id}", key)
         return None if document is None else _served(document, f"{base}/v1/prov/{prov_id}")
 
-    yield Place(f"gateway {base}", find, fetch(base + KEYRING_PATH))
+    yield Place(f"gateway {base}", find, fetch(base + KEYRING_PATH), "the key ring that it serves")
 
 
 def read_saved(path: Path) -> Signed:
