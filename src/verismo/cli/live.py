@@ -41,6 +41,8 @@ class Call(msgspec.Struct, frozen=True):
         prompt: the user's message.
         stream: whether to ask for a stream.
         nonce: `Attest-Nonce` to send; empty for a fresh random one.
+        path: another door than chat completions; `model` then counts for nothing.
+        content: the JSON body for that door.
     """
 
     url: str
@@ -49,6 +51,8 @@ class Call(msgspec.Struct, frozen=True):
     prompt: str
     stream: bool = False
     nonce: str = ""
+    path: str = CHAT_PATH
+    content: bytes = b""
 
 
 class _Provenance(msgspec.Struct, frozen=True):
@@ -172,7 +176,7 @@ def call(asked: Call) -> Exchange:
     """
     base = asked.url.rstrip("/")
     nonce = asked.nonce or secrets.token_urlsafe(24)
-    body = msgspec.json.encode(
+    body = asked.content or msgspec.json.encode(
         {
             "model": asked.model,
             "messages": [{"role": "user", "content": asked.prompt}],
@@ -183,13 +187,13 @@ def call(asked: Call) -> Exchange:
     jwks = fetch(base + JWKS_PATH)
     with _client() as client:
         headers = {"content-type": "application/json", "attest-nonce": nonce, **authorization}
-        request = client.build_request("POST", base + CHAT_PATH, headers=headers, content=body)
+        request = client.build_request("POST", base + asked.path, headers=headers, content=body)
         status, pairs, answer = _send(client, request)
         prov_id = dict(pairs).get("attest-prov-id", "")
         graph = _graph(client, f"{base}/v1/prov/{prov_id}", authorization) if prov_id else None
     return Exchange(
         v=VERSION,
-        request=SavedRequest("POST", CHAT_PATH, body_text=body.decode("utf-8")),
+        request=SavedRequest("POST", asked.path, body_text=body.decode("utf-8")),
         response=SavedResponse(status, pairs, body_base64=base64.b64encode(answer).decode("ascii")),
         nonce=nonce,
         jwks=msgspec.Raw(jwks),

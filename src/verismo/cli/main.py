@@ -26,6 +26,10 @@ class LazyGroup(click.Group):
         "db": ("verismo.cli.db:db", "Migrate the state database."),
         "demo": ("verismo.cli.demo:demo", "Run the gateway with a simulated upstream."),
         "doctor": ("verismo.cli.doctor:doctor", "Say what is missing or wrong on this machine."),
+        "grounding": (
+            "verismo.cli.grounding:grounding",
+            "Say which source supports which sentence.",
+        ),
         "init": ("verismo.cli.init:init", "Write a working configuration into a folder."),
         "keys": ("verismo.cli.keys:keys", "List, rotate and revoke signing keys."),
         "ledger": ("verismo.cli.ledger:ledger", "Look at the public log and audit it."),
@@ -37,11 +41,17 @@ class LazyGroup(click.Group):
         "siem": ("verismo.cli.siem:siem", "Look at the export to SIEMs and compare a sink."),
         "simulate": ("verismo.cli.simulate:simulate", "Run a simulated upstream."),
         "tenant": ("verismo.cli.tenant:tenant", "List, show, add and erase tenants."),
+        "trajectory": (
+            "verismo.cli.trajectory:trajectory_group",
+            "Record the shape of a run, compare others.",
+        ),
         "verify": ("verismo.cli.verify:verify", "Verify answers, offline or live."),
         "witness": ("verismo.cli.witness:witness", "Run a witness for other people's logs."),
     }
     internal: ClassVar[dict[str, str]] = {
+        "agent-process": "verismo.cli.demoagent:agent_process",
         "control-process": "verismo.cli.control:control_process",
+        "model-process": "verismo.cli.smollm:model_process",
         "simulator-process": "verismo.cli.simulate:simulator_process",
         "worker-process": "verismo.cli.worker:worker_process",
     }

@@ -33,20 +33,25 @@ def serve(config: Path, host: str | None, port: int | None, workers: int | None)
 
 
 Ready = Callable[[Config, Supervisor], Awaitable[None]]
+Beside = Callable[[Config], tuple[Child, ...]]
+
+
+def _nothing(config: Config) -> tuple[Child, ...]:
+    return ()
 
 
 async def _say_ready(config: Config, supervisor: Supervisor) -> None:
     click.echo(f"base URL: {base_url(config)}")
 
 
-def serve_until_told(config: Config, ready: Ready, beside: tuple[Child, ...] = ()) -> int:
+def serve_until_told(config: Config, ready: Ready, beside: Beside = _nothing) -> int:
     """Run everything in child processes until a signal ends it.
 
     Args:
         config: the validated configuration.
         ready: called once, when every process is ready, with the port that is really bound; if
             it raises, the whole ends with exit code 1.
-        beside: further processes to run.
+        beside: gives further processes to run, for the port that is really bound.
 
     Returns:
         The exit code.
@@ -60,7 +65,7 @@ def serve_until_told(config: Config, ready: Ready, beside: tuple[Child, ...] = (
     # The port is held without listening, so that it stays ours while workers are started again.
     with hold_address(config.listen) as listener:
         bound = with_listener(config, None, listener.getsockname()[1], None)
-        return asyncio.run(_run(bound, ready, beside))
+        return asyncio.run(_run(bound, ready, beside(bound)))
 
 
 def supervise(config: Config, beside: tuple[Child, ...]) -> Supervisor:

@@ -1,4 +1,4 @@
-"""The agent behind HTTP: `POST /answer` with a question, answered as JSON or as a stream.
+"""The agent behind HTTP: `POST /answer` with a question; JSON, or a stream for who accepts one.
 
     python -m verismo.examples.agentic_rag.service --gateway http://127.0.0.1:8080 \\
         --key-file agent.key --port 9102
@@ -30,11 +30,9 @@ class Asked(msgspec.Struct, frozen=True):
 
     Args:
         question: in words.
-        stream: whether the answer comes piece by piece, as server-sent events.
     """
 
     question: str
-    stream: bool = False
 
 
 class Delta(msgspec.Struct, frozen=True):
@@ -60,7 +58,7 @@ def agent_app(agent: Agent) -> Starlette:
         if not 0 < len(asked.question.strip()) <= QUESTION_CHARACTERS_MAX:
             return _json(Failure(f"a question has 1 to {QUESTION_CHARACTERS_MAX} characters"), 400)
         pieces = agent.answer(asked.question, request.headers)
-        if asked.stream or EVENTS in request.headers.get("accept", ""):
+        if EVENTS in request.headers.get("accept", ""):
             return StreamingResponse(_events(pieces), media_type=EVENTS)
         try:
             whole = [piece async for piece in pieces if isinstance(piece, Answer)]
