@@ -370,6 +370,12 @@ def test_a_key_that_cannot_be_sent_is_refused_at_once(key):
         Delivery("https://gate.example", key)
 
 
+async def test_a_client_that_cannot_be_used_is_refused_at_once():
+    async with httpx2.AsyncClient() as http:
+        with pytest.raises(ConfigError, match="http_client"):
+            run("desk", gateway="https://gate.example", api_key=KEY, http_client=http)
+
+
 @pytest.mark.parametrize("address", ["gate.example", "https://gate.example/v1", "ftp://x"])
 def test_an_address_that_cannot_be_used_is_refused_at_once(address):
     with pytest.raises(ConfigError):

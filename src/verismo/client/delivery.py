@@ -1,5 +1,6 @@
 """Brings reports to a gateway. Nothing here raises for what goes wrong on the way: it is said."""
 
+import threading
 from typing import Literal
 
 import httpx2
@@ -53,7 +54,7 @@ class Delivery:
             and sharing it spares each run its connection.
 
     Raises:
-        ConfigError: the address or the key cannot be used.
+        ConfigError: the address, the key or the client cannot be used.
     """
 
     def __init__(
@@ -64,6 +65,11 @@ class Delivery:
             raise ConfigError(
                 "the API key cannot stand in a header", next_step="Pass it as `vk_...`."
             )
+        if not isinstance(http_client, httpx2.Client | None):
+            raise ConfigError(
+                "http_client is no httpx2.Client",
+                next_step="Give a synchronous one; in asyncio it is used in a thread.",
+            )
         self._url = self.site.url_of(TRACES_PATH)
         self._headers = {
             "authorization": f"Bearer {api_key}",
@@ -71,6 +77,7 @@ class Delivery:
         }
         self._given = http_client
         self._own: httpx2.Client | None = None
+        self._opening = threading.Lock()
 
     def send(self, report: bytes) -> Delivered:
         """Send one report and say what became of it; waits for the gateway."""
@@ -102,10 +109,11 @@ class Delivery:
         """Return the client; an own one is made when it is first needed, which takes its time."""
         if self._given is not None:
             return self._given
-        if self._own is None:
-            # Loading certificates takes tens of milliseconds that plain HTTP has no use for.
-            self._own = httpx2.Client(verify=self._url.startswith("https:"))
-        return self._own
+        with self._opening:
+            if self._own is None:
+                # Loading certificates takes tens of milliseconds that plain HTTP has no use for.
+                self._own = httpx2.Client(verify=self._url.startswith("https:"))
+            return self._own
 
 
 def _read(content: bytes) -> Delivered:
