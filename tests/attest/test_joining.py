@@ -224,6 +224,12 @@ def test_the_agents_own_span_stands_for_the_run():
     assert (joined.refused, list(reported(graph))) == ((), [span(1)])
 
 
+def test_a_call_that_has_the_runs_own_span_is_the_run_itself():
+    own = NotedCall(ROOT, NOWHERE, ROOT, prov(1), 1, 2, 3, 100)
+    joined, _ = drawn(run_of(own, call(2)), {prov(1): graph_of(1), prov(2): graph_of(2)})
+    assert joined.spans == (span(2),)
+
+
 def test_a_call_without_a_known_parent_joins_the_run_it_was_noted_for():
     ours, theirs = call(1, NOWHERE, run=ROOT), call(2, NOWHERE, run=OTHER_RUN)
     joined, _ = drawn(run_of(ours, theirs, call(3, NOWHERE), others=(OTHER_RUN,)))

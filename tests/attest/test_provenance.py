@@ -18,6 +18,8 @@ from verismo.attest.provenance import (
     Node,
     node_id,
     read_graph,
+    root_of,
+    split_graph,
 )
 from verismo.model import canonical
 
@@ -104,6 +106,43 @@ def test_builder_keeps_to_the_limits_that_verifiers_have():
         builder.add("tool", [request], {"number": number}, (0, 0))
     with pytest.raises(GraphRefused, match="1000 nodes"):
         builder.add("response", [request], {}, (0, 0))
+
+
+def inner(hops: int = 1) -> GraphBuilder:
+    """The graph of a call."""
+    builder = GraphBuilder(prov_id("call"))
+    last = builder.add("request", [], {"prov_id": prov_id("call")}, (0, 0))
+    for number in range(hops):
+        last = builder.add("model", [last], {"try": number}, (0, 0))
+    builder.add("response", [last], {}, (0, 0))
+    return builder
+
+
+def test_an_embedded_graph_keeps_its_nodes_and_its_root():
+    builder = GraphBuilder(PROV_ID)
+    request = builder.add("request", [], {"prov_id": PROV_ID}, (0, 0))
+    own, call = builder.ids, inner()
+    nodes = split_graph(call.encode())
+    assert builder.embed(nodes) == builder.root == root_of(nodes) == call.root
+    builder.add("response", [request, call.root], {}, (0, 1))
+    graph, _ = read_graph(builder.encode())
+    assert graph.nodes[1:-1] == call.nodes
+    assert builder.nodes_but(call.ids) == (graph.nodes[0], graph.nodes[-1])
+    assert builder.ids - call.ids - own == {builder.root}
+
+
+def test_a_graph_that_would_grow_over_its_limit_takes_no_call():
+    builder = GraphBuilder(PROV_ID)
+    builder.add("request", [], {}, (0, 0))
+    with pytest.raises(GraphRefused, match="1000 nodes"):
+        builder.embed(split_graph(inner(NODES_MAX - 2).encode()))
+    assert len(builder) == 1
+
+
+def test_what_is_no_graph_cannot_be_split():
+    for damaged in (b"", b"{}", b'{"nodes":[]}', b'{"nodes":7}', b"\xff"):
+        with pytest.raises(GraphRefused):
+            split_graph(damaged)
 
 
 def document(*nodes):

@@ -301,6 +301,25 @@ async def test_reported_hops_join_with_their_calls_and_sources(
     assert (sample.run_calls, sample.run_hops, sample.run_refused) == (1, 2, 3)
 
 
+async def test_a_runs_trace_shows_its_own_hops_and_leaves_its_calls_to_theirs(
+    gateway: Gateway, agents: AgentService
+):
+    async def work(work: Work) -> dict:
+        await work.chat("traced")
+        return {}
+
+    agents.does(work)
+    gateway.telemetry.samples = True
+    try:
+        await ask(gateway)
+    finally:
+        gateway.telemetry.samples = False
+    call, run = gateway.telemetry.finished[-2:]
+    assert "model" in [one.kind for one in call.hops]
+    kinds = [one.kind for one in run.hops]
+    assert kinds == ["request", "policy", "budget", "route", "tool", "response"]
+
+
 async def test_what_arrives_late_changes_nothing_and_is_told_so(
     gateway: Gateway, agents: AgentService, store: SqliteRuns
 ):
