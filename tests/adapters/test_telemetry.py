@@ -141,9 +141,21 @@ class TestCounting:
         telemetry.breaker("d1", False)
         assert value(telemetry, "verismo_breaker_open", deployment="d1") == 0
 
+    def test_runs_are_counted_with_what_they_hold(self, telemetry):
+        telemetry.answered(ANSWERED)
+        assert value(telemetry, "verismo_runs_total") == 0
+        telemetry.answered(sample(run_calls=3, run_hops=2, run_refused=1))
+        telemetry.answered(sample(run_calls=0))
+        assert value(telemetry, "verismo_runs_total") == 2
+        joined = "verismo_run_joined_total"
+        found = [value(telemetry, joined, what=what) for what in ("call", "hop", "refused")]
+        assert found == [3, 2, 1]
+        telemetry.runs_open(4)
+        assert value(telemetry, "verismo_runs_open") == 4
+
     def test_what_alerts_watch_begins_at_zero(self, telemetry):
         telemetry.know(plan())
-        for reason in ("seal", "journal", "open_stream"):
+        for reason in ("seal", "journal", "open_stream", "runs"):
             assert value(telemetry, "verismo_failed_closed_total", reason=reason) == 0
         assert value(telemetry, "verismo_breaker_open", deployment="d1") == 0
         assert value(telemetry, "verismo_upstream_tries_total", deployment="d1", outcome="ok") == 0

@@ -4,7 +4,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from verismo.gateway.trace import continue_trace, parent_sampled
+from verismo.gateway.trace import (
+    STATE_CHARS_MAX,
+    continue_trace,
+    parent_sampled,
+    state_run,
+    state_within,
+)
 
 RANDOM = bytes(range(1, 25))
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
@@ -72,3 +78,43 @@ def test_whatever_comes_in_a_valid_header_goes_out(header: str, random: bytes, s
     if any(random[:16]) and any(random[16:]):
         assert again.trace_id == context.trace_id
         assert again.parent_id == context.span_id
+
+
+@pytest.mark.parametrize(
+    ("header", "run"),
+    [
+        ("", ""),
+        (f"verismo={SPAN}", SPAN),
+        (f"other=1 , verismo={SPAN} ,third=3", SPAN),
+        (f"verismo={SPAN},verismo={'1' * 16}", SPAN),
+        (f"verismo={'0' * 16}", ""),
+        (f"verismo={SPAN.upper()}", ""),
+        (f"verismo={SPAN}0", ""),
+        (f"Verismo={SPAN}", ""),
+        (f"x-verismo={SPAN}", ""),
+        ("verismo", ""),
+        ("verismo=", ""),
+        (",,=,", ""),
+    ],
+)
+def test_state_names_a_run_or_none(header: str, run: str):
+    assert state_run(header) == run
+
+
+def test_our_entry_comes_first_and_takes_the_place_of_an_earlier_one():
+    state = state_within(f"a=1, verismo={'1' * 16} ,b=2,", SPAN)
+    assert state == f"verismo={SPAN},a=1,b=2"
+
+
+def test_an_entry_that_no_longer_fits_is_left_out_with_those_after_it():
+    state = state_within(f"a=1,b={'x' * STATE_CHARS_MAX},c=3", SPAN)
+    assert state == f"verismo={SPAN},a=1"
+
+
+@given(st.text(max_size=600))
+def test_whatever_state_comes_in_ours_goes_out_in_a_header_that_can_be_sent(header: str):
+    state = state_within(header, SPAN)
+    assert state_run(state) == SPAN
+    assert len(state) <= STATE_CHARS_MAX
+    assert state.isascii()
+    assert state.isprintable()
