@@ -75,7 +75,7 @@ async function main(words) {
     print(HELP);
     return 0;
   }
-  if ((names.length > 0) === (options.vectors !== undefined)) {
+  if (names.length > 0 === (options.vectors !== undefined)) {
     throw new UsageError("give one of: EXCHANGE..., --vectors DIR");
   }
   if (options.vectors !== undefined) return runVectors(options.vectors, options.json);
@@ -286,7 +286,8 @@ function print(line) {
 
 function fail(error) {
   if (!(error instanceof UsageError || error instanceof Refused || error instanceof Unsupported)) throw error;
-  const next = error instanceof ExchangeRefused ? "\nnext:  `verismo verify --url ... --save FILE` writes one." : "";
+  const next =
+    error instanceof ExchangeRefused ? "\nnext:  `verismo verify --url ... --save FILE` writes one." : "";
   process.stderr.write(`error: ${error.message}${next}\n`);
   return 2;
 }

@@ -260,9 +260,7 @@ export function readKeyRing(
   document: Octets,
   seen?: Remembered | null,
 ): Promise<{ ring: KeyRing; remember: Remembered }>;
-export function readGraph(
-  document: Octets,
-): Promise<{ graph: Graph; root: string; ids: readonly string[] }>;
+export function readGraph(document: Octets): Promise<{ graph: Graph; root: string; ids: readonly string[] }>;
 export function readProof(document: Octets): LedgerProof;
 export function readProofHeaders(pairs: Iterable<readonly [string, string]>): ProofHeaders | null;
 export function readVerifierKey(text: string): Promise<VerifierKey>;

@@ -8,8 +8,8 @@
  * What it does not prove: that the model's words are true, that the key set is the gateway's (get
  * it over TLS or by hand), or, without a nonce, that the answer is fresh.
  *
- * Octets are Uint8Array, times Unix milliseconds. Nothing here reads a clock, an environment or a
- * page, but for `verifyingFetch` at the end, which says so.
+ * Octets are Uint8Array, times Unix milliseconds; verify.d.ts has the types. Nothing here reads a
+ * clock, an environment or a page, but for `verifyingFetch` at the end, which says so.
  *
  * @module verify
  */
@@ -137,9 +137,7 @@ class Findings {
     return Object.keys(CHECK_NAMES).map((key) => {
       const number = Number(key);
       const detail = NOT_GIVEN[number] ?? "not reached";
-      return (
-        this.#found.get(number) ?? { number, name: CHECK_NAMES[number], outcome: "skip", detail }
-      );
+      return this.#found.get(number) ?? { number, name: CHECK_NAMES[number], outcome: "skip", detail };
     });
   }
 }
@@ -433,10 +431,7 @@ class JsonReader {
 
 function isObject(value) {
   return (
-    typeof value === "object" &&
-    value !== null &&
-    !Array.isArray(value) &&
-    !(value instanceof OtherNumber)
+    typeof value === "object" && value !== null && !Array.isArray(value) && !(value instanceof OtherNumber)
   );
 }
 
@@ -479,7 +474,10 @@ const isInteger = (value) => Number.isSafeInteger(value);
 const isBoolean = (value) => typeof value === "boolean";
 const isTextOrNull = (value) => value === null || isText(value);
 const isIntegerOrNull = (value) => value === null || isInteger(value);
-const oneOf = (...texts) => (value) => isText(value) && texts.includes(value);
+const oneOf =
+  (...texts) =>
+  (value) =>
+    isText(value) && texts.includes(value);
 const arrayOf = (shape) => [shape];
 
 /**
@@ -519,8 +517,7 @@ function isDigest(text) {
 
 function isProvId(text) {
   return (
-    text.length === 36 &&
-    /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/.test(text)
+    text.length === 36 && /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/.test(text)
   );
 }
 
@@ -781,7 +778,10 @@ function parseJws(text) {
 
 /** Parses a JWS that came with an answer; makes the first half of check 2. */
 function readJws(text) {
-  return refusing((reason) => new CheckFailed(2, reason), () => parseJws(text));
+  return refusing(
+    (reason) => new CheckFailed(2, reason),
+    () => parseJws(text),
+  );
 }
 
 /** What is signed: `BASE64URL(header) . BASE64URL(payload)` (RFC 7515, section 5.1). */
@@ -918,7 +918,10 @@ function requireDigests(digests) {
 
 /** Makes check 5. */
 function readVerified(octets, read) {
-  return refusing((reason) => new CheckFailed(5, reason), () => read(octets));
+  return refusing(
+    (reason) => new CheckFailed(5, reason),
+    () => read(octets),
+  );
 }
 
 // 8. Proof headers: check 1 (format, section 2) --------------------------------------------------
@@ -958,7 +961,7 @@ export function readProofHeaders(pairs) {
   if (salt.length !== SALT_BYTES) {
     throw new HeadersRefused(`Attest-Salt has not exactly ${SALT_BYTES} bytes`);
   }
-  if ((statement.length > 0) !== (jws !== "")) {
+  if (statement.length > 0 !== (jws !== "")) {
     throw new HeadersRefused("one of Attest-Statement and Attest-Signature is missing");
   }
   return { provId, salt, statement, jws };
@@ -1146,7 +1149,10 @@ function isAttribute(value) {
 export async function readGraph(document) {
   const octets = asOctets(document, "a graph");
   if (octets.length > GRAPH_BYTES_MAX) throw new GraphRefused(`longer than ${GRAPH_BYTES_MAX} bytes`);
-  const graph = refusing((reason) => new GraphRefused(reason), () => readCanonical(octets, GRAPH));
+  const graph = refusing(
+    (reason) => new GraphRefused(reason),
+    () => readCanonical(octets, GRAPH),
+  );
   const { nodes } = graph;
   if (graph.v !== 1 || nodes.some((node) => node.v !== 1)) {
     throw new GraphRefused("a version that is not known here; update the verifier");
@@ -1416,13 +1422,14 @@ export class StreamVerifier {
   #statement = null;
   #signed = null;
   #trusted = 0;
+  /** @type {Promise<any>} */
   #turn = Promise.resolve();
 
   /**
    * @param {object} stream
    * @param {Map<string, PublicKey>} stream.keys as `readJwks` returns them
    * @param {object|null} stream.proof as `readProofHeaders` returns it; null without one
-   * @param {{method: string, path: string, query?: Uint8Array|string, body?: Uint8Array|string}} stream.request
+   * @param {SeenRequest} stream.request
    * @param {{status: number, media: string}} stream.response
    * @param {object} [stream.expected] see `verifyAnswer`
    * @param {boolean} [stream.releaseEarly] hand on all octets as they come: nothing is trusted
@@ -1506,7 +1513,8 @@ export class StreamVerifier {
         for (const block of this.#splitter.blocks(data)) released.push(...(await this.#take(block)));
       } catch (error) {
         if (!(error instanceof Refused)) throw error;
-        this.#findings.fails(error.number ?? 11, error.message);
+        const number = error instanceof CheckFailed ? error.number : 11;
+        this.#findings.fails(number, error.message);
       }
     }
     if (this.#releaseEarly) return data.length > 0 ? [data] : [];
@@ -1579,8 +1587,7 @@ export class StreamVerifier {
     this.#checkExpected(statement, this.#expected);
     const wrong = await wrongRequest(statement, this.#proof.salt, this.#request);
     this.#findings.judge(10, wrong, "method, path, query and body");
-    const problem =
-      wrongHeadLine(statement, this.#response) || (await wrongEnd(statement.res, this.#chain));
+    const problem = wrongHeadLine(statement, this.#response) || (await wrongEnd(statement.res, this.#chain));
     this.#findings.judge(11, problem, `chain over ${statement.res.events} events`);
     this.#refuseFailed();
     if (statement.res.events !== this.#chain.events && !statement.res.fin) {
@@ -1686,13 +1693,12 @@ function seenRequest({ method, path, query = "", body = "" }) {
  * @param {number} answer.status
  * @param {Iterable<[string, string]>} answer.headers pairs of name and value
  * @param {Uint8Array|string} answer.body octets without content coding
- * @param {{method: string, path: string, query?: Uint8Array|string, body?: Uint8Array|string}|null} [answer.request]
- *   what was sent: method in upper case, path as sent without the query; null skips check 10
+ * @param {SeenRequest|null} [answer.request] what was sent: method in upper case, path as sent
+ *   without the query; null skips check 10
  * @param {Uint8Array|string|null} [answer.graph] the provenance graph as served; null skips check 13
  * @param {Uint8Array|string|null} [answer.proof] the ledger's proof file
  * @param {object|Trust} trust what the caller trusts, see `openTrust`; never taken from the answer
- * @param {{issuer?: string|null, audience?: string|null, nonce?: string|null, nowMs?: number|null, ageMsMax?: number|null, skewMsMax?: number}} [expected]
- *   what else the caller knows; null leaves the check out
+ * @param {Expectation} [expected] what else the caller knows; null leaves the check out
  * @returns {Promise<Report>}
  * @throws {Unsupported} nothing can be verified here.
  */
@@ -1774,8 +1780,7 @@ async function checkSeen(statement, salt, request, response, findings) {
   if (response === null) {
     findings.skips(11, "no response was given");
   } else if (statement.res.mode === "sse") {
-    const problem =
-      wrongHeadLine(statement, response) || (await wrongEvents(statement, salt, response.body));
+    const problem = wrongHeadLine(statement, response) || (await wrongEvents(statement, salt, response.body));
     findings.judge(11, problem, `chain over ${statement.res.events} events`);
   } else {
     const detail = `${statement.res.len} octets, status and media type`;
@@ -1833,7 +1838,10 @@ const DASH = "\u2014 ";
 const SPACES = /[\u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]/;
 
 function decodeNoteBase64(text, what) {
-  return refusing((reason) => new NoteRefused(`the ${what} is ${reason}`), () => decodeBase64(text));
+  return refusing(
+    (reason) => new NoteRefused(`the ${what} is ${reason}`),
+    () => decodeBase64(text),
+  );
 }
 
 function checkKeyName(name) {
@@ -1906,7 +1914,10 @@ function noteText(octets) {
   if (octets.some((one) => one < 32 && one !== LINE_END)) {
     throw new NoteRefused("a control character in the note");
   }
-  return refusing(() => new NoteRefused("the note is not UTF-8"), () => textOf(octets));
+  return refusing(
+    () => new NoteRefused("the note is not UTF-8"),
+    () => textOf(octets),
+  );
 }
 
 function readSignatureLine(line) {
@@ -1949,9 +1960,7 @@ async function openCheckpoint(octets, logKey) {
   if (own.length === 0) throw new NoteRefused("no known key has signed the note");
   const checkpoint = await readCheckpoint(note.text);
   if (checkpoint.origin !== logKey.name) {
-    throw new NoteRefused(
-      `a checkpoint of ${quoted(checkpoint.origin)}, signed by ${quoted(logKey.name)}`,
-    );
+    throw new NoteRefused(`a checkpoint of ${quoted(checkpoint.origin)}, signed by ${quoted(logKey.name)}`);
   }
   return { ...checkpoint, note };
 }
@@ -2257,9 +2266,7 @@ async function verifyWitnesses(policy, checkpoint, logKey) {
 
 function isSameKey(one, other) {
   return (
-    one.name === other.name &&
-    one.algorithm === other.algorithm &&
-    sameOctets(one.key.raw, other.key.raw)
+    one.name === other.name && one.algorithm === other.algorithm && sameOctets(one.key.raw, other.key.raw)
   );
 }
 
@@ -2305,7 +2312,8 @@ export async function readKeyRing(document, seen = null) {
     throw new KeyRingRefused(`key ring document ${found.v} is not known; update the verifier`);
   }
   const history = [];
-  for (const { statement, signature } of found.versions) history.push(await readVersion(statement, signature));
+  for (const { statement, signature } of found.versions)
+    history.push(await readVersion(statement, signature));
   return { ring: history.at(-1)?.ring, remember: await checkHistory(history, seen) };
 }
 
@@ -2376,9 +2384,7 @@ async function checkHistory(history, seen) {
     throw new KeyRingRefused(`what was remembered names version ${seen.version}, which no ring has`);
   }
   if (history.length < seen.version) {
-    throw new KeyRingRefused(
-      `rollback: version ${history.length} is offered, but ${seen.version} was seen`,
-    );
+    throw new KeyRingRefused(`rollback: version ${history.length} is offered, but ${seen.version} was seen`);
   }
   if (history[seen.version - 1].sha256 !== seen.sha256) {
     throw new KeyRingRefused(`fork: version ${seen.version} is not the one that was seen`);
@@ -2823,7 +2829,8 @@ export function readRecord(document) {
  * @throws {RecordRefused} not a record.
  */
 export async function verifyRecord(record, trust, expected = {}, proof = null) {
-  const { provId, statement, signature, graph } = isObject(record) && isText(record.graph) ? record : readRecord(record);
+  const { provId, statement, signature, graph } =
+    isObject(record) && isText(record.graph) ? record : readRecord(record);
   const opened = await openOrReport(trust);
   if (!(opened instanceof Trust)) return opened;
   const seen = { proof: { provId, salt: null, statement, jws: signature }, request: null, response: null };
@@ -2880,7 +2887,11 @@ const OPENING_BYTES_MAX = 8_192;
 const NULL_BODY_STATUS = [101, 204, 205, 304];
 const POLICIES = {
   strict: {
-    prefix: "refuse", invalid: "refuse", unsigned: "refuse", unsignedRefusal: "pass", elsewhere: "refuse",
+    prefix: "refuse",
+    invalid: "refuse",
+    unsigned: "refuse",
+    unsignedRefusal: "pass",
+    elsewhere: "refuse",
   },
   report: { prefix: "pass", invalid: "pass", unsigned: "pass", unsignedRefusal: "pass", elsewhere: "pass" },
 };
@@ -3015,7 +3026,8 @@ class Session {
       return this.#settle(refusedReport("INVALID", 1, proof.refusal), this.#response.body);
     }
     const { status, type } = this.#response;
-    const isRedirect = type === "opaqueredirect" || (status >= 300 && status < 400 && this.#headers.has("location"));
+    const isRedirect =
+      type === "opaqueredirect" || (status >= 300 && status < 400 && this.#headers.has("location"));
     if (isRedirect) return this.#refuse(proof, "a redirect: its Location is not signed");
     if (proof === null) {
       return this.#settle(refusedReport("UNSIGNED", 1, "no proof headers"), this.#response.body);
@@ -3221,7 +3233,10 @@ async function readWhole(body, octetsMax) {
 
 /** Which key a signature names; empty if it cannot be read. */
 function kidOf(jws) {
-  return attempt(() => parseJws(jws).header.kid, () => "");
+  return attempt(
+    () => parseJws(jws).header.kid,
+    () => "",
+  );
 }
 
 /** Which key a stream's first signed head names; empty if none, null if more is needed. */
@@ -3229,7 +3244,10 @@ function openingKid(octets) {
   const text = latinOf(octets.subarray(0, OPENING_BYTES_MAX));
   const end = text.indexOf("\n\n");
   if (end < 0) return octets.length <= OPENING_BYTES_MAX ? null : "";
-  const comment = attempt(() => readSignedComment(octets.subarray(0, end + 2)), () => null);
+  const comment = attempt(
+    () => readSignedComment(octets.subarray(0, end + 2)),
+    () => null,
+  );
   return comment === null ? "" : kidOf(comment.jws);
 }
 
@@ -3336,13 +3354,16 @@ class KeySource {
       throw unavailable(error.message);
     }
     if (response.status !== 200 || document === null) {
-      throw unavailable(document === null ? `longer than ${KEYS_BYTES_MAX} octets` : `answers ${response.status}`);
+      throw unavailable(
+        document === null ? `longer than ${KEYS_BYTES_MAX} octets` : `answers ${response.status}`,
+      );
     }
     this.#use(await refusing(unavailable, () => readJwks(document)));
     const control = (response.headers.get("cache-control") ?? "").toLowerCase();
     const stated = /(?:^|[,\s])max-age=(\d{1,9})(?:$|[,\s])/.exec(control);
     this.#fetchedMs = nowMs;
-    this.#expiresMs = nowMs + Math.min(stated ? Number(stated[1]) * 1_000 : this.#rules.ageMs, this.#rules.ageMsMax);
+    this.#expiresMs =
+      nowMs + Math.min(stated ? Number(stated[1]) * 1_000 : this.#rules.ageMs, this.#rules.ageMsMax);
   }
 
   #use(keys) {

@@ -35,17 +35,30 @@ function flipped(chunk) {
 const ON_THE_WAY = {
   nobody: (response) => response,
   flips: (response) => withBody(response, changing(flipped)),
-  flipsLater: (response) => withBody(response, changing((chunk, number) => (number === 3 ? flipped(chunk) : chunk))),
+  flipsLater: (response) =>
+    withBody(
+      response,
+      changing((chunk, number) => (number === 3 ? flipped(chunk) : chunk)),
+    ),
   appends: (response) =>
     withBody(response, (body) =>
-      body.pipeThrough(new TransformStream({ flush: (controller) => controller.enqueue(text.encode("data: x\n\n")) })),
+      body.pipeThrough(
+        new TransformStream({ flush: (controller) => controller.enqueue(text.encode("data: x\n\n")) }),
+      ),
     ),
-  cuts: (response) => withBody(response, changing((chunk, number) => (number < 3 ? chunk : null))),
+  cuts: (response) =>
+    withBody(
+      response,
+      changing((chunk, number) => (number < 3 ? chunk : null)),
+    ),
   breaks: (response) =>
-    withBody(response, changing((chunk, number) => {
-      if (number === 3) throw new TypeError("the connection broke");
-      return chunk;
-    })),
+    withBody(
+      response,
+      changing((chunk, number) => {
+        if (number === 3) throw new TypeError("the connection broke");
+        return chunk;
+      }),
+    ),
   strips(response) {
     const headers = new Headers([...response.headers].filter(([name]) => !name.startsWith("attest-")));
     return new Response(response.body, { status: response.status, headers });
@@ -55,7 +68,10 @@ const ON_THE_WAY = {
     return new Response(response.body, { status: response.status, headers });
   },
   redirects: (response) =>
-    new Response(null, { status: 302, headers: [...response.headers, ["location", "https://elsewhere.example/"]] }),
+    new Response(null, {
+      status: 302,
+      headers: [...response.headers, ["location", "https://elsewhere.example/"]],
+    }),
 };
 
 async function read(response) {
@@ -72,15 +88,16 @@ async function read(response) {
   }
 }
 
-function makeFetch({ way = "nobody", settings = {} }, seen) {
+function makeFetch({ way = "nobody", settings = {}, foreignKeys = [] }, seen) {
   return verifyingFetch({
     baseUrl: url,
     keys: jwks,
     onReport: (report) => seen.told.push(report.verdict),
     async fetch(input, init) {
       if ((input.url ?? String(input)).endsWith("jwks.json")) {
+        const foreign = foreignKeys[seen.fetched];
         seen.fetched += 1;
-        return settings.noKeys ? new Response('{"keys":[]}') : fetch(input, init);
+        return foreign === undefined ? fetch(input, init) : new Response(foreign);
       }
       seen.sent += 1;
       if (way === "replays") input.headers.set("attest-nonce", "of-another-request");
@@ -90,19 +107,28 @@ function makeFetch({ way = "nobody", settings = {} }, seen) {
   });
 }
 
+async function ask(attested, { path = "/v1/chat/completions", body, base = url, method = "POST" }) {
+  const response = await attested(base + path, {
+    method,
+    headers: { authorization: `Bearer ${key}`, "content-type": "application/json" },
+    body: body === undefined ? undefined : JSON.stringify(body),
+  });
+  const content = await read(response);
+  const report = await response.attest;
+  const { status, url: address } = response;
+  return { status, url: address, ...content, verdict: report?.verdict, events: report?.events };
+}
+
+/** Makes a call as often as it says, through one fetch, and says what the last one gave. */
 async function call(given) {
-  const { path = "/v1/chat/completions", body, base = url, method = "POST" } = given;
   const seen = { told: [], sent: 0, fetched: 0 };
+  let found;
   try {
-    const response = await makeFetch(given, seen)(base + path, {
-      method,
-      headers: { authorization: `Bearer ${key}`, "content-type": "application/json" },
-      body: body === undefined ? undefined : JSON.stringify(body),
-    });
-    const content = await read(response);
-    const report = await response.attest;
-    const { status, url: address } = response;
-    return { status, url: address, ...content, verdict: report?.verdict, events: report?.events, ...seen };
+    const attested = makeFetch(given, seen);
+    for (let turn = 0; turn < (given.times ?? 1); turn += 1) {
+      found = await ask(attested, given);
+    }
+    return { ...found, ...seen };
   } catch (error) {
     const checks = error.report?.checks ?? [];
     const fails = checks.filter((one) => one.outcome === "fail").map((one) => one.number);

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from forge import OTHER
 from tests.support.gateway import CHAT, JWKS_PATH, Gateway, Setup, running_gateway
 from tests.support.verifyjs import ROOT, needs_node, node_path
 
@@ -130,7 +131,7 @@ async def test_report_policy_hands_everything_on_and_tells_the_verdict(gateway):
 async def test_nothing_is_sent_without_keys_or_to_another_address(gateway):
     found = await call(
         gateway,
-        {"body": ASK, "settings": {"keys": {}, "noKeys": True}},
+        {"body": ASK, "settings": {"keys": {}}, "foreignKeys": ['{"keys":[]}']},
         {"body": ASK, "base": "http://127.0.0.1:9"},
         {"body": ASK, "settings": {"keys": {"url": "http://gate.example/jwks.json"}}},
         {"body": ASK, "settings": {"policy": "loose"}},
@@ -138,6 +139,20 @@ async def test_nothing_is_sent_without_keys_or_to_another_address(gateway):
     errors = [one["error"] for one in found]
     assert errors == ["KeysUnavailable", "ForeignAddress", "TypeError", "TypeError"]
     assert [one["sent"] for one in found] == [0, 0, 0, 0]
+
+
+async def test_an_unknown_key_has_the_set_fetched_again_once_within_the_cooldown(gateway):
+    foreign = json.dumps({"keys": [OTHER.jwk]})
+    report = {"keys": {}, "policy": "report"}
+    rotated, stubborn, pinned = await call(
+        gateway,
+        {"body": ASK_STREAM, "settings": {"keys": {}}, "foreignKeys": [foreign]},
+        {"body": ASK, "settings": report, "foreignKeys": [foreign] * 9, "times": 3},
+        {"body": ASK, "settings": {"keys": foreign, "policy": "report"}},
+    )
+    assert (rotated["verdict"], rotated["fetched"]) == ("VERIFIED", 2)
+    assert (stubborn["told"], stubborn["fetched"]) == (["INVALID"] * 3, 2)
+    assert (pinned["told"], pinned["fetched"]) == (["INVALID"], 0)
 
 
 async def test_reads_pass_unverified_and_another_issuer_is_refused(gateway):
