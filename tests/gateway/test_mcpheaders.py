@@ -4,6 +4,7 @@ import base64
 import json
 from contextlib import suppress
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -162,6 +163,24 @@ def test_a_declared_argument_may_lie_deeper():
     checked(tool_call({"where": "eu"}), declared)
     with pytest.raises(HeaderMismatch):
         checked(tool_call({"where": {"region": "eu"}}), declared, mcp_param_region="us")
+
+
+class Walked(dict):
+    """Arguments that count how often somebody goes through them."""
+
+    times = 0
+
+    def values(self):
+        self.times += 1
+        return super().values()
+
+
+def test_exhaustion_by_many_headers_is_no_more_than_one_walk_through_the_arguments():
+    arguments = Walked({str(number): number for number in range(50)})
+    call = msgspec.structs.replace(call_of(tool_call()), arguments=arguments)
+    many = {f"mcp-param-{number}": f"{number}.0" for number in range(50)}
+    check_headers(call, headers_of(tool_call()) | many, {})
+    assert arguments.times == 1
 
 
 def traceparent(trace: str = TRACE, span: str = "00f067aa0ba902b7") -> str:

@@ -9,7 +9,6 @@ Source: Model Context Protocol 2026-07-28, "Streamable HTTP", sections "Request 
 
 import base64
 import binascii
-import json
 import re
 from collections.abc import Iterator, Mapping
 from typing import Final
@@ -80,11 +79,18 @@ def _check_params(call: McpCall, headers: Mapping[str, str], declared: Mapping[s
                 raise HeaderMismatch(f"the header {name} is missing; it repeats {path!r}")
         elif not _matches(value, _decoded(name, headers[name])):
             raise HeaderMismatch(f"the header {name} is not what the argument {path!r} says")
-    for name, value in headers.items():
-        if not name.startswith(PARAM_PREFIX) or name in paths:
-            continue
-        text = _decoded(name, value)
-        if not any(_matches(scalar, text) for scalar in _scalars(call.arguments)):
+    undeclared = {
+        name: _readings(_decoded(name, value))
+        for name, value in headers.items()
+        if name.startswith(PARAM_PREFIX) and name not in paths
+    }
+    if not undeclared:
+        return
+    # Once through the arguments for all headers: a caller chooses how many there are of both.
+    wanted = frozenset(reading for readings in undeclared.values() for reading in readings)
+    said = {one for value in _scalars(call.arguments) for one in _spellings(value) if one in wanted}
+    for name, readings in undeclared.items():
+        if said.isdisjoint(readings):
             raise HeaderMismatch(f"no argument has the value of the header {name}")
 
 
@@ -124,16 +130,24 @@ def _decoded(name: str, value: str) -> str:
 
 def _matches(value: JsonValue, text: str) -> bool:
     """Say whether a header's text is the one of an argument's value."""
+    return not frozenset(_spellings(value)).isdisjoint(_readings(text))
+
+
+def _readings(text: str) -> tuple[str | int, ...]:
+    """Return what a header's text may stand for: itself, and the whole number that it spells."""
+    number = _decimal(text)
+    return (text,) if number is None else (text, int(number[1]))
+
+
+def _spellings(value: JsonValue) -> tuple[str | int | float, ...]:
+    """Return what a header must stand for to repeat a value; nothing can repeat a list or null."""
     if isinstance(value, str):
-        return text == value
+        return (value,)
     if isinstance(value, bool):
-        return text == ("true" if value else "false")
+        return ("true" if value else "false",)
     if isinstance(value, int | float):
-        number = _decimal(text)
-        if number is not None and value == int(number[1]):
-            return True
-        return text == json.dumps(value)
-    return False
+        return (value, repr(value))
+    return ()
 
 
 def _at(arguments: Mapping[str, JsonValue], path: str) -> JsonValue:
