@@ -226,6 +226,14 @@ async def test_a_handshake_is_refused_with_the_revision_that_is_spoken(gateway, 
     assert answer.json()["id"] == 0
 
 
+async def test_a_handshake_with_half_a_surrogate_pair_is_refused_on_the_record(gateway, servers):
+    params = {"protocolVersion": "\ud800", "capabilities": {}}
+    body = {"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": params}
+    answer = await gateway.send("POST", PATH, json.dumps(body).encode())
+    error = await refusal(gateway, answer, 400, "revision_unsupported", -32022)
+    assert error["data"]["requested"] == "?"
+
+
 @pytest.mark.parametrize("origin", ["https://evil.example", "null", "", "http://app.example"])
 async def test_rebinding_by_a_page_of_another_origin_is_refused(gateway, servers, origin: str):
     answer = await post(gateway, CALL, {"origin": origin})

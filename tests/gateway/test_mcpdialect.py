@@ -1,6 +1,7 @@
 """MCP servers: the client's bytes out; one response back, checked and cut to what is registered."""
 
 import json
+import sys
 from contextlib import suppress
 
 import pytest
@@ -261,6 +262,17 @@ def test_a_server_s_description_promises_what_is_let_through(methods, kept):
 def test_a_server_that_speaks_another_revision_is_refused(change):
     with pytest.raises(UpstreamBroken):
         answered(DISCOVER, result({**CAPABLE, **change}))
+
+
+@pytest.mark.parametrize(("opening", "closing"), [("[", "]"), ('{"a":', "}")])
+def test_exhaustion_of_the_stack_by_a_server_is_its_own_fault(opening: str, closing: str):
+    """Some depth can be read and not be spelled again: wherever that is, it is refused."""
+    limit = sys.getrecursionlimit()
+    for depth in range(limit - 150, limit):
+        deep = opening * depth + "1" + closing * depth
+        body = json.dumps(result({"tools": [{"name": "x"}], "a": 0})).replace(": 0}", f": {deep}}}")
+        with suppress(UpstreamBroken):
+            answered(LIST, body.encode())
 
 
 class Stream:

@@ -203,6 +203,8 @@ def _respelled(response: Response, value: dict[str, JsonValue]) -> bytes:
         text = json.dumps(value, allow_nan=False, separators=(",", ":"))
     except ValueError as error:
         raise UpstreamBroken("the MCP server's answer has a number that is too large") from error
+    except RecursionError as error:  # reading it takes a little less of the stack
+        raise UpstreamBroken("the MCP server's answer is nested too deeply") from error
     return response.body.spliced({"result": text})
 
 

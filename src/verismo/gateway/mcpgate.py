@@ -64,8 +64,10 @@ def _asked_for(call: McpCall) -> str:
 
 
 def _unsupported(requested: str) -> RevisionUnsupported:
+    # The answer repeats it, and half a surrogate pair cannot be written.
+    named = requested[:32].encode("utf-8", "replace").decode()
     return RevisionUnsupported(
-        f"MCP revision {requested[:32]!r} is not spoken here, but {REVISION} is",
-        requested=requested[:32],
+        f"MCP revision {named!r} is not spoken here, but {REVISION} is",
+        requested=named,
         supported=(REVISION,),
     )
