@@ -18,6 +18,8 @@ from verismo.model.errors import OperatorError
 MODEL = "smollm2-135m-instruct"
 CONTEXT_TOKENS = 8_192
 """What the model was trained for."""
+ANSWER_TOKENS = 128
+"""What a request without a limit gets; without one the model would talk for minutes."""
 SILENT = -1
 
 log = logging.getLogger("verismo.demo")
@@ -52,6 +54,7 @@ def _start(port: int) -> xllamacpp.Server:
     parameters.hostnames = ["127.0.0.1"]
     parameters.port = port
     parameters.n_ctx = CONTEXT_TOKENS
+    parameters.n_predict = ANSWER_TOKENS
     parameters.verbosity = SILENT
     parameters.ui = False
     # The same question gets the same answer.
