@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 
 import pytest
 from axe_playwright_python.async_playwright import Axe
@@ -298,12 +299,20 @@ async def test_motion_stops_where_it_is_not_wanted(opened):
 
 
 async def test_on_paper_there_is_the_result_and_no_control(opened):
-    view = await opened()
+    view = await opened(options={"color_scheme": "dark"})
     await view.give(**files("run"))
     await view.verdict()
     await view.page.emulate_media(media="print")
     assert await view.page.locator(".verdict").is_visible()
     assert await view.page.locator("#checks").is_visible()
+    paper = await view.page.evaluate("getComputedStyle(document.documentElement).backgroundColor")
+    assert paper == "rgb(255, 255, 255)"
+    ink = await view.page.evaluate("getComputedStyle(document.querySelector('.sentence')).color")
+    assert ink == "rgb(0, 0, 0)"
+    wash = await view.page.evaluate(
+        "getComputedStyle(document.querySelector('.verdict')).backgroundColor"
+    )
+    assert min(int(part) for part in re.findall(r"\d+", wash)) > 200
     for control in ("#drop", ".panels"):
         assert not await view.page.locator(control).is_visible()
 

@@ -359,8 +359,8 @@ function bar(start, share) {
     { viewBox: "0 0 100 4", preserveAspectRatio: "none", "aria-hidden": "true" },
     svg("rect.track", { width: "100", height: "4" }),
     svg("rect.span", {
-      x: String(Math.max(0, Math.min(99, start * 100))),
-      width: String(Math.min(100, Math.max(1, share * 100))),
+      x: String(Math.max(0, Math.min(98, start * 100))),
+      width: String(Math.min(100, Math.max(2, share * 100))),
       height: "4",
     }),
   );

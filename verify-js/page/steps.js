@@ -1,6 +1,6 @@
 /** What the steps of a provenance graph are called, and which of them form an embedded call. */
 
-import { count, dollars } from "./moments.js";
+import { count, dollars, many } from "./moments.js";
 
 /** For each kind: its name, and which family it belongs to (the gateway's own, content, outside). */
 export const STEP_KINDS = {
@@ -25,7 +25,7 @@ const TITLES = {
   policy: (has) => join(has("decision"), has("operation") && `for ${has("operation")}`),
   budget: (has) => has("reserved_usd_micros") && `${dollars(Number(has("reserved_usd_micros")))} reserved`,
   cache: (has) => has("state"),
-  route: (has) => join(has("candidates") && `${has("candidates")} deployments`, has("arm") && `(${has("arm")})`),
+  route: (has) => join(has("candidates") && many(Number(has("candidates")), "deployment"), has("arm") && `(${has("arm")})`),
   approval: (has) => join(has("decision"), has("by") && `by ${has("by")}`),
   retrieval: (has) => has("data_source") || has("name"),
   source: (has) => has("uri") || has("name"),
