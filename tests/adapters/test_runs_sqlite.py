@@ -335,10 +335,12 @@ def test_a_writer_that_keeps_the_file_is_an_error_that_says_so(store: SqliteRuns
         with pytest.raises(StateError, match="locked"):
             store.note(MINE, TRACE, call(1))
         assert store.standing(MINE, TRACE, ROOT, "") == "none"
+        assert not store.note_at_once(MINE, TRACE, call(1))
     finally:
         blocker.execute("ROLLBACK")
         blocker.close()
-    store.note(MINE, TRACE, call(1))
+    assert store.note_at_once(MINE, TRACE, call(1))
+    assert taken(store) == [span(1)]
 
 
 def test_a_damaged_file_and_one_of_a_newer_version_are_refused(tmp_path: Path):

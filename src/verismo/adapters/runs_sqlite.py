@@ -25,6 +25,9 @@ BUSY_MS_MAX = 1_000
 """The port's contract: a call waits for another writer up to 1 s."""
 CLOSING_MS_MAX = 60_000
 """The port's contract: who closed a run longer ago and did not end it counts as dead."""
+CHECKPOINT_PAGES = 250
+"""1 MB of log at most goes into the file within one commit: about 0.3 ms, since nothing is
+synchronised and the event loop may wait for it."""
 PRUNE_TRACES_MAX = 200
 """Traces that one transaction forgets, so that nobody waits long for it."""
 
@@ -49,23 +52,25 @@ class SqliteRuns:
         self._clock_ms = clock_ms
         self._writer_lock = threading.Lock()
         self._reader_lock = threading.Lock()
+        self._hasty_lock = threading.Lock()
         with self._translated():
             path.parent.mkdir(parents=True, exist_ok=True)
             path.touch(mode=0o600)
-            self._writer = _open(path)
+            self._writer = _open(path, BUSY_MS_MAX)
         try:
             self._prepare()
             with self._translated():
-                self._reader = _open(path)
+                self._reader = _open(path, BUSY_MS_MAX)
+                self._hasty = _open(path, 0)
         except BaseException:
             self._writer.close()
             raise
 
     def close(self) -> None:
         """Close the file after the calls that are under way."""
-        with self._writer_lock, self._reader_lock:
-            self._writer.close()
-            self._reader.close()
+        with self._writer_lock, self._reader_lock, self._hasty_lock:
+            for connection in (self._writer, self._reader, self._hasty):
+                connection.close()
 
     def begin(self, tenant: TenantId, trace_id: str, run: BegunRun) -> None:
         """Open a run before its agent is called; one whose seal failed is open again.
@@ -101,9 +106,20 @@ class SqliteRuns:
     def note(self, tenant: TenantId, trace_id: str, call: NotedCall) -> None:
         """Note a sealed call; one that belongs to a sealed run joins nothing."""
         with self._writing(tenant, trace_id) as rows:
-            rows.touch(call.t1_ms)
-            if not rows.add_call(call):
-                rows.count_out(refused=0, omitted=1)
+            _note(rows, call)
+
+    def note_at_once(self, tenant: TenantId, trace_id: str, call: NotedCall) -> bool:
+        """Note a sealed call without waiting; False if another writer is at work."""
+        if not self._hasty_lock.acquire(blocking=False):
+            return False
+        try:
+            with self._translated(), _begun(self._hasty):
+                _note(TraceRows(self._hasty, tenant, trace_id), call)
+        except _Busy:
+            return False
+        finally:
+            self._hasty_lock.release()
+        return True
 
     def report(
         self, tenant: TenantId, trace_id: str, hops: Sequence[ReportedHop]
@@ -199,13 +215,13 @@ class SqliteRuns:
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
         with self._writer_lock, self._translated():
-            self._writer.execute("BEGIN IMMEDIATE")
             try:
-                yield self._writer
-                self._writer.execute("COMMIT")
-            finally:
-                if self._writer.in_transaction:
-                    self._writer.execute("ROLLBACK")
+                with _begun(self._writer):
+                    yield self._writer
+            except _Busy as error:
+                raise sqlite3.OperationalError(
+                    f"it was locked by another writer for {BUSY_MS_MAX // 1_000} s"
+                ) from error
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
@@ -219,13 +235,45 @@ class SqliteRuns:
             ) from error
 
 
-def _open(path: Path) -> sqlite3.Connection:
+class _Busy(Exception):
+    """Another writer is at work."""
+
+
+def _open(path: Path, busy_ms_max: int) -> sqlite3.Connection:
     connection = sqlite3.connect(
-        path, isolation_level=None, check_same_thread=False, timeout=BUSY_MS_MAX / 1_000
+        path, isolation_level=None, check_same_thread=False, timeout=busy_ms_max / 1_000
     )
     connection.execute("PRAGMA journal_mode=WAL")
     connection.execute("PRAGMA synchronous=OFF")
+    connection.execute(f"PRAGMA wal_autocheckpoint={CHECKPOINT_PAGES}")
     return connection
+
+
+@contextmanager
+def _begun(connection: sqlite3.Connection) -> Iterator[None]:
+    """Hold a write transaction; an exception rolls it back.
+
+    Raises:
+        _Busy: another writer did not end in the connection's time.
+    """
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY:
+            raise _Busy from error
+        raise
+    try:
+        yield
+        connection.execute("COMMIT")
+    finally:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+
+
+def _note(rows: TraceRows, call: NotedCall) -> None:
+    rows.touch(call.t1_ms)
+    if not rows.add_call(call):
+        rows.count_out(refused=0, omitted=1)
 
 
 def _claimed(call: NotedCall, span_id: str) -> NotedCall:

@@ -36,6 +36,7 @@ CREATE TABLE trace (
     omitted INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (tenant, trace)
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX trace_by_time ON trace (last_ms);
 CREATE TABLE run (
     tenant TEXT NOT NULL,
     trace TEXT NOT NULL,

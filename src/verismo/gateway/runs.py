@@ -122,6 +122,10 @@ class Runs:
             octets=len(record.graph),
         )
 
+        is_run = run is not None and run.joined is not None
+        if not is_run and self._noted_at_once(tenant, trace_id, call):
+            return
+
         def work() -> None:
             if run is not None and run.joined is not None:
                 self._store.end(tenant, trace_id, run.span_id, run.joined.spans)
@@ -129,6 +133,13 @@ class Runs:
                 self._store.note(tenant, trace_id, call)
 
         await self._beside(work)
+
+    def _noted_at_once(self, tenant: TenantId, trace_id: str, call: NotedCall) -> bool:
+        """Note a call in the event loop, where that needs no waiting: a thread costs more."""
+        try:
+            return self._store.note_at_once(tenant, trace_id, call)
+        except StateError as error:
+            raise self._withheld(error) from error
 
     async def begin(self, journey: Journey) -> None:
         """Open the run of an agent that is about to be called.

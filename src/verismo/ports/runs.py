@@ -61,6 +61,10 @@ class RunStore(Protocol):
         """
         ...
 
+    def note_at_once(self, tenant: TenantId, trace_id: str, call: NotedCall) -> bool:
+        """Note a sealed call as `note` does, within 1 ms; False if another writer is at work."""
+        ...
+
     def report(
         self, tenant: TenantId, trace_id: str, hops: Sequence[ReportedHop]
     ) -> Sequence[Refused]:
@@ -92,8 +96,4 @@ class RunStore(Protocol):
 
     def end(self, tenant: TenantId, trace_id: str, span_id: str, joined: Sequence[str]) -> None:
         """Note that a run is sealed, and which spans it took: no other run joins them."""
-        ...
-
-    def prune(self, before_ms: int) -> int:
-        """Forget traces in which nothing happened since a time; return how many rows went."""
         ...
