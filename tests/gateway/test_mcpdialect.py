@@ -264,6 +264,7 @@ def test_a_server_that_speaks_another_revision_is_refused(change):
         answered(DISCOVER, result({**CAPABLE, **change}))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("opening", "closing"), [("[", "]"), ('{"a":', "}")])
 def test_exhaustion_of_the_stack_by_a_server_is_its_own_fault(opening: str, closing: str):
     """Some depth can be read and not be spelled again: wherever that is, it is refused."""

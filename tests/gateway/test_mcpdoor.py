@@ -39,6 +39,13 @@ def test_a_trace_that_stands_in_the_message_alone_becomes_the_request_s():
     assert traced.headers == {"traceparent": INNER}
 
 
+def test_exhaustion_before_the_rate_is_checked_ends_at_the_trace():
+    """What is over every limit of a message costs nothing here: nothing but the trace is read."""
+    body = json.dumps(message("tools/list", meta={"traceparent": INNER, "tracestate": 7})).encode()
+    body = body.replace(b'"tools/list"', b'"tools/list", "a": [' + b"0," * 500_000 + b"0]")
+    assert with_trace(request({}, body)).headers == {"traceparent": INNER}
+
+
 @pytest.mark.parametrize("state", ["", "a=b\nc", "\u00e9=1"])
 def test_state_that_no_header_could_carry_is_left_out(state: str):
     traced = with_trace(request({"traceparent": INNER, "tracestate": state}))

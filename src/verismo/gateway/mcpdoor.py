@@ -9,6 +9,7 @@ from typing import Final
 import msgspec
 
 from verismo.gateway.ask import Ask
+from verismo.gateway.dialects.failure import UNREADABLE
 from verismo.gateway.doors import Refusal, require_json
 from verismo.gateway.mcpmessage import (
     HEADER_MISMATCH,
@@ -22,7 +23,6 @@ from verismo.gateway.mcpmessage import (
 )
 from verismo.gateway.trace import parent_sampled
 from verismo.model.errors import (
-    CallerError,
     OperatorError,
     OriginRefused,
     PolicyRefusal,
@@ -70,6 +70,22 @@ class _ErrorResponse(msgspec.Struct):
     jsonrpc: str
     id: RequestId | None
     error: _Error
+
+
+class _TracedMeta(msgspec.Struct):
+    traceparent: object = None
+    tracestate: object = None
+
+
+class _TracedParams(msgspec.Struct):
+    meta: _TracedMeta = msgspec.field(name="_meta")
+
+
+class _Traced(msgspec.Struct):
+    params: _TracedParams
+
+
+_traced = msgspec.json.Decoder(_Traced)
 
 
 class McpDoor:
@@ -123,21 +139,22 @@ def with_trace(request: Request) -> Request:
 
     MCP clients that are instrumented put it into `params._meta`, and not all of them into the
     headers as well. A message that cannot be read is returned as it is: its refusal comes later.
+    Only this is read of it here, because the caller's rate is not checked yet.
     """
     if b'"traceparent"' not in request.body:
         return request
     if parent_sampled(request.headers.get("traceparent", "")) is not None:
         return request
     try:
-        call = read_call(request.body)
-    except CallerError:
+        meta = _traced.decode(request.body).params.meta
+    except UNREADABLE:
         return request
-    if parent_sampled(call.traceparent) is None:
+    if not isinstance(meta.traceparent, str) or parent_sampled(meta.traceparent) is None:
         return request
     headers = {name: value for name, value in request.headers.items() if name != "tracestate"}
-    headers["traceparent"] = call.traceparent
-    state = call.tracestate
-    if state and state.isascii() and state.isprintable():
+    headers["traceparent"] = meta.traceparent
+    state = meta.tracestate
+    if isinstance(state, str) and state and state.isascii() and state.isprintable():
         headers["tracestate"] = state
     return msgspec.structs.replace(request, headers=headers)
 
