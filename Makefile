@@ -14,7 +14,7 @@ export PYTHON
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run test check bench lock cli-reference verify-page verify-page-images environment-run environment-dev
+.PHONY: help run test check bench lock cli-reference grounding-gold verify-page verify-page-images environment-run environment-dev
 
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1|\2/p' $(firstword $(MAKEFILE_LIST)) \
@@ -51,6 +51,9 @@ lock: environment-dev ## write the hash-pinned locks again from pyproject.toml
 
 cli-reference: environment-run ## write docs/cli.md again from the commands' own help
 	$(BIN)/python scripts/cli_reference.py
+
+grounding-gold: environment-run ## write gold/grounding.jsonl again from its claims
+	$(BIN)/python scripts/grounding_gold.py
 
 verify-page: environment-run ## write src/verismo/pages/verify.html again from verify-js/
 	$(BIN)/python scripts/verify_page.py

@@ -47,7 +47,7 @@ class Line(msgspec.Struct, frozen=True):
 
 
 def lines(passages: dict[str, str], claims: str) -> Iterator[Line]:
-    """Yield the gold's lines in order."""
+    """Yield the lines of the claims that were written before anything was tuned."""
     passage, count = "", 0
     for text in claims.splitlines():
         if text.startswith("@ "):
@@ -55,14 +55,32 @@ def lines(passages: dict[str, str], claims: str) -> Iterator[Line]:
         elif text.strip() and not text.startswith("#"):
             count += 1
             base = f"{passage}.{count}"
-            yield from _variants(base, passage, text.strip(), passages)
+            # The half follows from the claim, not from the line: else a claim would be tuned on in
+            # one half and measured in the other.
+            is_even = hashlib.sha256(base.encode()).digest()[0] % 2 == 0
+            yield from _variants(base, passage, text.strip(), passages, not is_even)
 
 
-def _variants(base: str, passage: str, text: str, passages: dict[str, str]) -> Iterator[Line]:
+def tuning_lines(text: str) -> Iterator[Line]:
+    """Yield the lines of the claims that were added to the development half."""
+    passages: dict[str, str] = {}
+    found: list[tuple[str, str, str]] = []
+    for line in text.splitlines():
+        name = f"tuning-{len(passages)}"
+        if line.startswith("P "):
+            passages[f"tuning-{len(passages) + 1}"] = line[2:]
+        elif line.strip() and not line.startswith("#"):
+            number = 1 + sum(one == name for _, one, _ in found)
+            found.append((f"{name}.{number}", name, line))
+    for base, passage, line in found:
+        yield from _variants(base, passage, line, passages, True)
+
+
+def _variants(
+    base: str, passage: str, text: str, passages: dict[str, str], is_development: bool
+) -> Iterator[Line]:
     """Yield a claim as it is and with each of its marks altered; all of them in one half."""
-    # The half follows from the claim, not from the line: else a claim would be tuned on in one half
-    # and measured in the other.
-    half = "development" if hashlib.sha256(base.encode()).digest()[0] % 2 else "held_out"
+    half = "development" if is_development else "held_out"
     first = "off_topic" if passage == "off-topic" else "supported"
     sources = _sources(base, passage, passages)
     yield Line(base, half, first, _MARK.sub(r"\2", text), sources)
@@ -94,6 +112,8 @@ def _sources(base: str, passage: str, passages: dict[str, str]) -> tuple[str, ..
 def _other_number(text: str, name: str) -> str:
     """Return another number in the same spelling."""
     chosen = random.Random(f"number {name}")
+    if text == "twice":
+        return "three times"
     if text in _WORDS:
         return chosen.choice([word for word in _WORDS if word != text])
     whole, point, fraction = text.replace(",", "").partition(".")
@@ -114,7 +134,9 @@ def gold() -> bytes:
     quoted = (GOLD / "grounding-passages.jsonl").read_bytes().splitlines()
     passages = [msgspec.json.decode(line, type=Passage) for line in quoted]
     claims = (GOLD / "grounding-claims.txt").read_text(encoding="utf-8")
-    made = lines({passage.id: passage.text for passage in passages}, claims)
+    tuning = (GOLD / "grounding-tuning.txt").read_text(encoding="utf-8")
+    made = [*lines({passage.id: passage.text for passage in passages}, claims)]
+    made += tuning_lines(tuning)
     return b"".join(msgspec.json.encode(line) + b"\n" for line in made)
 
 

@@ -14,12 +14,13 @@ from typing import Final, Literal, Protocol
 
 import msgspec
 
+from verismo.evidence.clauses import clauses_of
 from verismo.evidence.lexicon import SYMBOLS, UNITS, word_set
 from verismo.evidence.overlap import Library, Window
-from verismo.evidence.polarity import contradiction, is_refusal, misorder, misquantity
+from verismo.evidence.polarity import concept, contradiction, is_refusal, misorder, misquantity
 from verismo.evidence.quantities import Quantity, equals, quantities, units_of
 from verismo.evidence.sentences import sentences
-from verismo.evidence.words import Token, names, parts, singular, tokens
+from verismo.evidence.words import Token, names, parts, related, singular, tokens
 
 ReasonKind = Literal[
     "off_topic",
@@ -42,6 +43,8 @@ MARGIN: Final = 0.06
 """How much worse than the best place another one may be and still support; chosen likewise."""
 WORDS_MIN: Final = 2
 """A sentence with fewer words of content (`Of course.`) claims nothing."""
+BESIDE: Final = 2
+"""Words on each side of a name that say what it is a name of."""
 UNIT_REACH: Final = 4
 """Within so many words of a number a unit is that number's."""
 PPM: Final = 1_000_000
@@ -199,7 +202,12 @@ def _differences(read: Sequence[Token], window: Window) -> tuple[Reason, ...]:
     """Return what speaks against a place in a source supporting a claim."""
     source = [sentence.tokens for sentence in window.sentences]
     around = [sentence.tokens for sentence in window.around]
-    found = [*_numbers(read, around), *_units(read, source), *_names(read, window)]
+    found = [
+        *_numbers(read, around),
+        *_units(read, source),
+        *_names(read, window),
+        *_strays(read, window),
+    ]
     if text := contradiction(read, source):
         found.append(Reason("negation", text))
     if text := misorder(read, source):
@@ -266,6 +274,50 @@ def _names(read: Sequence[Token], window: Window) -> list[Reason]:
         for name in names(read)
         if not (_stands(name, window) or _stands(name.removesuffix("s"), window))
     ]
+
+
+def _strays(read: Sequence[Token], window: Window) -> list[Reason]:
+    """Find names in the place of others: where the source has another name of the same shape.
+
+    `pending before not_before_ms, retired from not_after_ms` does not support `pending before
+    not_after_ms`.
+    """
+    content = [token for token in read if token.is_content]
+    own = {parts(token.text) for token in content}
+    clauses = [clause for sentence in window.sentences for clause in _by_clause(sentence.tokens)]
+    found = []
+    for at, token in enumerate(content):
+        if token.kind != "name":
+            continue
+        beside = content[max(at - BESIDE, 0) : at] + content[at + 1 : at + 1 + BESIDE]
+        near = frozenset().union(*(related(concept(one)[0]) for one in beside))
+        said = [clause for clause in clauses if near & {concept(one)[0] for one in clause}]
+        others = {
+            parts(one.text)
+            for clause in said
+            for one in clause
+            if one.kind == "name" and _shape(one) == _shape(token)
+        }
+        if others and parts(token.text) not in others and not others & own:
+            found.append(
+                Reason("name", f"{sorted(others)[0].strip()!r} stands there for {token.text!r}")
+            )
+    return found
+
+
+def _by_clause(sentence: Sequence[Token]) -> list[list[Token]]:
+    numbers = clauses_of(sentence)
+    return [
+        [token for token, number in zip(sentence, numbers, strict=True) if number == one]
+        for one in sorted(set(numbers))
+    ]
+
+
+def _shape(token: Token) -> str:
+    """Return by what a name is known as one: capitals, or its joining characters."""
+    if token.text.isupper():
+        return "capitals"
+    return "".join(sorted(set(token.text) & set("._/-")))
 
 
 def _stands(name: str, window: Window) -> bool:

@@ -38,20 +38,28 @@ FUNCTION_WORDS: Final = word_set("""
 IRREGULAR: Final = {
     form: verb
     for verb, forms in {
+        "become": "became becoming",
         "begin": "began begun beginning",
         "bind": "bound",
         "break": "broke broken",
         "bring": "brought",
         "build": "built",
+        "catch": "caught",
+        "deal": "dealt",
         "buy": "bought",
         "choose": "chose chosen",
         "come": "came coming",
+        "draw": "drew drawn",
+        "drive": "drove driven driving",
         "fall": "fell fallen",
         "find": "found",
+        "forget": "forgot forgotten forgetting",
+        "freeze": "froze frozen freezing",
         "get": "got gotten getting",
         "give": "gave given giving",
         "go": "went gone goes going",
         "grow": "grew grown",
+        "hear": "heard",
         "hide": "hid hidden",
         "hold": "held",
         "keep": "kept",
@@ -66,20 +74,31 @@ IRREGULAR: Final = {
         "pay": "paid",
         "prove": "proven proof proofs",
         "read": "reads reading",
+        "ride": "rode ridden riding",
+        "rise": "rose risen rising",
         "run": "ran running",
         "say": "said",
+        "seek": "sought",
         "see": "saw seen",
         "sell": "sold",
         "send": "sent",
         "show": "shown",
         "speak": "spoke spoken",
         "spend": "spent",
+        "spread": "spreads spreading",
         "stand": "stood",
+        "steal": "stole stolen",
         "take": "took taken taking",
         "tell": "told",
+        "teach": "taught",
+        "tear": "tore torn",
         "think": "thought",
+        "throw": "threw thrown",
         "understand": "understood",
         "use": "used uses using",
+        "wake": "woke woken waking",
+        "wear": "wore worn",
+        "win": "won winning",
         "write": "wrote written writing",
     }.items()
     for form in forms.split()
@@ -135,7 +154,7 @@ SYNONYMS: Final = tuple(
         "use employ utilise utilize",
         "wait pause",
         "write record",
-        "wrong incorrect false",
+        "wrong incorrect",
     )
 )
 """Words that may stand for each other when it is asked whether two texts speak of the same."""
@@ -193,6 +212,7 @@ OPPOSITES: Final = tuple(
         ("same", "different"),
         ("start begin continue", "stop"),
         ("strong", "weak"),
+        ("true", "false"),
         ("trust", "distrust"),
         ("upload", "download"),
         ("upper", "lower"),
@@ -212,7 +232,7 @@ EXCEPTIONS: Final = word_set("except save but")
 """`all X except Y`: what follows is the contrary of what stands before."""
 
 CLAUSE_WORDS: Final = word_set("""
-    although as because but hence however if since so that then though unless until when whenever
+    although because but hence however if since so that then though unless until what when whenever
     where whereas wherever whether which while who whom whose why
     """)
 """A clause ends before them."""

@@ -12,27 +12,22 @@ from typing import Final
 
 import msgspec
 
-from verismo.evidence.lexicon import (
-    CLAUSE_NEGATIONS,
-    CLAUSE_WORDS,
-    EXCEPTIONS,
-    FORWARD_NEGATIONS,
-    OPPOSITES,
-    PARTIAL,
-    UNIVERSAL,
-    WHOLES,
-    word_set,
+from verismo.evidence.clauses import (
+    clauses_of,
+    contrasted,
+    denied_clauses,
+    ends_clause,
+    is_condition,
+    scopes_of,
 )
+from verismo.evidence.lexicon import OPPOSITES, PARTIAL, UNIVERSAL, WHOLES
 from verismo.evidence.words import Token, related, stem
 
-CLAUSE_MARKS: Final = frozenset(",;:()[]—–.!?|")
-COMPARED: Final = word_set("more less fewer over under longer later older only necessarily")
-"""`no more than 5` and `not only` deny nothing."""
 NEIGHBOURS: Final = 4
 """Words on each side of `before` and `after` that say what they relate."""
-LIST_DISTANCE: Final = 6
-"""Words between a comma and the `or` that joins a list."""
-FURTHER_MIN: Final = 2
+CLAUSE_MIN: Final = 2
+"""Words that two sentences share, at least, if one is to deny the other."""
+DENIALS_MAX: Final = 2
 UN_CHARS_MIN: Final = 6
 """Shorter words that begin with `un` are no contraries: unit, union."""
 
@@ -47,6 +42,9 @@ class Reading(msgspec.Struct, frozen=True):
         cues: places of the negations that cover it.
         heads: those of them of which it is the nearest word.
         is_contrary: it is one side of a pair of opposites.
+        is_simple: every negation that covers it stands next to it.
+        at: its place.
+        is_negative: of such a pair it is the negative side.
         in_denial: something in its clause is denied, itself or another word.
         clause: number of its clause.
     """
@@ -57,6 +55,9 @@ class Reading(msgspec.Struct, frozen=True):
     cues: frozenset[int]
     heads: frozenset[int]
     is_contrary: bool
+    is_simple: bool
+    at: int
+    is_negative: bool
     in_denial: bool
     clause: int
 
@@ -72,10 +73,10 @@ def concept(token: Token) -> tuple[str, int]:
 
 def readings(sentence: Sequence[Token]) -> tuple[Reading, ...]:
     """Return the words of a sentence that have a sign; what stands behind `instead of` has none."""
-    scopes = _scopes(sentence)
-    clauses = _clauses(sentence)
-    denied = _denied(sentence, clauses, {clauses[cue] for cue in scopes})
-    unsigned = _contrasted(sentence)
+    scopes = scopes_of(sentence)
+    clauses = clauses_of(sentence)
+    denied = denied_clauses(sentence, clauses, {clauses[cue] for cue in scopes})
+    unsigned = contrasted(sentence)
     found = []
     for at, token in enumerate(sentence):
         phrase = _phrase(sentence, at)
@@ -90,8 +91,10 @@ def readings(sentence: Sequence[Token]) -> tuple[Reading, ...]:
                 text=token.text,
                 cues=cues,
                 heads=frozenset(cue for cue in cues if _is_head(sentence, cue, scopes[cue], at)),
-                is_contrary=token.kind == "word"
-                and (own < 0 or token.stem in _SIDES or phrase is not None),
+                is_contrary=_is_contrary(token, own, phrase is not None),
+                is_simple=all(_is_head(sentence, cue, scopes[cue], at) for cue in cues),
+                at=at,
+                is_negative=own < 0 and phrase is None,
                 in_denial=clauses[at] in denied,
                 clause=clauses[at],
             )
@@ -102,27 +105,29 @@ def readings(sentence: Sequence[Token]) -> tuple[Reading, ...]:
 def contradiction(claim: Sequence[Token], source: Sequence[Sequence[Token]]) -> str:
     """Say where a claim denies what a source affirms or the other way round; empty if nowhere.
 
+    A text that denies twice (`what is not signed never leaves`) is not looked at for its denials:
+    what it affirms by them would take a parser.
+
     Args:
         claim: tokens of the claim.
         source: tokens of each sentence of the source that it is compared with.
     """
     said = readings(claim)
-    meant = [reading for sentence in source for reading in readings(sentence)]
-    for one in said:
-        if one.is_contrary and _exact(one, said) == {one.sign} == _opposed(_exact(one, meant)):
-            return f"the source says the contrary of {one.text!r}"
-    for one in meant:
-        if one.is_contrary and _exact(one, meant) == {one.sign} == _opposed(_exact(one, said)):
-            return f"the source says {one.text!r}, the contrary"
-    for group in _groups(claim):
-        if text := _contradicted(group, meant):
-            return f"denied here, affirmed in the source: {text}"
-    for sentence in source:
-        for group in _groups(sentence):
+    meant = [readings(sentence) for sentence in source]
+    everything = [reading for sentence in meant for reading in sentence]
+    if text := _opposite(said, everything) or _opposite(everything, said):
+        return f"one says {text!r}, the other the contrary"
+    if _denials(said) < DENIALS_MAX:
+        for group in _groups(claim, said):
+            if _is_denied(group, said, meant):
+                return f"denied here, affirmed in the source: {_spell(group.covered)}"
+    for sentence, read in zip(source, meant, strict=True):
+        for group in _groups(sentence, read):
             # What the source also affirms elsewhere may be what the claim means.
-            firm = [one for one in group if _signs(one, meant) == {one.sign}]
-            if text := _contradicted(firm, said):
-                return f"denied in the source, affirmed here: {text}"
+            heads = [one for one in group.covered if one.heads]
+            is_firm = all(_exact(one, everything) == {one.sign} for one in heads)
+            if is_firm and _is_denied(group, read, [said]):
+                return f"denied in the source, affirmed here: {_spell(group.covered)}"
     return ""
 
 
@@ -160,105 +165,14 @@ def is_refusal(sentence: Sequence[Token]) -> bool:
     return any(one.concept == _ACCEPT and one.sign < 0 for one in readings(sentence))
 
 
-def _scopes(sentence: Sequence[Token]) -> dict[int, frozenset[int]]:
-    """Return for each negation, by its place, the places of the tokens that it covers."""
-    scopes: dict[int, frozenset[int]] = {}
-    for at, token in enumerate(sentence):
-        following = sentence[at + 1].lower if at + 1 < len(sentence) else ""
-        forward = _reach(sentence, at)
-        if token.lower in CLAUSE_NEGATIONS and not (token.lower == "none" and following != "of"):
-            covers = any(sentence[place].is_content for place in forward)
-            scopes[at] = forward if covers else _back(sentence, at)
-        elif (token.lower in FORWARD_NEGATIONS and following not in COMPARED) or _excepts(
-            sentence, at
-        ):
-            scopes[at] = forward
-    return scopes
-
-
-def _reach(sentence: Sequence[Token], cue: int) -> frozenset[int]:
-    """Return the places from behind a negation to the end of its clause."""
-    places = []
-    for at in range(cue + 1, len(sentence)):
-        lower = sentence[at].lower
-        if _ends_clause(sentence, at) or lower in _VERB_NEGATIONS:
-            break
-        if lower == "nor" or (lower in ("and", "or") and _is_cue(sentence, at + 1)):
-            break
-        places.append(at)
-    return frozenset(places)
-
-
-def _back(sentence: Sequence[Token], cue: int) -> frozenset[int]:
-    """Return the places from the beginning of its clause to a negation at its end."""
-    places = []
-    for at in range(cue - 1, -1, -1):
-        if _ends_clause(sentence, at) or sentence[at].lower in ("and", "or"):
-            break
-        places.append(at)
-    return frozenset(places)
-
-
-def _ends_clause(sentence: Sequence[Token], at: int) -> bool:
-    lower = sentence[at].lower
-    if lower == ",":
-        # `no name, no key or content`: within a list joined by `or` a comma ends nothing.
-        ahead = [token.lower for token in sentence[at + 1 : at + 1 + LIST_DISTANCE]]
-        stops = [index for index, word in enumerate(ahead) if word in CLAUSE_MARKS]
-        return "or" not in ahead[: stops[0] if stops else None]
-    return lower in CLAUSE_MARKS or lower in CLAUSE_WORDS
-
-
-def _excepts(sentence: Sequence[Token], at: int) -> bool:
-    """Say whether a word excepts something, as `but` does behind `all`."""
-    lower = sentence[at].lower
-    if lower == "except":
-        return True
-    before = [token.lower for token in sentence[:at]]
-    return lower in EXCEPTIONS and any(
-        word in WHOLES or word in CLAUSE_NEGATIONS for word in before
-    )
-
-
-def _is_cue(sentence: Sequence[Token], at: int) -> bool:
-    lower = sentence[at].lower if at < len(sentence) else ""
-    return lower in FORWARD_NEGATIONS or lower in CLAUSE_NEGATIONS
+def _is_contrary(token: Token, own: int, is_phrase: bool) -> bool:
+    return token.kind == "word" and (own < 0 or is_phrase or token.stem in _SIDES)
 
 
 def _is_head(sentence: Sequence[Token], cue: int, scope: frozenset[int], at: int) -> bool:
     """Say whether a word is the nearest to its negation that says what is denied."""
     between = range(cue + 1, at) if cue < at else range(at + 1, cue)
     return not any(sentence[place].is_content for place in between if place in scope)
-
-
-def _clauses(sentence: Sequence[Token]) -> list[int]:
-    """Return for each token the number of its clause."""
-    numbers: list[int] = []
-    for at in range(len(sentence)):
-        numbers.append((numbers[-1] if numbers else 0) + _ends_clause(sentence, at))
-    return numbers
-
-
-def _contrasted(sentence: Sequence[Token]) -> frozenset[int]:
-    """Return the places behind `instead of` and `rather than`."""
-    return frozenset(
-        place
-        for at, token in enumerate(sentence[:-1])
-        if (token.lower, sentence[at + 1].lower) in (("instead", "of"), ("rather", "than"))
-        for place in _reach(sentence, at + 1)
-    )
-
-
-def _denied(sentence: Sequence[Token], clauses: Sequence[int], denied: set[int]) -> set[int]:
-    """Return the clauses in which something is denied, with those that say more of it.
-
-    `without a witness that somebody runs` denies the running as well.
-    """
-    found = set(denied)
-    for at, token in enumerate(sentence):
-        if token.lower in _RELATIVES and clauses[at] - 1 in found:
-            found.add(clauses[at])
-    return found
 
 
 def _phrase(sentence: Sequence[Token], at: int) -> tuple[str, int] | None:
@@ -275,59 +189,93 @@ def _phrase(sentence: Sequence[Token], at: int) -> tuple[str, int] | None:
     return (_SWITCH, 1) if is_state else None
 
 
-def _groups(sentence: Sequence[Token]) -> list[list[Reading]]:
-    """Return what each negation covers, its head first; conditions of a refusal are left out.
+class _Group(msgspec.Struct, frozen=True):
+    """What one negation covers.
+
+    Args:
+        word: the negation.
+        at: its place.
+        covered: the words in its reach.
+    """
+
+    word: str
+    at: int
+    covered: tuple[Reading, ...]
+
+
+def _groups(sentence: Sequence[Token], read: Sequence[Reading]) -> list[_Group]:
+    """Return what each negation covers; conditions of a refusal are left out.
 
     `refuse a salt that does not have 32 octets` affirms that it has 32.
     """
-    read = readings(sentence)
-    cues = sorted({cue for reading in read for cue in reading.cues})
-    clauses = _clauses(sentence)
+    clauses = clauses_of(sentence)
     refusing = {one.clause for one in read if one.concept == _ACCEPT and one.sign < 0}
-    cues = [cue for cue in cues if not (refusing - {clauses[cue]} and _is_condition(sentence, cue))]
-    groups = ([reading for reading in read if cue in reading.cues] for cue in cues)
-    return [sorted(group, key=lambda one: not one.heads) for group in groups]
+    return [
+        _Group(sentence[cue].lower, cue, tuple(one for one in read if cue in one.cues))
+        for cue in sorted({cue for one in read for cue in one.cues})
+        if not (refusing - {clauses[cue]} and is_condition(sentence, cue))
+    ]
 
 
-def _is_condition(sentence: Sequence[Token], cue: int) -> bool:
-    """Say whether a negation stands in a clause that begins with `that`, `if` and the like."""
-    for at in range(cue - 1, -1, -1):
-        if _ends_clause(sentence, at):
-            return sentence[at].lower in CLAUSE_WORDS
-    return False
+def _opposite(some: Sequence[Reading], others: Sequence[Reading]) -> str:
+    """Return a word of which others have the contrary only, each without a negation far off."""
+    for one in some:
+        same = [other for other in others if other.concept == one.concept]
+        own = [other for other in some if other.concept == one.concept]
+        if (
+            one.is_contrary
+            and same
+            and all(other.is_simple and other.sign == -one.sign for other in same)
+            and all(other.is_simple and other.sign == one.sign for other in own)
+        ):
+            return one.text
+    return ""
 
 
-def _contradicted(group: Sequence[Reading], others: Sequence[Reading]) -> str:
-    """Return the words of a denied group that others affirm.
+def _denials(read: Sequence[Reading]) -> int:
+    """Return how many negations a sentence has."""
+    return len({cue for one in read for cue in one.cues})
 
-    What stands first behind the negation decides, if the others speak of it at all. If they do not,
-    two of the further words have to be affirmed and none denied: `does not alter the verdict` and
-    `the verdict does not depend on it` share a word with two signs.
+
+def _is_denied(group: _Group, own: Sequence[Reading], others: Sequence[Sequence[Reading]]) -> bool:
+    """Say whether others affirm what a negation denies, in a sentence that speaks of the same.
+
+    The word nearest to the negation decides. Whatever it covers that others deny as well, and what
+    they say in a clause that denies something else, speaks for them: `no label holds a key` and
+    `labels never hold a key` deny other words and say the same.
+
+    Args:
+        group: what one negation covers.
+        own: the whole sentence that it stands in.
+        others: the other text, by its sentences.
     """
-    if any(one.is_contrary and one.sign > 0 for one in group):
-        # `nothing leaves unsigned`: denied twice, so the clause affirms.
-        return ""
-    found = [(one, _signs(one, others) | _doubt(one, others)) for one in group]
-    for one, signs in found:
-        if one.heads and signs:
-            return one.text if signs == {-one.sign} else ""
-    against = [one for one, signs in found if signs == {-one.sign}]
-    agreeing = [one for one, signs in found if one.sign in signs]
-    return _spell(against) if len(against) >= FURTHER_MIN and not agreeing else ""
+    heads = [one for one in group.covered if one.heads]
+    if not heads or any(
+        one.is_negative and one.sign > 0 and not one.heads for one in group.covered
+    ):
+        return False
+    before = [one for one in own if one.clause == heads[0].clause and one.at < group.at]
+    found = False
+    for sentence in others:
+        for number in sorted({one.clause for one in sentence}):
+            other = [one for one in sentence if one.clause == number]
+            if group.word == "no" and before and not _signs(before[-1], other):
+                # `loses no record`: it is the losing that is denied, and of that they say nothing.
+                continue
+            if not _speak_of_the_same(own, sentence):
+                continue
+            if any(one.in_denial for one in other) or any(
+                one.sign in _signs(one, other) for one in group.covered
+            ):
+                return False
+            found = found or any(_signs(one, other) == {-one.sign} for one in heads)
+    return found
 
 
-def _doubt(one: Reading, others: Iterable[Reading]) -> set[int]:
-    """Return both signs if what others say of the same stands in a clause that denies something.
-
-    `no label holds a key` and `labels never hold a key` deny other words and say the same.
-    """
-    near = related(one.concept)
-    same = [other for other in others if other.concept in near]
-    return {1, -1} if any(other.in_denial for other in same) else set()
-
-
-def _opposed(signs: set[int]) -> set[int]:
-    return {-sign for sign in signs}
+def _speak_of_the_same(one: Sequence[Reading], other: Sequence[Reading]) -> bool:
+    shared = {reading.concept for reading in one if _signs(reading, other)}
+    sizes = (len({reading.concept for reading in clause}) for clause in (one, other))
+    return len(shared) >= min(CLAUSE_MIN, *sizes)
 
 
 def _exact(one: Reading, others: Iterable[Reading]) -> set[int]:
@@ -355,31 +303,35 @@ class _Order(msgspec.Struct, frozen=True):
 
 
 def _orders(sentence: Sequence[Token]) -> list[_Order]:
+    """Return what stands on both sides of each `before` and `after` in its clause."""
     found = []
     for at, token in enumerate(sentence):
         sign = _ORDERS.get(token.lower, 0)
         if token.lower == "then" and (not at or sentence[at - 1].lower not in ("only", "and")):
             sign = 0
-        if sign:
-            found.append(
-                _Order(
-                    sign,
-                    _near(reversed(sentence[:at])),
-                    _near(sentence[at + 1 :]),
-                )
-            )
+        left = _near(sentence, range(at - 1, -1, -1))
+        right = _near(sentence, range(at + 1, len(sentence)))
+        if sign and left and right:
+            found.append(_Order(sign, left, right))
     return found
 
 
-def _near(side: Iterable[Token]) -> frozenset[str]:
-    content = [concept(token)[0] for token in side if token.is_content]
-    return frozenset(content[:NEIGHBOURS])
+def _near(sentence: Sequence[Token], places: range) -> frozenset[str]:
+    """Return what the nearest words of a side speak of, up to the clause's end; or its pronoun."""
+    near: list[str] = []
+    for at in places:
+        if ends_clause(sentence, at) or len(near) == NEIGHBOURS:
+            break
+        if sentence[at].is_content:
+            near.append(concept(sentence[at])[0])
+    first = sentence[places[0]].lower if places else ""
+    return frozenset([*near, first] if first in _PRONOUNS else near)
 
 
 def _compare(one: _Order, other: _Order) -> int:
     """Return 1 if two orders agree, -1 if they are contrary, 0 if they relate other things."""
-    straight = len(one.left & other.left) + len(one.right & other.right)
-    crossed = len(one.left & other.right) + len(one.right & other.left)
+    straight = min(len(one.left & other.left), len(one.right & other.right))
+    crossed = min(len(one.left & other.right), len(one.right & other.left))
     if straight == crossed:
         return 0
     return one.sign * other.sign * (1 if straight > crossed else -1)
@@ -404,6 +356,4 @@ _ACCEPT: Final = _SIDES[stem("accept")][0]
 _SWITCH: Final = "switch on"
 _ORDERS: Final = {"before": 1, "after": -1, "then": 1}
 """`checks it and only then parses it`: the checking is before the parsing."""
-_VERB_NEGATIONS: Final = frozenset(("not", "never", "cannot"))
-"""Within the reach of another negation they begin a clause of their own."""
-_RELATIVES: Final = word_set("that which who whose")
+_PRONOUNS: Final = frozenset(("it", "them", "this", "that"))

@@ -92,7 +92,7 @@ def stem(word: str) -> str:
 
 def parts(text: str) -> str:
     """Return a text as its letters and digits only, each run between spaces, for finding names."""
-    return f" {' '.join(_PARTS.findall(text.lower()))} "
+    return f" {' '.join(part.lstrip('0') or '0' for part in _PARTS.findall(text.lower()))} "
 
 
 def related(one: str) -> frozenset[str]:

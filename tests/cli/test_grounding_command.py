@@ -1,0 +1,149 @@
+"""`verismo grounding`: answers held against sources, and the gate."""
+
+import base64
+import json
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+GOLD = ROOT / "gold" / "grounding.jsonl"
+SOURCE = "Each answer has a salt of 32 octets. The salt is not stored."
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    path = tmp_path / "source.md"
+    path.write_text(SOURCE, encoding="utf-8")
+    return path
+
+
+def answer(folder: Path, text: str) -> Path:
+    path = folder / "answer.md"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def gold(folder: Path, *lines: tuple[str, str]) -> Path:
+    path = folder / "gold.jsonl"
+    rows = [
+        {"id": str(number), "claim": claim, "sources": [SOURCE], "label": label}
+        for number, (label, claim) in enumerate(lines)
+    ]
+    path.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    return path
+
+
+GOOD = (
+    ("supported", "The salt of an answer has 32 octets."),
+    ("altered_number", "The salt of an answer has 64 octets."),
+    ("off_topic", "Penguins live in the south."),
+)
+
+
+def test_a_supported_answer_ends_with_0(verismo, tmp_path, source):
+    found = verismo(
+        "grounding", "show", answer(tmp_path, "The salt has 32 octets."), "--sources", source
+    )
+    assert found.code == 0
+    assert "1 of 1 sentences supported" in found.out
+    assert "no proof" in found.out
+
+
+def test_a_sentence_without_support_ends_with_1_and_says_why(verismo, tmp_path, source):
+    found = verismo(
+        "grounding", "show", answer(tmp_path, "The salt has 9 octets."), "--sources", source
+    )
+    assert found.code == 1
+    assert "number '9 octets' is not in the source" in found.out
+
+
+def test_json_has_every_sentence(verismo, tmp_path, source):
+    path = answer(tmp_path, "The salt has 32 octets. The salt is stored.")
+    found = verismo("grounding", "show", path, "--sources", source, "--json")
+    grounding = json.loads(found.out)["grounding"]
+    assert [claim["verdict"] for claim in grounding["claims"]] == ["supported", "unsupported"]
+    assert grounding["ratio_ppm"] == 500_000
+
+
+def test_a_folder_of_sources_is_read_by_name(verismo, tmp_path, source):
+    folder = tmp_path / "sources"
+    folder.mkdir()
+    (folder / "b.md").write_text(SOURCE, encoding="utf-8")
+    (folder / "a.txt").write_text("Bread is baked.", encoding="utf-8")
+    (folder / "c.bin").write_bytes(b"\xff")
+    path = answer(tmp_path, "The salt has 32 octets [2].")
+    assert verismo("grounding", "show", path, "--sources", folder).code == 0
+
+
+def test_a_folder_without_sources_is_wrong_usage(verismo, tmp_path):
+    folder = tmp_path / "empty"
+    folder.mkdir()
+    found = verismo("grounding", "show", answer(tmp_path, "Salt."), "--sources", folder)
+    assert (found.code, "holds no source" in found.err) == (2, True)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        '{"choices":[{"message":{"content":"The salt has 32 octets."}}]}',
+        'data: {"choices":[{"delta":{"content":"The salt has"}}]}\n\n: x\n\n'
+        'data: {"choices":[{"delta":{"content":" 32 octets."}}]}\n\ndata: [DONE]\n\n',
+    ],
+)
+def test_a_saved_exchange_is_read_streamed_or_not(verismo, tmp_path, source, body):
+    path = tmp_path / "answer.json"
+    content = base64.b64encode(body.encode()).decode()
+    exchange = {"v": 1, "response": {"status": 200, "headers": [], "body_base64": content}}
+    path.write_text(json.dumps(exchange), encoding="utf-8")
+    found = verismo("grounding", "show", path, "--sources", source)
+    assert (found.code, "1 of 1" in found.out) == (0, True)
+
+
+def test_what_is_no_answer_is_refused_with_a_next_step(verismo, tmp_path, source):
+    path = tmp_path / "answer.json"
+    path.write_text('{"a":1}', encoding="utf-8")
+    found = verismo("grounding", "show", path, "--sources", source)
+    assert (found.code, "next:" in found.err) == (2, True)
+
+
+def test_gold_that_holds_ends_with_0_and_shows_counts(verismo, tmp_path):
+    found = verismo("grounding", "check", "--gold", gold(tmp_path, *GOOD))
+    assert found.code == 0, found.out
+    assert "1 of 1" in found.out
+    assert found.out.strip().endswith("HOLDS")
+
+
+def test_gold_that_does_not_hold_ends_with_1_and_names_the_bar(verismo, tmp_path):
+    wrong = (*GOOD[:2], ("off_topic", "The salt is not stored."))
+    found = verismo("grounding", "check", "--gold", gold(tmp_path, *wrong))
+    assert found.code == 1
+    assert "missed: off_topic: 1 of 1 pass, none may" in found.out
+
+
+def test_what_is_no_gold_is_wrong_usage(verismo, tmp_path):
+    path = tmp_path / "gold.jsonl"
+    path.write_text("{}", encoding="utf-8")
+    assert verismo("grounding", "check", "--gold", path).code == 2
+
+
+def test_a_judge_needs_all_its_options(verismo, tmp_path, source):
+    path = answer(tmp_path, "The salt has 32 octets.")
+    found = verismo("grounding", "show", path, "--sources", source, "--judge-model", "x")
+    assert (found.code, "belong together" in found.err) == (2, True)
+
+
+def test_a_judge_that_is_away_gives_no_verdict(verismo, tmp_path, source):
+    path = answer(tmp_path, "The salt has 32 octets.")
+    away = ("--judge-url", "http://127.0.0.1:9/v1", "--judge-key", "k", "--judge-model", "x")
+    found = verismo("grounding", "show", path, "--sources", source, *away)
+    assert (found.code, "cannot be reached" in found.err, found.out) == (2, True, "")
+
+
+@pytest.mark.slow
+def test_nothing_off_topic_and_hardly_a_number_of_our_gold_passes(verismo):
+    rates = json.loads(verismo("grounding", "check", "--gold", GOLD, "--json").out)["rates"]
+    by_kind = {(rate["half"], rate["label"]): rate["rate_ppm"] for rate in rates}
+    for half in ("development", "held_out"):
+        assert by_kind[half, "off_topic"] == 0
+        assert by_kind[half, "altered_number"] <= 100_000
