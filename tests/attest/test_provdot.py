@@ -152,6 +152,7 @@ def test_foreign_text_cannot_leave_its_string(attack):
     assert len(found.edges) == 2
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_a_quoted_text_means_itself(text):
     string = quoted(text)

@@ -1,7 +1,7 @@
 """What hops say in a few words: exact numbers, the right name, nothing that a terminal obeys."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from verismo.attest.provenance import Node
@@ -53,6 +53,7 @@ def test_money_keeps_every_digit(micros, spelled):
     assert spell_usd(micros) == spelled
 
 
+@settings(deadline=None)
 @given(st.integers(-(10**15), 10**15))
 def test_money_can_be_read_back_exactly(micros):
     spelled = spell_usd(micros).replace("$", "").replace(",", "")
@@ -135,6 +136,7 @@ def test_terminal_and_bidi_controls_do_not_pass(attack):
     assert "?" in spelled
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_printable_text_passes_unchanged_and_the_rest_keeps_its_length(text):
     assert plain(text).isprintable()
