@@ -1747,7 +1747,7 @@ async function verifyWhole({ keys, proof, request, response, expected }, graph) 
   const findings = new Findings();
   let statement;
   try {
-    if (proof.statement.length === 0) {
+    if (proof.statement.length === 0 || proof.jws === "") {
       throw new CheckFailed(1, "the statement or the signature is missing");
     }
     findings.passes(1, proof.salt ? "statement, signature and salt" : "statement and signature");

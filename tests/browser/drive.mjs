@@ -15,8 +15,14 @@ const DEEDS = {
     };
   },
 
+  async record({ document, jwks }) {
+    const report = await verify.verifyRecord(document, { jwks });
+    const outcomes = report.checks.map((check) => check.outcome);
+    return { verdict: report.verdict, events: report.events, outcomes };
+  },
+
   /** Feeds a stream in pieces and says what each piece released. */
-  async stream({ vector, sizes }) {
+  async stream({ vector, sizes, now_ms: nowMs = null }) {
     const { exchange, jwks } = JSON.parse(vector);
     const { answer, expected } = verify.readExchange(JSON.stringify(exchange));
     const media = answer.headers.find(([name]) => name === "content-type")[1];
@@ -30,12 +36,13 @@ const DEEDS = {
     const released = [];
     for (let at = 0, turn = 0; at < answer.body.length; turn += 1) {
       const size = sizes[turn % sizes.length];
-      const events = await verifier.feed(answer.body.slice(at, at + size));
+      const events = await verifier.feed(answer.body.slice(at, at + size), nowMs);
       released.push(...events.map((event) => String.fromCharCode(...event)));
       at += size;
     }
     const report = await verifier.finish(answer.graph);
-    return { verdict: report.verdict, events: report.events, released };
+    const fails = report.checks.filter((check) => check.outcome === "fail").map((check) => check.number);
+    return { verdict: report.verdict, events: report.events, fails, released };
   },
 
   /** Feeds a stream event by event and says how long that took, and the longest single event. */

@@ -102,6 +102,16 @@ def test_verdict_and_released_events_do_not_depend_on_the_pieces():
     assert len(first) > 40
 
 
+@needs_node
+def test_a_live_stream_whose_heads_are_old_is_refused_and_a_recorded_one_is_not():
+    document = vector_documents()["stream-lasting"]
+    deed = {"do": "stream", "vector": document.decode(), "sizes": [100]}
+    now_ms = json.loads(document)["exchange"]["now_ms"]
+    recorded, live = in_node([deed, {**deed, "now_ms": now_ms}])
+    assert (recorded["verdict"], recorded["fails"]) == ("VERIFIED", [])
+    assert (live["verdict"], live["fails"], live["released"]) == ("INVALID", [9], [])
+
+
 def long_stream(events: int) -> str:
     """Return a vector of a stream with this many events, a head after every 32."""
     vector = json.loads(vector_documents()["stream"])
