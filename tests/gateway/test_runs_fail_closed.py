@@ -93,6 +93,17 @@ async def test_an_agent_whose_run_cannot_be_opened_is_not_called(
     assert gateway.telemetry.now_running == 0
 
 
+@pytest.mark.parametrize("table", ["run", "trace"])
+async def test_with_a_damaged_store_calls_of_a_trace_are_withheld_and_no_others(tmp_path, table):
+    files = {"operations/agents.toml": AGENTS.replace("deployments =", "# ")}
+    async with running_gateway(tmp_path, Setup(files=files)) as damaged:
+        connection = sqlite3.connect(damaged.config.data / FILE_NAME)
+        connection.execute(f"DROP TABLE {table}")
+        connection.close()
+        check_withheld(await damaged.send("POST", CHAT, chat_body("x"), headers=CALLED), damaged)
+        assert (await damaged.chat("without a trace")).status == 200
+
+
 @pytest.mark.parametrize("accept", ["application/json", "text/event-stream"])
 async def test_an_agents_answer_whose_run_cannot_be_read_is_not_served(
     gateway: Gateway, agents: AgentService, accept: str
