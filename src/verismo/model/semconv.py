@@ -134,7 +134,7 @@ def gen_ai_operation(kind: str) -> str:
     """Return the `gen_ai.operation.name` of a kind of operation, empty if it is not a model call.
 
     Args:
-        kind: `chat`, `embedding`, `graphql`, `http`, `models` or `unknown`.
+        kind: `chat`, `embedding`, `graphql`, `http`, `mcp`, `agent`, `models` or `unknown`.
     """
     if kind == "embedding":
         return OPERATION_EMBEDDINGS

@@ -24,7 +24,7 @@ class Answered(msgspec.Struct, frozen=True):
     """One finished request.
 
     Args:
-        kind: `chat`, `embedding`, `graphql`, `http`, `models`, or `unknown`.
+        kind: `chat`, `embedding`, `graphql`, `http`, `mcp`, `agent`, `models`, or `unknown`.
         tenant: who asked; empty before identification.
         operation: which operation; `-` if none was resolved.
         deployment: which one answered; empty if none.
