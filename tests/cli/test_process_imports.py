@@ -10,11 +10,14 @@ WORKER = {"verismo.wiring.worker", "genai_prices", "regorus"}
 CONTROL = {"verismo.wiring.control"}
 SIMULATOR = {"verismo.simulate.server", "graphql"}
 STATE = {"sqlalchemy"}
+EXAMPLE = {"mcp", "openai", "bm25s", "numpy"}
 UNCHOSEN = {"boto3", "verismo.adapters.siem_http", "verismo.adapters.witness_http"}
 
 FOREIGN = {
     "verismo.cli.serve": SERVER | WORKER | CONTROL | SIMULATOR | STATE | UNCHOSEN,
-    "verismo.cli.demo": SERVER | WORKER | CONTROL | SIMULATOR | UNCHOSEN,
+    "verismo.cli.demo": SERVER | WORKER | CONTROL | SIMULATOR | EXAMPLE | UNCHOSEN,
+    "verismo.cli.demoagent": SERVER | WORKER | CONTROL | SIMULATOR | STATE | EXAMPLE | UNCHOSEN,
+    "verismo.cli.demoparts": WORKER | CONTROL | SIMULATOR | STATE | UNCHOSEN,
     "verismo.cli.worker": CONTROL | SIMULATOR | UNCHOSEN,
     "verismo.cli.control": WORKER | SIMULATOR | UNCHOSEN | {"httpx2"},
     "verismo.cli.simulate": WORKER | CONTROL | STATE | UNCHOSEN,
@@ -22,6 +25,8 @@ FOREIGN = {
 OWN = {
     "verismo.cli.serve": {"verismo.control.supervisor"},
     "verismo.cli.demo": STATE,
+    "verismo.cli.demoagent": {"verismo.control.supervisor"},
+    "verismo.cli.demoparts": EXAMPLE | {"uvicorn"},
     "verismo.cli.worker": WORKER,
     "verismo.cli.control": CONTROL | STATE,
     "verismo.cli.simulate": SIMULATOR,

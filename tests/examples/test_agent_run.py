@@ -30,7 +30,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture
 async def gateway(index: Index, tmp_path: Path) -> AsyncIterator[Gateway]:
-    """A gateway with the tools, the agent and the simulated reader, set up by the example's files."""
+    """A gateway with tools, agent and simulated reader, set up by the example's own files."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         agent_port = free.getsockname()[1]
     async with served(tools_app(index)) as tools_url:

@@ -43,6 +43,7 @@ class _Answer(msgspec.Struct, frozen=True):
 
     text: str
     citations: list[_Citation]
+    unknown_citations: list[int]
 
 
 class Show(msgspec.Struct, frozen=True):
@@ -177,7 +178,8 @@ def _answer_lines(exchange: Exchange) -> list[str]:
         return [f"HTTP {exchange.response.status}: {body.decode('utf-8', 'replace')}"]
     answer = msgspec.json.decode(body, type=_Answer)
     cited = [f"[{citation.number}] {citation.uri}" for citation in answer.citations]
-    return [*textwrap.wrap(answer.text, WIDTH), *cited]
+    unknown = [f"[{number}] is no source: made up" for number in answer.unknown_citations]
+    return [*textwrap.wrap(answer.text, WIDTH), *cited, *unknown]
 
 
 def _graph_line(exchange: Exchange) -> str:

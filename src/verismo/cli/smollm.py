@@ -20,6 +20,7 @@ CONTEXT_TOKENS = 8_192
 """What the model was trained for."""
 ANSWER_TOKENS = 128
 """What a request without a limit gets; without one the model would talk for minutes."""
+REPEAT_PENALTY = 1.3
 SILENT = -1
 
 log = logging.getLogger("verismo.demo")
@@ -57,8 +58,9 @@ def _start(port: int) -> xllamacpp.Server:
     parameters.n_predict = ANSWER_TOKENS
     parameters.verbosity = SILENT
     parameters.ui = False
-    # The same question gets the same answer.
+    # The same question gets the same answer, and not one sentence for ever.
     parameters.sampling.temp = 0.0
+    parameters.sampling.penalty_repeat = REPEAT_PENALTY
     return xllamacpp.Server(parameters)
 
 

@@ -24,7 +24,7 @@ from .passages import Passage
 MCP_REVISION = "2026-07-28"
 SOURCES_MAX = 4
 QUERY_TOKENS_MAX = 48
-ANSWER_TOKENS_MAX = 256
+ANSWER_TOKENS_MAX = 192
 TIMEOUT_S = 120.0
 
 FAILURES = (openai.OpenAIError, MCPError, httpx2.HTTPError)
