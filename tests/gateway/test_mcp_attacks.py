@@ -223,6 +223,7 @@ async def test_a_handshake_is_refused_with_the_revision_that_is_spoken(gateway, 
     answer = await gateway.send("POST", PATH, json.dumps(body).encode())
     error = await refusal(gateway, answer, 400, "revision_unsupported", -32022)
     assert error["data"]["requested"] == "2025-06-18"
+    assert "`server/discover` was refused" in error["message"]
     assert answer.json()["id"] == 0
 
 
@@ -282,6 +283,7 @@ BROKEN = [
     (200, "text/event-stream", b"data: {}"),
     (202, "application/json", b" "),
     (302, "text/html", b"x"),
+    (401, "application/json", b'{"jsonrpc":"2.0","id":1,"error":{"code":1,"message":"x"}}'),
     (503, "text/html", b"x"),
 ]
 
@@ -294,6 +296,7 @@ async def test_a_tool_that_may_have_run_is_not_called_again(gateway, servers, an
     await gateway.proven(got)
     (hop,) = gateway.tries(got)
     assert (hop["error"], hop["tool"]) == ("upstream_broken", "search")
+    assert hop["status"] == answer[0]
     assert (len(servers.first.requests), len(servers.second.requests)) == (1, 0)
 
 

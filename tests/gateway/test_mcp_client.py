@@ -38,6 +38,7 @@ PARENT = f"00-{TRACE}-00f067aa0ba902b7-01"
 OPERATIONS = (
     operation(param_headers={"search": {"Region": "region"}})
     + operation("docs.eu", tenants=["TENANT_002"])
+    + operation("docs.far", deployments=["docs-eu"])
     + operation("docs.all", methods=["server/discover", "resources/read", "prompts/get"], tools=[])
 )
 
@@ -84,6 +85,14 @@ async def connected(
         connection = streamable_http_client(gateway.url + path, http_client=http)
         async with Client(connection, **options) as client:
             yield Connected(client, transport, gateway)
+
+
+async def test_a_client_that_is_refused_at_first_is_told_where_to_look(gateway: Gateway):
+    """It shows what its handshake of an older revision got, and not what came before."""
+    with pytest.raises(ExceptionGroup) as caught:
+        async with connected(gateway, path="/mcp/docs.far"):
+            pass
+    assert caught.group_contains(MCPError, match="the refusal before this one names the cause")
 
 
 @pytest.mark.parametrize("mode", ["auto", REVISION])

@@ -15,7 +15,7 @@ from verismo.gateway.jsonbody import parse_object
 from verismo.gateway.mcpanswer import read_stream
 from verismo.gateway.mcpdialect import Errand, McpDialect
 from verismo.gateway.mcpmessage import read_call
-from verismo.model.errors import MalformedRequest, UpstreamBroken
+from verismo.model.errors import MalformedRequest, ResultTooLarge, UpstreamBroken
 from verismo.model.ids import DeploymentId, OperationId, ProviderId
 from verismo.model.operation import Deployment, Operation
 
@@ -276,6 +276,25 @@ def test_exhaustion_of_the_stack_by_a_server_is_its_own_fault(opening: str, clos
             answered(LIST, body.encode())
 
 
+FOREIGN = {"jsonrpc": "2.0", "id": "server-error", "error": {"code": -32600, "message": "?"}}
+"""What servers of older revisions say of a request that has no session."""
+
+
+@pytest.mark.parametrize(
+    ("status", "answer"), [(404, b"Not Found"), (400, FOREIGN), (500, b""), (405, b"{}")], ids=str
+)
+def test_a_wrong_path_and_an_older_server_are_named_by_their_status(status: int, answer):
+    with pytest.raises(UpstreamBroken, match=f"answered {status} .* path .* revision 2026-07-28"):
+        answered(CALL, answer, status=status)
+
+
+@pytest.mark.parametrize(("body", "code"), [(DISCOVER, -32601), (DISCOVER, -32022), (CALL, -32022)])
+def test_a_server_that_refuses_our_revision_is_broken_and_not_the_client(body, code: int):
+    error = {"code": code, "message": "?", "data": {"supported": ["2025-11-25"]}}
+    with pytest.raises(UpstreamBroken, match="does not speak revision 2026-07-28"):
+        answered(body, {"jsonrpc": "2.0", "id": 1, "error": error}, status=400)
+
+
 class Stream:
     """An exchange whose body comes in pieces; says how much of it was taken."""
 
@@ -296,8 +315,8 @@ async def test_nothing_is_waited_for_behind_the_response():
     assert stream.taken == 3
 
 
-async def test_an_event_over_its_limit_is_refused():
-    with pytest.raises(UpstreamBroken, match="over"):
+async def test_an_event_over_its_limit_is_refused_as_a_result_that_is_too_large():
+    with pytest.raises(ResultTooLarge, match="over 1048576 bytes"):
         await read_stream(Stream([b"data: " + b"x" * 1_048_576, b"\n\n"]))
 
 

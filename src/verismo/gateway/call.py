@@ -258,7 +258,7 @@ class Dispatcher:
             finally:
                 await reply.aclose()
         except UpstreamTooLarge as error:
-            if ask.call is None:
+            if ask.call is None or isinstance(error, ResultTooLarge):
                 raise
             raise ResultTooLarge("the MCP server's answer is over the limit") from error
         finally:
@@ -284,6 +284,7 @@ class Dispatcher:
     def _read(
         self, journey: Journey, ask: Ask, tried: _Try, reply: UpstreamReply, body: bytes
     ) -> Whole:
+        tried.facts["status"] = reply.status  # of an answer that is refused, too
         if reply.status in CREDENTIAL_STATUSES:
             raise UpstreamBroken(
                 f"the provider of {tried.deployment.id} refused the gateway's credential "

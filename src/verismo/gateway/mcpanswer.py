@@ -13,10 +13,17 @@ from typing import Final
 import msgspec
 
 from verismo.gateway.dialects.failure import UNREADABLE
-from verismo.gateway.dialects.sse import SseSplitter, event_data
+from verismo.gateway.dialects.sse import EVENT_BYTES_MAX, SseSplitter, event_data
 from verismo.gateway.jsonbody import JsonBody, JsonValue, parse_object
-from verismo.gateway.mcpmessage import CALL, REVISION, SAFE_INTEGER_MAX, McpCall
-from verismo.model.errors import CallerError, UpstreamBroken
+from verismo.gateway.mcpmessage import (
+    CALL,
+    METHOD_NOT_FOUND,
+    REVISION,
+    SAFE_INTEGER_MAX,
+    UNSUPPORTED_REVISION,
+    McpCall,
+)
+from verismo.model.errors import CallerError, ResultTooLarge, UpstreamBroken
 from verismo.model.hop import Attribute
 from verismo.model.operation import McpMethod
 from verismo.ports.upstream import UpstreamReply
@@ -31,6 +38,7 @@ _CAPABILITIES: Final[dict[str, tuple[McpMethod, ...]]] = {
 }
 """The methods that a server offers by a capability; others it has are not let through."""
 _RESULT_TYPE_CHARS_MAX = 64
+_OTHER_REVISION = f"the MCP server does not speak revision {REVISION}"
 
 
 class _Envelope(msgspec.Struct):
@@ -85,7 +93,8 @@ async def read_stream(reply: UpstreamReply) -> bytes:
     What the server says after it is not waited for.
 
     Raises:
-        UpstreamError: as `UpstreamReply.read`, or an event is too large.
+        UpstreamError: as `UpstreamReply.read`.
+        ResultTooLarge: an event is.
     """
     pieces: list[bytes] = []
     splitter = SseSplitter()
@@ -93,12 +102,22 @@ async def read_stream(reply: UpstreamReply) -> bytes:
     try:
         async for piece in chunks:
             pieces.append(piece)
-            if any(_is_response(event_data(event)) for event in splitter.feed(piece)):
+            if any(_is_response(event_data(event)) for event in _completed(splitter, piece)):
                 break
     finally:
         if isinstance(chunks, AsyncGenerator):
             await chunks.aclose()
     return b"".join(pieces)
+
+
+def _completed(splitter: SseSplitter, piece: bytes) -> list[bytes]:
+    try:
+        return splitter.feed(piece)
+    except UpstreamBroken as error:
+        # The server answers, only too much: no reason to avoid it.
+        raise ResultTooLarge(
+            f"the MCP server's stream has an event over {EVENT_BYTES_MAX} bytes, whatever the limit"
+        ) from error
 
 
 def read_response(call: McpCall, media: str, body: bytes) -> Response:
@@ -185,7 +204,7 @@ def discovered(response: Response, methods: tuple[McpMethod, ...]) -> bytes:
         response.value.get("capabilities"),
     )
     if not isinstance(versions, list) or REVISION not in versions:
-        raise UpstreamBroken(f"the MCP server does not speak revision {REVISION}")
+        raise UpstreamBroken(_OTHER_REVISION)
     if not isinstance(capabilities, dict):
         raise UpstreamBroken("the MCP server does not say what it can do")
     # Without their settings: those offer notifications of changes, which nobody would send.
@@ -208,6 +227,13 @@ def _respelled(response: Response, value: dict[str, JsonValue]) -> bytes:
     return response.body.spliced({"result": text})
 
 
+def _refuses_revision(call: McpCall, response: Response) -> bool:
+    """Say whether an error is that of a server of another revision: every one can be discovered."""
+    code = response.value.get("code")
+    is_unknown = call.method == "server/discover" and code == METHOD_NOT_FOUND
+    return is_unknown or code == UNSUPPORTED_REVISION
+
+
 def shown_to_client(
     call: McpCall, response: Response, tools: tuple[str, ...], methods: tuple[McpMethod, ...]
 ) -> tuple[bytes, dict[str, Attribute]]:
@@ -224,6 +250,9 @@ def shown_to_client(
     """
     facts = response.facts()
     if response.outcome == "error":
+        if _refuses_revision(call, response):
+            # The client speaks the right one: passed on, this would send its user the wrong way.
+            raise UpstreamBroken(_OTHER_REVISION)
         return response.body.text.encode(), facts
     if call.method != CALL:
         del facts["is_error"]

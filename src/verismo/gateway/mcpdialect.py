@@ -17,7 +17,7 @@ from verismo.gateway.dialects.failure import JSON_MEDIA, check_status, is_succes
 from verismo.gateway.jsonbody import JsonBody
 from verismo.gateway.mcpanswer import STREAM_MEDIA, read_response, shown_to_client
 from verismo.gateway.mcpheaders import forwarded
-from verismo.gateway.mcpmessage import CALL, McpCall
+from verismo.gateway.mcpmessage import CALL, REVISION, McpCall
 from verismo.model.errors import MalformedRequest, UpstreamBroken
 from verismo.model.hop import Attribute
 from verismo.model.operation import Deployment, Operation
@@ -101,7 +101,15 @@ class McpDialect:
         """
         check_status(status)
         errand = self._given()
-        response = read_response(errand.call, media, body)
+        try:
+            response = read_response(errand.call, media, body)
+        except UpstreamBroken as error:
+            if is_success(status):
+                raise
+            raise UpstreamBroken(
+                f"the MCP server answered {status} without a response to this request: the path is "
+                f"another one, or it does not speak revision {REVISION}"
+            ) from error
         if response.outcome == "result" and not is_success(status):
             raise UpstreamBroken(f"the MCP server gave a result with status {status}")
         operation = errand.operation

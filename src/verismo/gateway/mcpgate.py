@@ -12,6 +12,11 @@ from verismo.model.errors import MethodUnregistered, RevisionUnsupported, ToolUn
 from verismo.model.operation import Operation
 
 _HANDSHAKE = "initialize"
+_FALLEN_BACK = (
+    "; a client that speaks it falls back to this handshake where its `server/discover` was "
+    "refused: then the refusal before this one names the cause"
+)
+"""The official clients show this refusal alone, whatever the first one was."""
 
 
 def check_call(operation: Operation, call: McpCall, headers: Mapping[str, str]) -> None:
@@ -48,8 +53,10 @@ def _check_revision(call: McpCall, headers: Mapping[str, str]) -> None:
         if header == call.revision != REVISION:
             raise _unsupported(header)
         return
-    if call.method == _HANDSHAKE or (header and header != REVISION):
-        raise _unsupported(header or _asked_for(call))
+    if call.method == _HANDSHAKE:
+        raise _unsupported(_asked_for(call) or header, _FALLEN_BACK)
+    if header and header != REVISION:
+        raise _unsupported(header)
     raise BadMessage(
         "`params._meta` must name the protocol version and the client's capabilities",
         INVALID_PARAMS,
@@ -63,11 +70,11 @@ def _asked_for(call: McpCall) -> str:
     return version if isinstance(version, str) else ""
 
 
-def _unsupported(requested: str) -> RevisionUnsupported:
+def _unsupported(requested: str, more: str = "") -> RevisionUnsupported:
     # The answer repeats it, and half a surrogate pair cannot be written.
     named = requested[:32].encode("utf-8", "replace").decode()
     return RevisionUnsupported(
-        f"MCP revision {named!r} is not spoken here, but {REVISION} is",
+        f"MCP revision {named!r} is not spoken here, but {REVISION} is{more}",
         requested=named,
         supported=(REVISION,),
     )
