@@ -33,13 +33,13 @@ def run_graph(*, start_ms: int = 1_000, salt: str = "00", tools: int = 1) -> Gra
     sources = tuple(ReportedSource(f"docs/{name}.md", commit, 10) for name in "ab")
     hops = [
         ReportedHop(
-            *("1" * 16, RUN_SPAN, "retrieval", {"name": "docs"}, start_ms + 1, start_ms + 2),
+            *("1" * 16, RUN_SPAN, "retrieval", {"data_source": "docs"}, start_ms + 1, start_ms + 2),
             sources=sources,
         )
     ]
     for number in range(tools):
         at = start_ms + 10 + number
-        facts: dict[str, str | int | bool] = {"gen_ai.tool.name": "lookup"}
+        facts: dict[str, str | int | bool] = {"tool": "lookup"}
         hops.append(ReportedHop(f"2{number:015x}", RUN_SPAN, "tool", facts, at, at, commit))
     call = NotedCall("3" * 16, RUN_SPAN, RUN_SPAN, CALL_ID, start_ms + 3, start_ms + 4)
     run = Run(RUN_SPAN, (call,), tuple(hops))

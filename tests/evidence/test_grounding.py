@@ -156,6 +156,7 @@ def test_a_grader_that_cannot_be_asked_gives_no_result() -> None:
         check_answer("The salt has 32 octets.", [SOURCE], Broken())
 
 
+@pytest.mark.slow
 @given(st.integers(2, 10**9), st.integers(2, 10**9))
 def test_any_other_number_makes_a_supported_claim_unsupported(one: int, other: int) -> None:
     assume(one != other)
@@ -169,6 +170,7 @@ _VERBS = st.sampled_from(("store", "sign", "export", "publish", "compare", "dele
 _OBJECTS = st.sampled_from(("record", "answer", "checkpoint", "salt", "manifest"))
 
 
+@pytest.mark.slow
 @given(_SUBJECTS, _VERBS, _OBJECTS)
 def test_a_not_makes_a_supported_claim_unsupported(subject: str, verb: str, thing: str) -> None:
     source = f"The {subject} may {verb} the {thing}."
@@ -191,6 +193,7 @@ _CLAIMS = (
 )
 
 
+@pytest.mark.slow
 @given(st.permutations(range(len(_SOURCES))), st.sampled_from(_CLAIMS))
 def test_the_order_of_the_sources_only_names_them(order: list[int], text: str) -> None:
     straight = only(text, *_SOURCES)
@@ -200,6 +203,7 @@ def test_the_order_of_the_sources_only_names_them(order: list[int], text: str) -
         assert order[turned.source] == straight.source
 
 
+@pytest.mark.slow
 @given(st.text(max_size=300), st.lists(st.text(max_size=200), max_size=3))
 def test_any_texts_can_be_compared(answer: str, sources: list[str]) -> None:
     found = check_answer(answer, sources)

@@ -112,6 +112,7 @@ def test_the_text_marks_changes_and_leaves_long_runs_out() -> None:
     assert len(text.splitlines()) < 15
 
 
+@pytest.mark.slow
 def test_large_runs_are_compared_in_moderate_time() -> None:
     steps = tuple(Step("tool", f"t{number % 7}") for number in range(120))
     hops = [Hop("tool", f"t{number % 7}") for number in range(121)]

@@ -98,7 +98,7 @@ class Library:
                     score = self._score(wanted, units, chosen, spoken)
                     around = _around(source, start, start + length)
                     found.append(Window(index, chosen, around, score))
-        return sorted(found, key=lambda window: (-window.score, len(window.sentences)))
+        return sorted(found, key=_rank)
 
     def _score(
         self,
@@ -127,6 +127,12 @@ def _sentence(text: str) -> Sentence:
     # `cache_ttl_s` speaks of a cache, too.
     inner = {stem(part) for t in read if t.kind == "name" for part in parts(t.text).split()}
     return Sentence(text, read, frozenset(spoken | inner))
+
+
+def _rank(window: Window) -> tuple[float, int, tuple[str, ...]]:
+    """Order windows by score, then the shortest first, and never by where their sources stand."""
+    texts = tuple(sentence.text for sentence in window.sentences)
+    return -window.score, len(texts), texts
 
 
 def _around(source: Sequence[Sentence], start: int, end: int) -> tuple[Sentence, ...]:
