@@ -32,7 +32,9 @@ export function readCurlHead(octets) {
   }
   const headers = lines.map((line) => {
     const colon = line.indexOf(":");
-    return colon < 0 ? [line, ""] : [line.slice(0, colon), line.slice(colon + 1).replace(/^[ \t]+|[ \t]+$/g, "")];
+    return colon < 0
+      ? [line, ""]
+      : [line.slice(0, colon), line.slice(colon + 1).replace(/^[ \t]+|[ \t]+$/g, "")];
   });
   return { status: Number(status[1]), headers, end, problem: "" };
 }

@@ -22,7 +22,10 @@ export function readGateway(text) {
   const withScheme = /^[a-z][a-z0-9+.-]*:\/\//i.test(typed) ? typed : `https://${typed}`;
   const url = URL.canParse(withScheme) ? new URL(withScheme) : null;
   if (url === null || !ORIGIN.test(url.origin)) {
-    return { origin: "", problem: "This is no address of a gateway. It looks like https://gate.example." };
+    return {
+      origin: "",
+      problem: "This is no address of a gateway. It looks like https://gate.example.",
+    };
   }
   if (url.protocol === "http:" && !LOCAL_NAMES.has(url.hostname)) {
     return {

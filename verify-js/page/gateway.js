@@ -26,7 +26,8 @@ export class NotFetched extends Error {}
  *
  * @param {string} origin of the gateway.
  * @param {"keyring"|"record"|"proof"} kind
- * @param {{provId?: string, apiKey?: string}} asked the key goes into this one request and is not kept.
+ * @param {{provId?: string, apiKey?: string}} asked the key goes into this one request and is not
+ *   kept.
  * @returns {Promise<Uint8Array>}
  * @throws {NotFetched}
  */
@@ -51,7 +52,7 @@ export async function fetchDocument(origin, kind, { provId = "", apiKey = "" } =
       error.name === "TimeoutError"
         ? `${origin} did not answer within ${WAIT_MS / 1_000} seconds.`
         : `${origin} gave no answer that this page may read. Either it cannot be reached, or it does not ` +
-          `allow this page (cors_origins in its configuration). Its own page may always: ${origin}/verify`,
+            `allow this page (cors_origins in its configuration). Its own page may always: ${origin}/verify`,
     );
   }
   const problem = PROBLEMS[response.status] ?? `it answered with HTTP status ${response.status}`;

@@ -1,9 +1,10 @@
-/** Draws a provenance graph: layers as SVG, what is known of each step, and a table of the same. */
+/** Draws a provenance graph: layers as SVG, and beside them what is known of the chosen step. */
 
 import { code, el, refill, svg, terms } from "./dom.js";
 import { CARD, layOut } from "./layout.js";
-import { count, duration, many, moment } from "./moments.js";
+import { duration, many, moment } from "./moments.js";
 import { STEP_KINDS, attributeName, attributeText, hasFailed } from "./steps.js";
+import { stepsTable } from "./table.js";
 
 const COLUMNS = { min: 1, max: 6 };
 const CARD_CHARS = 20;
@@ -24,7 +25,11 @@ export function graphSection({ steps, calls }) {
     columns: 0,
     middle: 0,
     shown: [],
-    canvas: el("div.canvas", { tabindex: "0", role: "group", "aria-label": "Drawing of the graph" }),
+    canvas: el("div.canvas", {
+      tabindex: "0",
+      role: "group",
+      "aria-label": "Drawing of the graph",
+    }),
     detail: el("div.detail", { id: "step-detail", "aria-live": "polite" }),
   };
   redraw(view, COLUMNS.min);
@@ -51,7 +56,7 @@ export function graphSection({ steps, calls }) {
       "details.twin",
       {},
       el("summary", {}, `The same as a table (${many(steps.length, "step")})`),
-      table(steps),
+      stepsTable(steps),
     ),
   );
 }
@@ -77,7 +82,11 @@ function legend(steps, calls) {
     [families.has("content"), "content", "request and answer"],
     [families.has("gate"), "gate", "the gateway’s own checks"],
     [families.has("outside"), "outside", "models, tools and sources"],
-    [steps.some((step) => step.node.attrs.reported === true), "reported", "dashed: reported by the agent"],
+    [
+      steps.some((step) => step.node.attrs.reported === true),
+      "reported",
+      "dashed: reported by the agent",
+    ],
     [calls.length > 0, "call", "on top of each other: a call, to unfold"],
   ];
   return el(
@@ -104,7 +113,11 @@ function allCalls(view) {
 
 function redraw(view, columns) {
   view.columns = columns;
-  const leaves = view.steps.map((step) => ({ id: step.id, inputs: step.node.in, frame: step.frame }));
+  const leaves = view.steps.map((step) => ({
+    id: step.id,
+    inputs: step.node.in,
+    frame: step.frame,
+  }));
   const frames = view.calls.map((call) => ({
     id: call.id,
     frame: call.frame,
@@ -148,7 +161,10 @@ function drawEdge({ points }) {
   rest.forEach((to, index) => {
     const bend = (from[1] + to[1]) / 2;
     // Every second piece runs straight, within a layer.
-    path += index % 2 === 0 ? `L${to[0]} ${to[1]}` : `C${from[0]} ${bend} ${to[0]} ${bend} ${to[0]} ${to[1]}`;
+    path +=
+      index % 2 === 0
+        ? `L${to[0]} ${to[1]}`
+        : `C${from[0]} ${bend} ${to[0]} ${bend} ${to[0]} ${to[1]}`;
     from = to;
   });
   const [x, y] = from;
@@ -180,7 +196,11 @@ function drawCard(view, step, { x, y, width, height }) {
       onclick: () => choose(view, step.id, false),
       onkeydown: (event) => steer(view, event),
     },
-    svg("title", {}, `${spoken}\n${moment(step.node.t0)}, ${duration(step.node.t1 - step.node.t0)}`),
+    svg(
+      "title",
+      {},
+      `${spoken}\n${moment(step.node.t0)}, ${duration(step.node.t1 - step.node.t0)}`,
+    ),
     svg("rect.face", { width: String(width), height: String(height), rx: "7" }),
     svg("rect.band", { width: "5", height: String(height - 14), x: "7", y: "7", rx: "2.5" }),
     svg("text.kind", { x: "21", y: "22" }, `${failed ? "✕ " : ""}${name}`),
@@ -194,7 +214,9 @@ function drawFrame(view, id, { x, y, width, height }) {
   const call = view.calls.find((one) => one.id === id);
   const folded = view.folded.has(id);
   const inside = many(call.members.size, "step");
-  const words = folded ? `Show the ${inside} of the call ${call.title}` : `Fold the call ${call.title}`;
+  const words = folded
+    ? `Show the ${inside} of the call ${call.title}`
+    : `Fold the call ${call.title}`;
   const toggle = svg(
     "g.toggle",
     {
@@ -213,11 +235,19 @@ function drawFrame(view, id, { x, y, width, height }) {
     },
     svg("title", {}, words),
     svg("rect.grip", { width: String(width), height: folded ? String(height) : "34", rx: "8" }),
-    ...(folded ? foldedWords(call, width) : [svg("text.kind", { x: "16", y: "22" }, `− ${shorten(call.title)}`)]),
+    ...(folded
+      ? foldedWords(call, width)
+      : [svg("text.kind", { x: "16", y: "22" }, `− ${shorten(call.title)}`)]),
   );
   const area = svg("rect.area", { width: String(width), height: String(height), rx: "8" });
   // A folded call looks like cards on top of each other.
-  const under = svg("rect.under", { x: "5", y: "5", width: String(width), height: String(height), rx: "8" });
+  const under = svg("rect.under", {
+    x: "5",
+    y: "5",
+    width: String(width),
+    height: String(height),
+    rx: "8",
+  });
   const at = { transform: `translate(${x} ${y})` };
   return folded ? svg("g.frame.folded", at, under, area, toggle) : svg("g.frame", at, area, toggle);
 }
@@ -299,69 +329,22 @@ function showDetail(view) {
     el("h3", {}, `${step.number}. ${STEP_KINDS[node.kind].name}`),
     el("p.title", {}, step.title),
     node.attrs.reported === true
-      ? el("p.hint", {}, "Reported by the agent: the gateway signed that it was told so, not that it was so.")
+      ? el(
+          "p.hint",
+          {},
+          "Reported by the agent: the gateway signed that it was told so, not that it was so.",
+        )
       : null,
     terms([
       ["Began", moment(node.t0)],
       ["Took", duration(node.t1 - node.t0)],
       ["Made from", inputs.length === 0 ? "nothing before it" : el("span.inputs", {}, ...inputs)],
-      ...Object.entries(node.attrs).map(([name, value]) => [attributeName(name), attributeText(name, value)]),
+      ...Object.entries(node.attrs).map(([name, value]) => [
+        attributeName(name),
+        attributeText(name, value),
+      ]),
       ["Commitment", node.commit === undefined ? "" : code(node.commit)],
       ["Id", code(step.id)],
     ]),
-  );
-}
-
-function table(steps) {
-  const first = Math.min(...steps.map((step) => step.node.t0));
-  const span = Math.max(1, Math.max(...steps.map((step) => step.node.t1)) - first);
-  const numberOf = new Map(steps.map((step) => [step.id, step.number]));
-  const rows = steps.map(({ node, number, title }) =>
-    el(
-      "tr",
-      {},
-      el("td.number", {}, String(number)),
-      el(
-        "th",
-        { scope: "row" },
-        STEP_KINDS[node.kind].name,
-        el("span.title", {}, title),
-        el("span.facts", {}, facts(node.attrs)),
-      ),
-      el("td", {}, `+${count(node.t0 - first)} ms`),
-      el("td", {}, duration(node.t1 - node.t0), bar((node.t0 - first) / span, (node.t1 - node.t0) / span)),
-      el("td", {}, node.in.map((id) => numberOf.get(id)).join(", ") || "–"),
-    ),
-  );
-  const heads = ["No.", "Step", "Began", "Took", "Made from"];
-  return el(
-    "div.scroll",
-    { tabindex: "0", role: "region", "aria-label": "Table of the steps" },
-    el(
-      "table",
-      {},
-      el("thead", {}, el("tr", {}, ...heads.map((head) => el("th", { scope: "col" }, head)))),
-      el("tbody", {}, ...rows),
-    ),
-  );
-}
-
-function facts(attrs) {
-  return Object.entries(attrs)
-    .map(([name, value]) => `${attributeName(name)}: ${attributeText(name, value)}`)
-    .join(" · ");
-}
-
-/** Returns a piece of a time line, as wide as its cell. */
-function bar(start, share) {
-  return svg(
-    "svg.bar",
-    { viewBox: "0 0 100 4", preserveAspectRatio: "none", "aria-hidden": "true" },
-    svg("rect.track", { width: "100", height: "4" }),
-    svg("rect.span", {
-      x: String(Math.max(0, Math.min(98, start * 100))),
-      width: String(Math.min(100, Math.max(2, share * 100))),
-      height: "4",
-    }),
   );
 }

@@ -47,7 +47,10 @@ export async function judge(parts, requested, expected, trustsOwn) {
     return await verify(read, trust, expected, given);
   } catch (error) {
     if (error instanceof Refused) {
-      return { report: null, next: `${refusedPart(given, error)} cannot be used: ${error.message}.` };
+      return {
+        report: null,
+        next: `${refusedPart(given, error)} cannot be used: ${error.message}.`,
+      };
     }
     throw error;
   }
@@ -64,7 +67,12 @@ function readAnswer(given, requested) {
   const answer = { ...exchange.answer };
   answer.graph = given.get("graph")?.octets ?? record?.graph ?? answer.graph;
   answer.proof = given.get("proof")?.octets ?? answer.proof;
-  return { record: null, exchange: { ...exchange, answer }, saved: exchange.expected, jwks: exchange.jwks };
+  return {
+    record: null,
+    exchange: { ...exchange, answer },
+    saved: exchange.expected,
+    jwks: exchange.jwks,
+  };
 }
 
 function readGivenExchange(given, requested) {
@@ -80,7 +88,11 @@ function readGivenExchange(given, requested) {
     ? { method: requested.method, path, query: query.join("?"), body: given.get("request").octets }
     : null;
   const body = given.get("response").octets;
-  return { answer: { status, headers, body, request, graph: null, proof: null }, expected: {}, jwks: null };
+  return {
+    answer: { status, headers, body, request, graph: null, proof: null },
+    expected: {},
+    jwks: null,
+  };
 }
 
 /** Keys that the user named go before those that came along, which prove nothing by themselves. */
@@ -157,7 +169,10 @@ function whatNext(given) {
     return "";
   }
   if (given.has("head")) {
-    return "The headers are here. Now add the body of the answer (curl -o), and the request’s body if you have it.";
+    return (
+      "The headers are here. Now add the body of the answer (curl -o), and the request’s body if you " +
+      "have it."
+    );
   }
   if (given.has("graph")) {
     return "A graph alone is not signed. Add the answer, or the whole provenance record.";

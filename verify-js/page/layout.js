@@ -67,7 +67,10 @@ function placesOf(leaves, frames) {
   for (const leaf of leaves) {
     const chain = chainOf(leaf.frame, frameOf);
     const folded = chain.findLast((id) => frameOf.get(id)?.folded);
-    chains.set(leaf.id, folded === undefined ? [leaf.id, ...chain] : chain.slice(chain.indexOf(folded)));
+    chains.set(
+      leaf.id,
+      folded === undefined ? [leaf.id, ...chain] : chain.slice(chain.indexOf(folded)),
+    );
     if (folded === undefined) {
       items.push({ id: leaf.id, frame: leaf.frame, isFrame: false });
     }
@@ -229,12 +232,18 @@ function orderLayers(layers) {
 /** Moves boxes towards their neighbours as far as their order and distances allow. */
 function placeAcross(layers) {
   for (const layer of layers) {
-    pack(layer, layer.map(() => 0));
+    pack(
+      layer,
+      layer.map(() => 0),
+    );
   }
   for (let sweep = 0; sweep < SWEEPS; sweep += 1) {
     const down = sweep % 2 === 0;
     for (const layer of down ? layers : [...layers].reverse()) {
-      pack(layer, layer.map((box) => wishOf(box, down)));
+      pack(
+        layer,
+        layer.map((box) => wishOf(box, down)),
+      );
     }
   }
 }
@@ -263,7 +272,10 @@ function pack(layer, wishes) {
   layer.forEach((box, index) => {
     const weight = box.isLane ? LANE_WEIGHT : 1;
     let block = { sum: weight * (wishes[index] - box.width / 2 - offsets[index]), weight, size: 1 };
-    while (blocks.length > 0 && blocks.at(-1).sum / blocks.at(-1).weight > block.sum / block.weight) {
+    while (
+      blocks.length > 0 &&
+      blocks.at(-1).sum / blocks.at(-1).weight > block.sum / block.weight
+    ) {
       const { sum, weight: heavy, size } = blocks.pop();
       block = { sum: block.sum + sum, weight: block.weight + heavy, size: block.size + size };
     }
@@ -303,7 +315,10 @@ function settle(level, [left, top], layouts, found) {
   for (const route of level.routes) {
     const at = (box, y) => [left + box.x + box.width / 2, top + y];
     // Straight within a layer, beside whatever is taller there; bends are between layers.
-    const points = [at(route.from, route.from.y + route.from.height), at(route.from, route.from.layer[1])];
+    const points = [
+      at(route.from, route.from.y + route.from.height),
+      at(route.from, route.from.layer[1]),
+    ];
     for (const lane of route.lanes) {
       points.push(at(lane, lane.layer[0]), at(lane, lane.layer[1]));
     }

@@ -29,7 +29,8 @@ class Bench {
       this.parts = this.parts.filter((one) => !CASE.has(one.kind));
     }
     for (const part of parts) {
-      const replaces = (one) => (SINGLE.has(part.kind) ? one.kind === part.kind : one.value === part.value);
+      const replaces = (one) =>
+        SINGLE.has(part.kind) ? one.kind === part.kind : one.value === part.value;
       this.parts = this.parts.filter((one) => !replaces(one));
       this.parts.push(part);
     }
@@ -149,7 +150,9 @@ async function show(bench, does) {
   document.body.classList.toggle("working", bench.parts.length > 0);
   find("parts").replaceChildren(
     ...partRows(bench.parts, does),
-    ...(bench.parts.some((part) => part.kind === "request") ? [el("li.wide", {}, requestFields(does, bench.request))] : []),
+    ...(bench.parts.some((part) => part.kind === "request")
+      ? [el("li.wide", {}, requestFields(does, bench.request))]
+      : []),
   );
   const found = await judge(bench.parts, bench.request, readExpected(), bench.trustsOwn);
   if (round !== bench.rounds) {
@@ -184,7 +187,10 @@ function readExpected() {
 function listenForFiles(does) {
   const takeFiles = async (files) => {
     const named = await Promise.all(
-      [...files].map(async (file) => ({ name: file.name, octets: new Uint8Array(await file.arrayBuffer()) })),
+      [...files].map(async (file) => ({
+        name: file.name,
+        octets: new Uint8Array(await file.arrayBuffer()),
+      })),
     );
     await does.take(named);
   };
@@ -226,9 +232,25 @@ function showUnsupported(reason) {
     el(
       "ul.remedies",
       {},
-      served ? el("li", {}, "Over plain http browsers switch their cryptography off. Open this page over https, or save it and open it from disk.") : null,
-      el("li", {}, "Use a browser of 2025 or later: Chrome and Edge from 137, Firefox from 129, Safari from 17."),
-      el("li", {}, "Or verify by command, without a browser: ", el("code", {}, "verismo verify FILE --jwks KEYS")),
+      served
+        ? el(
+            "li",
+            {},
+            "Over plain http browsers switch their cryptography off. Open this page over https, or save " +
+              "it and open it from disk.",
+          )
+        : null,
+      el(
+        "li",
+        {},
+        "Use a browser of 2025 or later: Chrome and Edge from 137, Firefox from 129, Safari from 17.",
+      ),
+      el(
+        "li",
+        {},
+        "Or verify by command, without a browser: ",
+        el("code", {}, "verismo verify FILE --jwks KEYS"),
+      ),
     ),
   );
 }

@@ -18,7 +18,9 @@ const MS_MAX = 8_640_000_000_000_000;
 
 /** Returns a moment such as `21 September 2026, 14:13:20 UTC`. */
 export function moment(ms) {
-  return ms > MS_MAX ? `${COUNT.format(ms)} ms after 1970` : `${DAY.format(ms)}, ${CLOCK.format(ms)} UTC`;
+  return ms > MS_MAX
+    ? `${COUNT.format(ms)} ms after 1970`
+    : `${DAY.format(ms)}, ${CLOCK.format(ms)} UTC`;
 }
 
 /** Returns how long something took, such as `840 ms` or `2.41 s`. */

@@ -15,7 +15,12 @@ const BODIES = ["response", "request"];
 export function doorWords({ origin }) {
   return origin === ""
     ? [el("strong", {}, "Closed."), " Your browser lets this page connect to nobody."]
-    : [el("strong", {}, "Closed but for one."), " Your browser lets this page connect to ", el("span.origin", {}, origin), " only."];
+    : [
+        el("strong", {}, "Closed but for one."),
+        " Your browser lets this page connect to ",
+        el("span.origin", {}, origin),
+        " only.",
+      ];
 }
 
 /** Returns the rows of what was given, each with a button that takes it away again. */
@@ -48,7 +53,9 @@ function roleChoice(part, does) {
       "aria-label": `What ${part.name} is`,
       onchange: (event) => does.relabel(part, event.target.value),
     },
-    ...BODIES.map((kind) => el("option", { value: kind, selected: part.kind === kind }, KINDS[kind])),
+    ...BODIES.map((kind) =>
+      el("option", { value: kind, selected: part.kind === kind }, KINDS[kind]),
+    ),
   );
 }
 
@@ -62,7 +69,14 @@ export function requestFields(does, { method, target }) {
       "div",
       {},
       el("label", { for: "request-method" }, "The request’s method"),
-      el("select", { id: "request-method", onchange: (event) => does.requested({ method: event.target.value }) }, ...options),
+      el(
+        "select",
+        {
+          id: "request-method",
+          onchange: (event) => does.requested({ method: event.target.value }),
+        },
+        ...options,
+      ),
     ),
     el(
       "div",
@@ -120,7 +134,11 @@ function namingForm() {
       "This page is closed. Name the gateway, and the page loads anew with that one connection allowed; " +
         "what you have given has to be given again.",
     ),
-    el("div.fields", {}, el("div", {}, el("label", { for: "gateway-url" }, "Address of the gateway"), input)),
+    el(
+      "div.fields",
+      {},
+      el("div", {}, el("label", { for: "gateway-url" }, "Address of the gateway"), input),
+    ),
     problem,
     el("button.button", { type: "submit" }, "Allow this gateway"),
   );
@@ -128,7 +146,12 @@ function namingForm() {
 
 function askingForm(doors, does) {
   const field = (id, label, attributes) =>
-    el("div", {}, el("label", { for: id }, label), el("input", { id, spellcheck: "false", autocomplete: "off", ...attributes }));
+    el(
+      "div",
+      {},
+      el("label", { for: id }, label),
+      el("input", { id, spellcheck: "false", autocomplete: "off", ...attributes }),
+    );
   const problem = el("p.problem", { id: "gateway-problem", role: "alert" });
   const press = async (kinds, event) => {
     event.preventDefault();
@@ -144,17 +167,35 @@ function askingForm(doors, does) {
       "p.hint",
       {},
       `Questions go to ${doors.origin} and nowhere else, and only when you press a button. `,
-      doors.served ? "Its keys are worth as much as the address of this page." : "Its keys are worth as much as that address.",
+      doors.served
+        ? "Its keys are worth as much as the address of this page."
+        : "Its keys are worth as much as that address.",
     ),
-    el("button.button", { type: "button", id: "fetch-keys", onclick: (event) => press(["keyring"], event) }, "Fetch its keys"),
+    el(
+      "button.button",
+      { type: "button", id: "fetch-keys", onclick: (event) => press(["keyring"], event) },
+      "Fetch its keys",
+    ),
     el(
       "div.fields",
       {},
       field("gateway-prov-id", "prov_id of the answer", { type: "text", placeholder: "01890…" }),
-      field("gateway-key", "API key of its tenant, or an auditor’s", { type: "password", placeholder: "vk_…", "aria-describedby": "key-hint" }),
+      field("gateway-key", "API key of its tenant, or an auditor’s", {
+        type: "password",
+        placeholder: "vk_…",
+        "aria-describedby": "key-hint",
+      }),
     ),
-    el("p.hint", { id: "key-hint" }, "The key stays in this page’s memory until you close it, and goes to the gateway only."),
+    el(
+      "p.hint",
+      { id: "key-hint" },
+      "The key stays in this page’s memory until you close it, and goes to the gateway only.",
+    ),
     problem,
-    el("button.button", { type: "submit", id: "fetch-record" }, "Fetch the record and its ledger proof"),
+    el(
+      "button.button",
+      { type: "submit", id: "fetch-record" },
+      "Fetch the record and its ledger proof",
+    ),
   );
 }

@@ -59,7 +59,10 @@ export function recognise(name, octets, bodyWanted) {
   if (text.startsWith("c2sp.org/tlog-proof@v1\n")) {
     return part("proof");
   }
-  const lines = text.split("\n").map((line) => line.trim()).filter((line) => line !== "");
+  const lines = text
+    .split("\n")
+    .map((line) => line.trim())
+    .filter((line) => line !== "");
   if (lines.length === 1 && /^[^\s+]+\+[0-9a-f]{8}\+[A-Za-z0-9+/=]+$/.test(lines[0])) {
     return part("logkey", lines[0]);
   }
@@ -73,7 +76,9 @@ export function recognise(name, octets, bodyWanted) {
     return part(kind, value);
   }
   if (bodyWanted) {
-    return part(value !== null && ASKING.some((name) => Object.hasOwn(value, name)) ? "request" : "response");
+    return part(
+      value !== null && ASKING.some((name) => Object.hasOwn(value, name)) ? "request" : "response",
+    );
   }
   throw new PartRefused(`${name} ${looksLike(text, value)} ${EXPECTED}`);
 }
@@ -83,7 +88,12 @@ function readHead(name, octets, text) {
   if (read.problem !== "") {
     throw new PartRefused(`${name}: ${read.problem}`);
   }
-  const head = { kind: "head", name, octets, value: { status: read.status, headers: read.headers } };
+  const head = {
+    kind: "head",
+    name,
+    octets,
+    value: { status: read.status, headers: read.headers },
+  };
   const body = octets.subarray(read.end);
   return body.length === 0 ? [head] : [head, { kind: "response", name, octets: body, value: null }];
 }

@@ -12,7 +12,8 @@ export function askedWords(body) {
   const text = decode(body);
   const value = parse(text);
   if (Array.isArray(value?.messages)) {
-    const last = value.messages.findLast((message) => message?.role === "user") ?? value.messages.at(-1);
+    const last =
+      value.messages.findLast((message) => message?.role === "user") ?? value.messages.at(-1);
     return contentText(last?.content);
   }
   return [value?.input, value?.query].find((one) => typeof one === "string") ?? text;
@@ -30,7 +31,8 @@ export function answeredWords(body, isStream, proven) {
   if (!isStream) {
     const text = decode(body);
     const choice = parse(text)?.choices?.[0];
-    const words = contentText(choice?.message?.content ?? choice?.text) || calledTools(choice?.message);
+    const words =
+      contentText(choice?.message?.content ?? choice?.text) || calledTools(choice?.message);
     return [{ text: words || text, proven: proven > 0 }];
   }
   const pieces = [];
@@ -82,7 +84,9 @@ function contentText(content) {
   if (!Array.isArray(content)) {
     return "";
   }
-  return content.map((part) => (typeof part?.text === "string" ? part.text : `[${part?.type ?? "part"}]`)).join("\n");
+  return content
+    .map((part) => (typeof part?.text === "string" ? part.text : `[${part?.type ?? "part"}]`))
+    .join("\n");
 }
 
 function calledTools(message) {
@@ -90,7 +94,10 @@ function calledTools(message) {
     return "";
   }
   return message.tool_calls
-    .map((call) => `asks for the tool ${call?.function?.name ?? "?"}(${call?.function?.arguments ?? ""})`)
+    .map(
+      (call) =>
+        `asks for the tool ${call?.function?.name ?? "?"}(${call?.function?.arguments ?? ""})`,
+    )
     .join("\n");
 }
 

@@ -23,9 +23,14 @@ const FAILED_STATUS = 400;
 const TITLES = {
   request: (has) => has("operation") || join(has("method"), has("path")),
   policy: (has) => join(has("decision"), has("operation") && `for ${has("operation")}`),
-  budget: (has) => has("reserved_usd_micros") && `${dollars(Number(has("reserved_usd_micros")))} reserved`,
+  budget: (has) =>
+    has("reserved_usd_micros") && `${dollars(Number(has("reserved_usd_micros")))} reserved`,
   cache: (has) => has("state"),
-  route: (has) => join(has("candidates") && many(Number(has("candidates")), "deployment"), has("arm") && `(${has("arm")})`),
+  route: (has) =>
+    join(
+      has("candidates") && many(Number(has("candidates")), "deployment"),
+      has("arm") && `(${has("arm")})`,
+    ),
   approval: (has) => join(has("decision"), has("by") && `by ${has("by")}`),
   retrieval: (has) => has("data_source") || has("name"),
   source: (has) => has("uri") || has("name"),
@@ -34,7 +39,10 @@ const TITLES = {
   transform: (has) =>
     has("gathers")
       ? `gathers ${has("gathers")}`
-      : has("agent") || has("workflow") || has("name") || (has("from") && `${has("from")} to ${has("to")}`),
+      : has("agent") ||
+        has("workflow") ||
+        has("name") ||
+        (has("from") && `${has("from")} to ${has("to")}`),
   response: (has) => has("status") && `status ${has("status")}`,
 };
 
@@ -44,14 +52,17 @@ const TITLES = {
  * @param {{kind: string, attrs: object}} node
  */
 export function titleOf(node) {
-  const has = (name) => (Object.hasOwn(node.attrs, name) ? printable(String(node.attrs[name])) : "");
+  const has = (name) =>
+    Object.hasOwn(node.attrs, name) ? printable(String(node.attrs[name])) : "";
   const title = (TITLES[node.kind] ?? (() => ""))(has);
   return title || has("error") || has("name");
 }
 
 /** Says whether a step records a refusal, an error or a failed try. */
 export function hasFailed({ attrs }) {
-  return attrs.decision === "deny" || Object.hasOwn(attrs, "error") || attrs.status >= FAILED_STATUS;
+  return (
+    attrs.decision === "deny" || Object.hasOwn(attrs, "error") || attrs.status >= FAILED_STATUS
+  );
 }
 
 /** Replaces what does not print, or turns the direction of what stands around it. */
@@ -61,7 +72,9 @@ function printable(text) {
 
 /** Returns an attribute's name as words; its unit goes with the value. */
 export function attributeName(name) {
-  return printable(name).replace(/_(usd_micros|ms)$/, "").replaceAll("_", " ");
+  return printable(name)
+    .replace(/_(usd_micros|ms)$/, "")
+    .replaceAll("_", " ");
 }
 
 /** Returns the text of an attribute's value with its unit. */

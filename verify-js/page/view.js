@@ -45,7 +45,10 @@ function section(title, id, ...children) {
 
 function verdictCard({ report, keys, expectedByFile }, words, does) {
   const tally = ["pass", "fail", "skip"]
-    .map((outcome) => [report.checks.filter((check) => check.outcome === outcome).length, OUTCOMES[outcome]])
+    .map((outcome) => [
+      report.checks.filter((check) => check.outcome === outcome).length,
+      OUTCOMES[outcome],
+    ])
     .filter(([number]) => number > 0)
     .map(([number, name]) => `${number} ${name}`)
     .join(" · ");
@@ -75,14 +78,22 @@ function verdictCard({ report, keys, expectedByFile }, words, does) {
       expectedByFile.length === 0
         ? null
         : el("p.hint", {}, `Expected only because the file says so: ${expectedByFile.join(", ")}.`),
-      el("p.tally", {}, `17 checks: ${tally}`, report.provId === "" ? null : ` · `, report.provId === "" ? null : code(report.provId)),
+      el(
+        "p.tally",
+        {},
+        `17 checks: ${tally}`,
+        report.provId === "" ? null : ` · `,
+        report.provId === "" ? null : code(report.provId),
+      ),
     ),
   );
 }
 
 function wordsSection({ asked, askedProven, answered, answerOctets }) {
   const pieces = answered.map(({ text, proven }, index) =>
-    proven ? el("span", {}, text) : unproven(text, index === 0 ? "Not proven: " : " Not proven from here: "),
+    proven
+      ? el("span", {}, text)
+      : unproven(text, index === 0 ? "Not proven: " : " Not proven from here: "),
   );
   return section(
     "The words",
@@ -127,7 +138,11 @@ function checksSection({ report, keys }) {
         el(
           "p.detail",
           {},
-          el("span.outcome", {}, doubted ? "in the file’s own key set, not trusted" : OUTCOMES[check.outcome]),
+          el(
+            "span.outcome",
+            {},
+            doubted ? "in the file’s own key set, not trusted" : OUTCOMES[check.outcome],
+          ),
           ` · ${check.name}: ${check.detail}`,
         ),
       ),
@@ -158,24 +173,34 @@ function unmadeSection({ report }) {
 }
 
 function statementSection(statement, doubted) {
-  const { req, res, dag } = statement;
+  const { req, res, dag, seq } = statement;
   const tokens = statement.usage;
+  const query = req.query === undefined ? "" : " with a query";
+  const events = res.events === undefined ? "" : ` in ${many(res.events, "event")}`;
   const shown = terms([
     ["Signed by", statement.iss],
     ["On", moment(statement.iat)],
     ["For the tenant", `${statement.aud}, region ${statement.region}`],
     ["Operation", statement.op],
-    ["Request", `${req.method} ${req.path}${req.query === undefined ? "" : " with a query"}, ${many(req.len, "byte")}`],
+    ["Request", `${req.method} ${req.path}${query}, ${many(req.len, "byte")}`],
     ["Document", req.doc === undefined ? "" : code(req.doc)],
-    ["Answer", `status ${res.status}, ${res.media}, ${many(res.len, "byte")}${res.events === undefined ? "" : ` in ${many(res.events, "event")}`}`],
+    ["Answer", `status ${res.status}, ${res.media}, ${many(res.len, "byte")}${events}`],
     ["Complete", res.fin ? "yes" : "no: it ended early"],
-    ["Model", statement.model === undefined ? "" : `${statement.model.id} of ${statement.model.provider}, as the provider said`],
+    [
+      "Model",
+      statement.model === undefined
+        ? ""
+        : `${statement.model.id} of ${statement.model.provider}, as the provider said`,
+    ],
     ["Tokens", tokens === undefined ? "" : `${count(tokens.in)} in, ${count(tokens.out)} out`],
     ["Cost", statement.cost_usd_micros === undefined ? "" : dollars(statement.cost_usd_micros)],
     ["Policy", POLICY[statement.policy.decision]],
     ["From a cache", CACHE[statement.cache]],
     ["Nonce", statement.nonce === undefined ? "" : code(statement.nonce)],
-    ["Number", `${count(statement.seq.n)} of the signer ${statement.seq.signer}; a missing number would show a dropped record`],
+    [
+      "Number",
+      `${count(seq.n)} of the signer ${seq.signer}; a missing number would show a dropped record`,
+    ],
     ["Graph", `${many(dag.nodes, "step")}`],
     ["Graph’s root", code(dag.root)],
     ["Request’s digest", code(req.commit)],

@@ -18,10 +18,7 @@ export const CHECKS = {
     "Does it answer your own nonce?",
     "Send an Attest-Nonce with the request and give it under “What you expect”.",
   ],
-  9: [
-    "Was it signed when you expect?",
-    "Say under “What you expect” how old the answer may be.",
-  ],
+  9: ["Was it signed when you expect?", "Say under “What you expect” how old the answer may be."],
   10: ["Is it the answer to this very request?", "Add the request: a saved exchange holds it."],
   11: ["Are these the bytes that were signed?", "Add the answer itself, with its headers."],
   12: ["Did all of it arrive?", "Add the answer itself, up to its end."],
@@ -29,7 +26,10 @@ export const CHECKS = {
     "Is this the graph that was signed?",
     "Add the provenance record: /v1/prov/ID of the gateway, or “Ask the gateway” above.",
   ],
-  14: ["Does Content-Digest fit the body?", "Nothing is missing if the gateway sent no such header."],
+  14: [
+    "Does Content-Digest fit the body?",
+    "Nothing is missing if the gateway sent no such header.",
+  ],
   15: [
     "Is it in the public ledger?",
     "Add the .tlog-proof, and the log’s key or the gateway’s key ring.",
@@ -60,7 +60,9 @@ export function verdictWords(found) {
       sign: "doubt",
       title: "Not checked yet",
       sentence: "There is no key to check this signature with.",
-      more: "Add the gateway’s key set (/.well-known/attest/jwks.json) or key ring, from a place that you trust.",
+      more:
+        "Add the gateway’s key set (/.well-known/attest/jwks.json) or key ring, from a place that " +
+        "you trust.",
     };
   }
   if (report.verdict === "INVALID") {
@@ -71,7 +73,8 @@ export function verdictWords(found) {
       tone: "doubt",
       sign: "doubt",
       title: "Not trusted",
-      sentence: "It fits the keys that came in the same file, and whoever wrote the file chose those.",
+      sentence:
+        "It fits the keys that came in the same file, and whoever wrote the file chose those.",
       more:
         "So nothing is said about who signed: a forged answer would look the same. Add the gateway’s key set " +
         "or key ring from a place that you trust.",
@@ -119,7 +122,8 @@ function recordWords({ report }) {
 
 function invalid({ report }) {
   const failed = report.checks.filter((check) => check.outcome === "fail");
-  const proven = report.events > 0 ? ` Its first ${many(report.events, "event")} were still proven.` : "";
+  const proven =
+    report.events > 0 ? ` Its first ${many(report.events, "event")} were still proven.` : "";
   return {
     tone: "bad",
     sign: "fail",
@@ -128,7 +132,9 @@ function invalid({ report }) {
       failed.length === 1
         ? `Something contradicts the proof: ${failed[0].detail}.`
         : `${many(failed.length, "check")} failed; the first: ${failed[0].detail}.`,
-    more: `Do not rely on this answer.${proven} It may have been changed on the way, belong to another request, or be checked with the wrong keys.`,
+    more:
+      `Do not rely on this answer.${proven} It may have been changed on the way, belong to another ` +
+      "request, or be checked with the wrong keys.",
   };
 }
 
@@ -165,7 +171,10 @@ export function limits(found) {
   const { report, keys } = found;
   const skipped = (number) => outcome(report, number) !== "pass";
   const all = [
-    [true, "That the answer is true. A signature says who answered what, not that the words are right."],
+    [
+      true,
+      "That the answer is true. A signature says who answered what, not that the words are right.",
+    ],
     [true, "That the provider ran the model that it names: the model is what the provider said."],
     [
       keys === "given" || keys === "ring",
@@ -181,9 +190,15 @@ export function limits(found) {
       "That the answer is fresh. Without your own nonce an old answer to the same request passes as well.",
     ],
     [true, "That the time is right: it is the gateway’s own clock."],
-    [skipped(7), "That the answer was meant for you. Without a tenant handle another tenant’s answer passes."],
+    [
+      skipped(7),
+      "That the answer was meant for you. Without a tenant handle another tenant’s answer passes.",
+    ],
     [skipped(15), "That a record was kept. Only the ledger’s proof shows it."],
-    [skipped(16), "That everybody sees the same ledger. Without witnesses an operator could keep two."],
+    [
+      skipped(16),
+      "That everybody sees the same ledger. Without witnesses an operator could keep two.",
+    ],
     [true, "Who wrote the request: the tenant’s API key was used, by whoever had it."],
     [true, "Headers other than the status, the content type and the nonce."],
     [
