@@ -2880,6 +2880,8 @@ export async function verifyVector(document) {
 
 const JWKS_PATH = "/.well-known/attest/jwks.json";
 const READS = ["/", "/healthz", "/readyz", "/verify", JWKS_PATH, "/.well-known/attest/keyring.json"];
+/** What is posted and yet runs no operation. */
+const UNSIGNED_POSTS = ["/v1/attest/verify", "/v1/traces"];
 const KEYS_BYTES_MAX = 262_144;
 const KEYS_TIMEOUT_MS = 10_000;
 /** The first signed head has at most 2 KiB of JSON; a longer first block is none. */
@@ -3277,8 +3279,8 @@ class Site {
     const path = url.pathname.slice(this.#mount.length);
     const isRecord = /^\/(?:v1\/prov|log)\//.test(path) || /^\/v1\/attest\/[^/]+\/proof$/.test(path);
     const isRead = method === "GET" && (READS.includes(path) || isRecord);
-    const isVerify = method === "POST" && path === "/v1/attest/verify";
-    return { kind: isRead || isVerify ? "read" : "proven", path, query: url.search.slice(1) };
+    const isUnsigned = method === "POST" && UNSIGNED_POSTS.includes(path);
+    return { kind: isRead || isUnsigned ? "read" : "proven", path, query: url.search.slice(1) };
   }
 }
 
