@@ -7,6 +7,7 @@ allows none.
 import msgspec
 
 from verismo.gateway.identify import Caller
+from verismo.gateway.journey import Journey
 from verismo.gateway.mcpmessage import McpCall
 from verismo.gateway.resolve import Resolved
 from verismo.gateway.snapshot import Snapshot
@@ -41,6 +42,44 @@ class Denied(PolicyRefusal):
         message = "; ".join(denial.msg for denial in verdict.deny) or "the policy said nothing"
         super().__init__(message, reasons=reasons)
         self.verdict = verdict
+
+
+def decide_for(policy: PolicyEngine, journey: Journey, resolved: Resolved) -> Decided:
+    """Decide about a journey, with the policy's hop whichever way it goes.
+
+    Raises:
+        Denied: no deployment is allowed.
+        PolicyRefusal: the operation has no deployment to ask about.
+    """
+    began = journey.now_ms()
+    call = journey.ask.call if journey.ask is not None else None
+    named = {} if call is None else call.names
+    try:
+        decided = decide(policy, journey.snapshot, journey.caller, resolved, call)
+    except Denied as error:
+        journey.bundle, journey.decision = error.verdict.bundle, "deny"
+        attrs: dict[str, str | int | bool] = {
+            "bundle": error.verdict.bundle,
+            "decision": "deny",
+            "reasons": " ".join(error.reasons),
+        }
+        journey.hop("policy", attrs | named, began)
+        raise
+    journey.bundle, journey.decision = decided.verdict.bundle, "allow"
+    journey.hop(
+        "policy",
+        {
+            "bundle": decided.verdict.bundle,
+            "decision": "allow",
+            "asked": journey.asked,
+            "operation": journey.operation,
+            "registered": resolved.registered,
+            "purpose": journey.caller.purpose,
+            **named,
+        },
+        began,
+    )
+    return decided
 
 
 def decide(

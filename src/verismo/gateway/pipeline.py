@@ -16,7 +16,7 @@ from verismo.gateway.ask import Ask
 from verismo.gateway.call import Flowing, Whole
 from verismo.gateway.choose import choose
 from verismo.gateway.commit import commit_record
-from verismo.gateway.decide import Decided, Denied, decide
+from verismo.gateway.decide import decide_for
 from verismo.gateway.desk import Desk, Visit
 from verismo.gateway.doors import Door
 from verismo.gateway.identify import identify
@@ -165,7 +165,7 @@ class Pipeline:
             check_call(resolved.operation, ask.call, request.headers)
         if is_agent:
             check_called(resolved)
-        decided = self._decide(journey, resolved)
+        decided = decide_for(desk.policy, journey, resolved)
         cache_key, cached = look_up(desk.cache, journey)
         if cached is not None:
             return await self._serve_cached(journey, cached, terms)
@@ -205,7 +205,7 @@ class Pipeline:
         ask, resolved = self._enter(journey, door, terms)
         check_sealed(resolved)
         facts, commitment = reported_answer(ask)
-        self._decide(journey, resolved)
+        decide_for(self._desk.policy, journey, resolved)
         runs = self._desk.runs
         if runs is None:  # the plan has this operation, so there are runs
             raise NotFound("no runs are kept here")
@@ -220,53 +220,13 @@ class Pipeline:
             await runs.reopen(journey, root)
             raise
 
-    def _decide(self, journey: Journey, resolved: Resolved) -> Decided:
-        """Step 4, with the policy's hop whichever way it goes."""
-        began = journey.now_ms()
-        call = journey.ask.call if journey.ask is not None else None
-        named = {} if call is None else call.names
-        try:
-            decided = decide(self._desk.policy, journey.snapshot, journey.caller, resolved, call)
-        except Denied as error:
-            journey.bundle, journey.decision = error.verdict.bundle, "deny"
-            attrs: dict[str, str | int | bool] = {
-                "bundle": error.verdict.bundle,
-                "decision": "deny",
-                "reasons": " ".join(error.reasons),
-            }
-            journey.hop("policy", attrs | named, began)
-            raise
-        journey.bundle, journey.decision = decided.verdict.bundle, "allow"
-        journey.hop(
-            "policy",
-            {
-                "bundle": decided.verdict.bundle,
-                "decision": "allow",
-                "asked": journey.asked,
-                "operation": journey.operation,
-                "registered": resolved.registered,
-                "purpose": journey.caller.purpose,
-                **named,
-            },
-            began,
-        )
-        return decided
-
     async def _serve(
         self, journey: Journey, answer: Whole, cache_key: bytes, terms: Headers
     ) -> Reply:
         desk, inbound = self._desk, answer.inbound
         settle(desk.admission, desk.prices, journey)
         if cache_key and inbound.status == _CACHEABLE_STATUS:
-            kept = CachedAnswer(
-                status=inbound.status,
-                media=inbound.media,
-                body=inbound.body,
-                provider=answer.deployment.provider,
-                deployment=answer.deployment.id,
-                model=journey.model,
-                stored_ms=journey.request.received_ms,
-            )
+            kept = _kept(journey, answer)
             desk.cache.put(cache_key, kept, journey.caller.view.tenant.cache_ttl_s)
         if answer.retry_after:
             terms.append((b"retry-after", answer.retry_after.encode("ascii")))
@@ -398,3 +358,16 @@ class Pipeline:
         """Wait for the terminal records that are still being written."""
         while self._aside:
             await asyncio.wait(self._aside)
+
+
+def _kept(journey: Journey, answer: Whole) -> CachedAnswer:
+    inbound = answer.inbound
+    return CachedAnswer(
+        status=inbound.status,
+        media=inbound.media,
+        body=inbound.body,
+        provider=answer.deployment.provider,
+        deployment=answer.deployment.id,
+        model=journey.model,
+        stored_ms=journey.request.received_ms,
+    )
