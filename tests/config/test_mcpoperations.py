@@ -54,6 +54,13 @@ def test_an_operation_that_says_it_wrongly_is_refused(mcp, keys, problem):
     assert problem in "\n".join(mcp.problems())
 
 
+@pytest.mark.parametrize("name", ["team/docs", "docs tools", "docs%2Ftools", "d\u00f6cs"])
+def test_evasion_of_rules_by_an_id_that_is_no_part_of_a_path_is_refused(mcp, name):
+    """A glob such as `*/delete_*` does not reach over a second slash."""
+    mcp.write(FILE, operation(name))
+    assert "its id has 1 to 128 letters" in "\n".join(mcp.problems())
+
+
 @pytest.mark.parametrize("kind", ["chat", "graphql"])
 @pytest.mark.parametrize("key", ['tools = ["a"]', 'methods = ["tools/call"]'])
 def test_keys_of_mcp_are_refused_on_other_kinds(workspace, kind, key):
