@@ -1,7 +1,7 @@
 # Calls of MCP tools. Only registered tools get here; `data.verismo.tools` narrows it further:
 #
 # - `deny`: globs of `operation/tool` that nobody may call, by tenant; `*` stands for every tenant.
-#   In a glob `*` stands for any characters but `/`.
+#   In a glob `*` stands for any characters but `/`. Lists only: anything else denies every tool.
 # - `arguments`: by `operation/tool` and argument the values that are allowed. An argument that is
 #   listed must be there, whole and with one of its values; others are not looked at.
 package verismo.gateway
@@ -27,8 +27,22 @@ called := sprintf("%v/%v", [fact("operation"), fact("tool")])
 
 tool_denied if {
 	some tenant in {"*", input.tenant}
-	some pattern in data.verismo.tools.deny[tenant]
+	patterns := data.verismo.tools.deny[tenant]
+	is_array(patterns)
+	some pattern in patterns
 	glob.match(pattern, ["/"], called)
+}
+
+# A list that is written otherwise denies everything: a slip must not open what it was to close.
+tool_denied if {
+	denied := data.verismo.tools.deny
+	not is_object(denied)
+}
+
+tool_denied if {
+	some tenant in {"*", input.tenant}
+	patterns := data.verismo.tools.deny[tenant]
+	not is_array(patterns)
 }
 
 arguments_refused contains name if {

@@ -45,6 +45,20 @@ test_glob_does_not_reach_over_the_slash if {
 	codes == set()
 }
 
+test_glob_that_is_no_list_denies_every_tool if {
+	codes := codes_with(call) with data.verismo.tools as {"deny": {"*": "*/delete_*"}}
+	codes == {"tool"}
+	others := codes_with(call) with data.verismo.tools as {"deny": ["*/delete_*"]}
+	others == {"tool"}
+}
+
+test_no_globs_deny_nothing if {
+	none := codes_with(call) with data.verismo.tools as {}
+	none == set()
+	empty := codes_with(call) with data.verismo.tools as {"deny": {"*": []}}
+	empty == set()
+}
+
 test_argument_outside_its_values_is_refused if {
 	tool_codes({"arguments": {"region": "ap"}}) == {"tool_argument"}
 	verdict := verdict_with(call_with({"arguments": {"region": "ap"}})) with data.verismo.tools as rules
