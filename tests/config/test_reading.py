@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from verismo.config.operationtable import OperationsTable
 from verismo.config.reading import read_table
 from verismo.config.source import Findings, Source
-from verismo.config.operationtable import OperationsTable
 from verismo.config.tables import ListenTable, MainTable
 from verismo.model.tenant import RateLimit
 
