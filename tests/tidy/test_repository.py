@@ -15,7 +15,7 @@ REGISTRY = re.compile(
 )
 INDEX_OPTION = re.compile(r"^\s*(?:-i|-f|--(?:extra-)?index-url|--find-links|--trusted-host)\b")
 PIN = re.compile(r"([a-z0-9]+(?:[._-][a-z0-9]+)*)==(\S+)")
-LOCKS = ("core", "run", "cluster", "dev", "uv", "oracle", "oracle-tlog")
+LOCKS = ("core", "run", "cluster", "dev", "uv", "oracle", "oracle-tlog", "model")
 TEXT = [path for path in tracked() if path.suffix not in {".png", ".ico", ".db", ".gz"}]
 
 
