@@ -124,7 +124,7 @@ class Agent:
         """Find what may answer a question, by the gateway's tools."""
         transport = streamable_http_client(self._tools_url, http_client=self._http)
         async with Client(transport, mode=MCP_REVISION) as tools:
-            offered = [tool for tool in (await tools.list_tools()).tools if tool.name == "search"]
+            offered = [one for one in (await tools.list_tools()).tools if one.name == "search"]
             query = await self._plan(question, offered)
             async with retrieval("docs", query) as found:
                 hits = await call(tools, "search", list[Hit], query=query, count=SOURCES_MAX)
@@ -139,7 +139,7 @@ class Agent:
         completion = await self._models.chat.completions.create(
             model=self._model,
             messages=[{"role": "user", "content": question}],
-            tools=[described(tool) for tool in offered],
+            tools=[described(one) for one in offered],
             tool_choice="required",
             max_tokens=QUERY_TOKENS_MAX,
         )
