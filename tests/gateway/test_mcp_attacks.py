@@ -292,7 +292,10 @@ BROKEN = [
 async def test_a_tool_that_may_have_run_is_not_called_again(gateway, servers, answer):
     servers.answer = answer
     got = await post(gateway, CALL)
-    assert (got.status, got.json()["error"]["data"]["code"]) == (502, "upstream_broken")
+    error = got.json()["error"]
+    assert (got.status, error["data"]["code"]) == (502, "upstream_broken")
+    assert error["message"].count("The tool may have run") == 1
+    assert "Retry" not in error["message"]
     await gateway.proven(got)
     (hop,) = gateway.tries(got)
     assert (hop["error"], hop["tool"]) == ("upstream_broken", "search")
@@ -316,6 +319,7 @@ async def test_what_only_reads_is_asked_of_the_next_server(gateway, servers):
     assert len(servers.second.requests) == 1
     # The stand-in gives no description, so this is what is told; both were asked.
     assert got.json()["error"]["data"]["code"] == "upstream_broken"
+    assert got.json()["error"]["data"]["next_step"].startswith("Retry")
 
 
 async def test_a_call_that_never_left_goes_to_the_next_server(gateway, servers):

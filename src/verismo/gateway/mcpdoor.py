@@ -27,6 +27,8 @@ from verismo.model.errors import (
     OriginRefused,
     PolicyRefusal,
     RevisionUnsupported,
+    UpstreamBroken,
+    UpstreamTimeout,
     VerismoError,
 )
 from verismo.model.operation import OperationKind
@@ -34,6 +36,10 @@ from verismo.model.traffic import Request
 
 MCP_PREFIX: Final = "/mcp/"
 _MEDIA: Final = "application/json"
+_MAY_HAVE_RUN: Final = (
+    "The tool may have run: find that out before you call it again; operators: docs/mcp.md, "
+    '"When it does not work".'
+)
 
 _RPC_CODES: Final[Mapping[str, int]] = {
     "malformed_request": INVALID_REQUEST,
@@ -113,7 +119,7 @@ class McpDoor:
 
     def refuse(self, error: VerismoError, instance: str, ask: Ask | None = None) -> Refusal:
         """Spell a refusal as a JSON-RPC error response."""
-        next_step = error.advice if isinstance(error, OperatorError) else error.next_step
+        next_step = _next_step(error, ask)
         detail = error.detail.encode("utf-8", "replace").decode()
         data = _Data(
             code=error.code,
@@ -157,6 +163,13 @@ def with_trace(request: Request) -> Request:
     if isinstance(state, str) and state and state.isascii() and state.isprintable():
         headers["tracestate"] = state
     return msgspec.structs.replace(request, headers=headers)
+
+
+def _next_step(error: VerismoError, ask: Ask | None) -> str:
+    """Return the reader's next step; never "retry" for a tool that may have acted already."""
+    if ask is not None and ask.runs_once and isinstance(error, UpstreamBroken | UpstreamTimeout):
+        return _MAY_HAVE_RUN
+    return error.advice if isinstance(error, OperatorError) else error.next_step
 
 
 def _id_of(error: VerismoError, ask: Ask | None) -> RequestId | None:
