@@ -6,7 +6,6 @@ gets the passage that supports it and two others, in a seeded order. Nothing her
 grounding judges. With `--check` the file is only compared, exit code 1 if it is out of date.
 """
 
-import hashlib
 import random
 import re
 import sys
@@ -20,6 +19,8 @@ TARGET = GOLD / "grounding.jsonl"
 OTHERS = 2
 """Further sources beside the one that supports a claim."""
 OTHER_CHARS_MAX = 900
+OFF_TOPIC = "off-topic"
+DEVELOPMENT, HELD_OUT = "development", "held_out"
 
 _MARK = re.compile(r"([#=!])\{([^{}|]*)(?:\|([^{}]*))?\}")
 _LABELS = {"#": "altered_number", "=": "altered_name", "!": "negated"}
@@ -47,41 +48,40 @@ class Line(msgspec.Struct, frozen=True):
 
 
 def lines(passages: dict[str, str], claims: str) -> Iterator[Line]:
-    """Yield the lines of the claims that were written before anything was tuned."""
+    """Yield the lines of the claims over the passages that are quoted in a file of their own."""
     passage, count = "", 0
     for text in claims.splitlines():
         if text.startswith("@ "):
             passage, count = text[2:].strip(), 0
         elif text.strip() and not text.startswith("#"):
             count += 1
-            base = f"{passage}.{count}"
-            # The half follows from the claim, not from the line: else a claim would be tuned on in
-            # one half and measured in the other.
-            is_even = hashlib.sha256(base.encode()).digest()[0] % 2 == 0
-            yield from _variants(base, passage, text.strip(), passages, not is_even)
+            yield from _variants(f"{passage}.{count}", passage, text.strip(), passages, DEVELOPMENT)
 
 
-def tuning_lines(text: str) -> Iterator[Line]:
-    """Yield the lines of the claims that were added to the development half."""
+def quoted_lines(name: str, text: str, half: str) -> Iterator[Line]:
+    """Yield the lines of claims that stand below the passages they are about."""
     passages: dict[str, str] = {}
     found: list[tuple[str, str, str]] = []
+    passage, count = "", 0
     for line in text.splitlines():
-        name = f"tuning-{len(passages)}"
         if line.startswith("P "):
-            passages[f"tuning-{len(passages) + 1}"] = line[2:]
+            passage, count = f"{name}-{len(passages) + 1}", 0
+            passages[passage] = line[2:]
+        elif line == "O":
+            passage, count = OFF_TOPIC, 0
         elif line.strip() and not line.startswith("#"):
-            number = 1 + sum(one == name for _, one, _ in found)
-            found.append((f"{name}.{number}", name, line))
+            count += 1
+            base = f"{name}-{passage}" if passage == OFF_TOPIC else passage
+            found.append((f"{base}.{count}", passage, line))
     for base, passage, line in found:
-        yield from _variants(base, passage, line, passages, True)
+        yield from _variants(base, passage, line, passages, half)
 
 
 def _variants(
-    base: str, passage: str, text: str, passages: dict[str, str], is_development: bool
+    base: str, passage: str, text: str, passages: dict[str, str], half: str
 ) -> Iterator[Line]:
     """Yield a claim as it is and with each of its marks altered; all of them in one half."""
-    half = "development" if is_development else "held_out"
-    first = "off_topic" if passage == "off-topic" else "supported"
+    first = "off_topic" if passage == OFF_TOPIC else "supported"
     sources = _sources(base, passage, passages)
     yield Line(base, half, first, _MARK.sub(r"\2", text), sources)
     for number, mark in enumerate(_MARK.finditer(text), 1):
@@ -134,9 +134,10 @@ def gold() -> bytes:
     quoted = (GOLD / "grounding-passages.jsonl").read_bytes().splitlines()
     passages = [msgspec.json.decode(line, type=Passage) for line in quoted]
     claims = (GOLD / "grounding-claims.txt").read_text(encoding="utf-8")
-    tuning = (GOLD / "grounding-tuning.txt").read_text(encoding="utf-8")
     made = [*lines({passage.id: passage.text for passage in passages}, claims)]
-    made += tuning_lines(tuning)
+    for name, half in (("tuning", DEVELOPMENT), ("held-out", HELD_OUT)):
+        text = (GOLD / f"grounding-{name}.txt").read_text(encoding="utf-8")
+        made += quoted_lines(name, text, half)
     return b"".join(msgspec.json.encode(line) + b"\n" for line in made)
 
 
