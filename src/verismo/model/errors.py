@@ -328,7 +328,7 @@ class UpstreamError(VerismoError):
     code = "upstream_broken"
     status = 502
     title = "Upstream failed"
-    next_step = "Retry; operators: `verismo doctor` tries each deployment."
+    next_step = "Retry; operators: `verismo doctor` connects to each provider."
 
     def __init__(
         self, detail: str, *, retryable: bool = True, retry_after_s: int | None = None
