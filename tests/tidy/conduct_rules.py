@@ -9,7 +9,7 @@ from typing import TypeGuard
 
 from tests.tidy.source import Source
 
-PURE = {"model", "attest", "evidence"}
+PURE = {"model", "attest", "adapt", "evidence"}
 CLOCKS = {
     *("time.time", "time.time_ns", "time.monotonic", "time.monotonic_ns", "time.perf_counter"),
     *("time.perf_counter_ns", "time.process_time", "time.localtime", "time.gmtime"),
