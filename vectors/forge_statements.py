@@ -84,6 +84,7 @@ def _members() -> Iterator[Vector]:
         ("version-0", "version 0", "v", 0),
         ("version-text", "a version that is text", "v", "1"),
         ("unknown-member", "a member not known", "extra", "x"),
+        ("unknown-member-mark", "a member known but for a question mark", "nonce?", "x"),
         ("unknown-member-inside", "a nested member not known", "res.extra", 1),
         ("prov-id-upper-case", "a prov_id in upper case", "prov_id", Recipe().prov_id.upper()),
         (

@@ -207,6 +207,15 @@ function textOf(octets) {
   }
 }
 
+/** Takes blanks off both ends. A pattern for it would take quadratic time on many in the middle. */
+function stripped(text) {
+  const isBlank = (character) => character === " " || character === "\t";
+  let [start, end] = [0, text.length];
+  while (start < end && isBlank(text[start])) start += 1;
+  while (end > start && isBlank(text[end - 1])) end -= 1;
+  return text.slice(start, end);
+}
+
 /** Maps each octet to the character of its number: for formats in which others are opaque. */
 function latinOf(octets) {
   const parts = [];
@@ -373,8 +382,9 @@ class JsonReader {
     const word = this.#match(/true|false|null|-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?/y);
     if (word === "null") return null;
     if (word === "true" || word === "false") return word === "true";
-    const isInteger = /^-?[0-9]+$/.test(word) && word !== "-0";
-    return isInteger && Number.isSafeInteger(Number(word)) ? Number(word) : new OtherNumber(word);
+    const isInteger = /^-?[0-9]+$/.test(word) && Number.isSafeInteger(Number(word));
+    // What is added makes 0 of minus zero, as which Python reads it.
+    return isInteger ? Number(word) + 0 : new OtherNumber(word);
   }
 
   #array(depth) {
@@ -497,8 +507,9 @@ function fit(value, shape, where = "") {
     return value;
   }
   if (!isObject(value)) throw new Refused(`${what} is no object`);
+  const known = new Set(Object.keys(shape).map((key) => key.replace("?", "")));
   for (const name of Object.keys(value)) {
-    if (!Object.hasOwn(shape, name) && !Object.hasOwn(shape, `${name}?`)) {
+    if (!known.has(name)) {
       throw new Refused(`${what} has the unknown member ${quoted(name)}`);
     }
   }
@@ -978,8 +989,7 @@ function readByteHeader(headers, name) {
 /** Says whether a `Content-Type` is that of a stream, whatever its parameters. */
 function isStreamMedia(media) {
   if (media.includes(",")) return false;
-  const type = media.split(";", 1)[0].replace(/^[ \t]+|[ \t]+$/g, "");
-  return type.toLowerCase() === "text/event-stream";
+  return stripped(media.split(";", 1)[0]).toLowerCase() === "text/event-stream";
 }
 
 // 9. What was signed is what was seen and expected: checks 6 to 11 and 14 ------------------------
@@ -1096,7 +1106,7 @@ async function checkContentDigest(response, findings) {
     findings.skips(14, "no Content-Digest");
     return;
   }
-  const members = response.contentDigest.split(",").map((one) => one.replace(/^[ \t]+|[ \t]+$/g, ""));
+  const members = response.contentDigest.split(",").map(stripped);
   const values = members.filter((one) => one.split("=", 1)[0] === "sha-256").map((one) => one.slice(8));
   if (values.length === 0) {
     findings.skips(14, "the Content-Digest has no sha-256");
@@ -2306,7 +2316,7 @@ export async function readKeyRing(document, seen = null) {
   const octets = asOctets(document, "a key ring");
   const found = refusing(
     (reason) => new KeyRingRefused(`not a key ring document: ${reason}`),
-    () => fit(new JsonReader(textOf(octets)).whole(), RING_DOCUMENT),
+    () => fit(new JsonReader(textOf(octets), { distinct: true }).whole(), RING_DOCUMENT),
   );
   if (found.v !== 1) {
     throw new KeyRingRefused(`key ring document ${found.v} is not known; update the verifier`);
@@ -2761,7 +2771,7 @@ export function readExchange(document) {
   const octets = asOctets(document, "an exchange");
   return refusing(
     (reason) => new ExchangeRefused(`not a saved exchange: ${reason}`),
-    () => exchangeOf(new JsonReader(textOf(octets), { raw: ["jwks"] }).whole()),
+    () => exchangeOf(new JsonReader(textOf(octets), { distinct: true, raw: ["jwks"] }).whole()),
   );
 }
 

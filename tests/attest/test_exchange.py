@@ -78,6 +78,21 @@ def test_what_is_not_an_exchange_is_refused(document):
         read_exchange(json.dumps(document).encode())
 
 
+@pytest.mark.parametrize(
+    "twin", ['"v":1,"v":1', '"v":1,"nonce":"a","nonce":"b"', '"v":1,"jwks":{"a":1,"a":1}']
+)
+def test_member_that_stands_twice_is_refused(twin):
+    with pytest.raises(ExchangeRefused, match="twice"):
+        read_exchange(f'{{{twin},"response":{{"status":200,"headers":[]}}}}'.encode())
+
+
+@pytest.mark.parametrize("name", ["now_ms", "age_ms_max"])
+def test_number_that_other_verifiers_would_round_is_refused(name):
+    read_exchange(json.dumps(changed(**{name: 2**53 - 1})).encode())
+    with pytest.raises(ExchangeRefused, match="2\\*\\*53"):
+        read_exchange(json.dumps(changed(**{name: 2**53})).encode())
+
+
 @given(st.binary(max_size=60))
 def test_any_bytes_raise_the_one_error(data):
     with pytest.raises(ExchangeRefused):

@@ -355,6 +355,7 @@ def test_document_brings_back_the_same_history(rotated):
     [
         *(b"", b"[]", b'{"v":1}', b'{"v":2,"versions":[]}', b"\xff", b'{"v":1,"versions":[{}]}'),
         b'{"v":1,"versions":[{"statement":"=","signature":""}]}',
+        b'{"v":1,"v":1,"versions":[]}',
     ],
 )
 def test_what_is_not_a_ring_document_is_refused(document):

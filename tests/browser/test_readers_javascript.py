@@ -7,6 +7,7 @@ Python's: on odd spellings that stand here, and on documents that were damaged a
 import hashlib
 import json
 import random
+import time
 from collections.abc import Callable, Sequence
 
 import pytest
@@ -33,6 +34,8 @@ REFUSALS = (
 )
 DAMAGED = 150
 """Damaged documents of each kind."""
+BLANKS_S_MAX = 30.0
+"""Quadratic time is minutes here, linear time a fraction of a second."""
 
 READERS: dict[str, Callable[[bytes], object]] = {
     "jwks": read_jwks,
@@ -98,6 +101,7 @@ KEY_SETS = {
     "nested member twice": f'{{"keys":[{KEY},{{{OTHER_TYPE},"a":[{{"b":1,"b":2}}]}}]}}',
     "escaped name": f'{{"\\u006beys":[{KEY}]}}',
     "other members": f'{{"keys":[{KEY}],"a":[1.5,-0,1e400,true,null,"\\u00e9\\ud83d\\ude00"]}}',
+    "endless number": f'{{"keys":[{KEY}],"a":{"1" * 5_000}}}',
     "large number": f'{{"keys":[{KEY}],"a":123456789012345678901234567890}}',
     "not a number": f'{{"keys":[{KEY}],"a":NaN}}',
     "infinite": f'{{"keys":[{KEY}],"a":Infinity}}',
@@ -145,6 +149,66 @@ def test_odd_key_sets_are_read_and_refused_as_python_does():
     documents = [text.encode() for text in KEY_SETS.values()]
     documents += [b'{"keys":[],"a":"\xff"}', b'{"keys":[],"a":"\xed\xa0\x80"}', b"\xff\xfe{\0}\0"]
     assert disagreements("jwks", documents) == []
+
+
+MEMBERS = {
+    "nothing": "",
+    "minus zero": '"now_ms":-0',
+    "largest time": f'"now_ms":{2**53 - 1}',
+    "time too large": f'"now_ms":{2**53}',
+    "time far too large": f'"now_ms":{2**64}',
+    "time too small": f'"now_ms":{-(2**53)}',
+    "age too large": f'"age_ms_max":{2**53}',
+    "whole float": '"now_ms":1.0',
+    "member twice": '"now_ms":1,"now_ms":1',
+    "member twice by an escape": '"now_ms":1,"now\\u005fms":2',
+    "key set twice": '"jwks":{"keys":[]},"jwks":{"keys":[]}',
+    "member twice in the key set": '"jwks":{"keys":[],"keys":[]}',
+    "member twice in the request": '"request":{"method":"GET","path":"/","path":"/x"}',
+    "known but for a question mark": '"nonce?":"x"',
+    "both names of a member": '"nonce":"x","nonce?":"x"',
+    "a question mark alone": '"?":"x"',
+    "proto": '"__proto__":{}',
+    "other names in the key set": '"jwks":{"__proto__":{},"constructor":1}',
+    "endless number in the key set": f'"jwks":{"1" * 5_000}',
+    "half a pair in the key set": '"jwks":"\\ud800"',
+    "a byte order mark": '"nonce":"\ufeff"',
+}
+
+
+@pytest.mark.slow
+def test_odd_exchanges_are_read_and_refused_as_python_does():
+    response = '"response":{"status":200,"headers":[]},"v":1'
+    documents = [f"{{{text}{',' if text else ''}{response}}}".encode() for text in MEMBERS.values()]
+    documents += [b'{"jwks":"\xff",' + response.encode() + b"}"]
+    assert 5 < sum(is_read("exchange", document) for document in documents) < 12
+    assert disagreements("exchange", documents) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["content-type", "content-digest"])
+def test_blanks_within_a_header_take_no_quadratic_time(name):
+    vector = json.loads(vector_documents()["whole"])
+    headers = [pair for pair in vector["exchange"]["response"]["headers"] if pair[0] != name]
+    vector["exchange"]["response"]["headers"] = [*headers, [name, f"a{' ' * 500_000}b"]]
+    begun_s = time.monotonic()
+    (found,) = in_node([{"do": "vector", "document": json.dumps(vector)}])
+    assert time.monotonic() - begun_s < BLANKS_S_MAX
+    assert found["outcomes"][0] == "pass"
+
+
+@pytest.mark.slow
+def test_ring_documents_with_a_member_twice_are_refused_as_by_python():
+    ring = sample("ring").decode()
+    twice = [
+        ring.replace('"v":', '"v":1,"v":', 1),
+        ring.replace('"versions":', '"versions":[],"versions":', 1),
+        ring.replace('"signature":', '"signature":"","signature":', 1),
+    ]
+    assert ring not in twice
+    documents = [text.encode() for text in twice]
+    assert not any(is_read("ring", document) for document in documents)
+    assert disagreements("ring", documents) == []
 
 
 FACTS = {

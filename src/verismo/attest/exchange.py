@@ -10,9 +10,11 @@ import binascii
 import msgspec
 
 from verismo.attest.headers import CONTENT_DIGEST, HeadersRefused, read_proof_headers
+from verismo.attest.onereading import MemberTwice, check_members
 from verismo.attest.report import Expectation, Report, SeenRequest, SeenResponse
 from verismo.attest.verify import Verifier, refused_headers
 from verismo.attest.verify_ledger import LedgerTrust, verify_ledger
+from verismo.model import canonical
 
 VERSION = 1
 
@@ -83,11 +85,13 @@ def read_exchange(document: bytes) -> Exchange:
     """Read a saved exchange.
 
     Raises:
-        ExchangeRefused: not JSON, unknown members, another version, or a body that is not base64.
+        ExchangeRefused: not JSON, unknown members or one that stands twice, another version, a
+            number of 2**53 or more, or a body that is not base64.
     """
     try:
         exchange = msgspec.json.decode(document, type=Exchange)
-    except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
+        check_members(document)
+    except (msgspec.MsgspecError, UnicodeError, RecursionError, MemberTwice) as error:
         raise ExchangeRefused(f"not a saved exchange: {error}") from error
     check_exchange(exchange)
     return exchange
@@ -97,10 +101,14 @@ def check_exchange(exchange: Exchange) -> None:
     """Check what the types alone do not say; after it an exchange can be verified.
 
     Raises:
-        ExchangeRefused: another version, a body that is given twice, or one that is not base64.
+        ExchangeRefused: another version, a number of 2**53 or more, a body that is given twice, or
+            one that is not base64.
     """
     if exchange.v != VERSION:
         raise ExchangeRefused(f"version {exchange.v} is not known here; update the verifier")
+    numbers = (exchange.response.status, exchange.now_ms or 0, exchange.age_ms_max or 0)
+    if max(map(abs, numbers)) > canonical.MAX_INTEGER:
+        raise ExchangeRefused("a number of 2**53 or more, which verifiers read differently")
     octets(exchange.response)
     if exchange.request is not None:
         octets(exchange.request)

@@ -30,6 +30,7 @@ from verismo.attest.keyentry import (
     state_at,
 )
 from verismo.attest.keys import Jwks, Role, has_agreed_r, to_jwk
+from verismo.attest.onereading import MemberTwice, check_members
 from verismo.model import base64url, canonical
 
 VERSION = 1
@@ -322,14 +323,21 @@ def read_keyring(document: bytes) -> tuple[SignedRing, ...]:
     """Parse the document; believe nothing of it before `check_history` has.
 
     Raises:
-        KeyRingRefused: not such a document, or one of its versions is not a key ring.
+        KeyRingRefused: not such a document, a member of it stands twice, or one of its versions is
+            not a key ring.
     """
     try:
         found = msgspec.json.decode(document, type=_Document)
+        check_members(document)
         if found.v != VERSION:
             raise KeyRingRefused(f"key ring document {found.v} is not known; update the verifier")
         return tuple(
             read_version(base64url.decode(one.statement), one.signature) for one in found.versions
         )
-    except (msgspec.MsgspecError, UnicodeDecodeError, base64url.NotBase64) as error:
+    except (
+        msgspec.MsgspecError,
+        UnicodeDecodeError,
+        MemberTwice,
+        base64url.NotBase64,
+    ) as error:
         raise KeyRingRefused(f"not a key ring document: {error}") from error

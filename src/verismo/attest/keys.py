@@ -8,11 +8,11 @@ format's is the one without, `[S]B = R + [k]A`, which OpenSSL checks.
 """
 
 import hashlib
-import json
 from typing import Literal
 
 import msgspec
 
+from verismo.attest.onereading import MemberTwice, check_members
 from verismo.model import base64url, canonical
 
 KEYS_MAX = 64
@@ -133,7 +133,10 @@ def read_jwks(document: bytes) -> dict[str, PublicKey]:
         raise KeyRefused(f"not a JSON Web Key Set: {error}") from error
     if len(published.keys) > KEYS_MAX:
         raise KeyRefused(f"a key set of more than {KEYS_MAX} keys")
-    _refuse_duplicates(document)
+    try:
+        check_members(document)
+    except MemberTwice as error:
+        raise KeyRefused(f"not a JSON Web Key Set: {error}") from error
     keys: dict[str, PublicKey] = {}
     for entry in published.keys:
         if entry.kty != "OKP" or entry.crv != "Ed25519":
@@ -157,20 +160,6 @@ class _AnyJwk(msgspec.Struct, frozen=True):
 
 class _AnyJwks(msgspec.Struct, frozen=True):
     keys: tuple[_AnyJwk, ...]
-
-
-def _refuse_duplicates(document: bytes) -> None:
-    """Refuse a member that stands twice: which one counts would depend on the parser."""
-    try:
-        json.loads(document.decode("utf-8"), object_pairs_hook=_distinct)
-    except (ValueError, RecursionError) as error:
-        raise KeyRefused(f"not a JSON Web Key Set: {error}") from error
-
-
-def _distinct(members: list[tuple[str, object]]) -> None:
-    names = [name for name, _ in members]
-    if len(set(names)) != len(names):
-        raise KeyRefused("a member stands twice in the key set")
 
 
 def _read_key(entry: _AnyJwk) -> PublicKey:
