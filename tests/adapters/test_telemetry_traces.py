@@ -343,7 +343,7 @@ class TestNames:
             for name, value in vars(semconv).items()
             if name.startswith(("GEN_AI_", "HTTP_", "ERROR_"))
         }
-        assert len(ours) == 8
+        assert len(ours) == 14
         assert ours <= theirs
         operations = {entry.value for entry in gen_ai_attributes.GenAiOperationNameValues}
         assert {semconv.OPERATION_CHAT, semconv.OPERATION_EMBEDDINGS} <= operations

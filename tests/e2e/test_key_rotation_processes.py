@@ -23,9 +23,9 @@ from verismo.wiring.keys import open_rotation
 pytestmark = pytest.mark.slow
 
 WORKERS = 2
-SWITCH_S_MAX = 30.0
+SWITCH_S_MAX = 45.0
 SHORT_LIVES = {
-    "# active_s = 2592000": "active_s = 10",
+    "# active_s = 2592000": "active_s = 18",
     "# notice_s = 86400": "notice_s = 3",
     "# handover_s = 60": "handover_s = 2",
     "# jwks_max_age_s = 300": "jwks_max_age_s = 1",

@@ -44,6 +44,7 @@ PACKAGES: Final = (
     "regorus",
     "httptools",
     "opentelemetry.exporter.otlp.proto.http",
+    "opentelemetry.proto",
     "opentelemetry.sdk",
     "prometheus_client",
     "nacl",
