@@ -229,6 +229,14 @@ def test_a_run_is_closed_by_one_answer(store: SqliteRuns):
     assert raised.value.prov_id == FIRST
 
 
+def test_stolen_run_one_begun_for_an_answer_is_closed_by_no_other(store: SqliteRuns):
+    store.begin(MINE, TRACE, BegunRun(ROOT, CALLER, "", NOW_MS, FIRST))
+    store.note(MINE, TRACE, call(1))
+    with pytest.raises(RunSealed, match="first"):
+        store.collect(MINE, TRACE, ROOT, SECOND, NOW_MS + 10 * CLOSING_MS_MAX)
+    assert taken(store) == [span(1)]
+
+
 def test_who_died_while_sealing_does_not_keep_a_run_for_ever(store: SqliteRuns):
     store.begin(MINE, TRACE, begun())
     store.note(MINE, TRACE, call(1))

@@ -560,6 +560,37 @@ async def test_a_run_is_sealed_once(gateway: Gateway):
     assert other.status == 200
 
 
+@pytest.mark.parametrize("accept", ["application/json", "text/event-stream"])
+async def test_stolen_seal_of_a_run_that_the_gateway_began_is_refused(
+    gateway: Gateway, agents: AgentService, accept: str
+):
+    stolen: list[httpx2.Response] = []
+    made: list[str] = []
+    body = json.dumps({"answer_sha256": "ab" * 32}).encode()
+
+    async def work(work: Work) -> dict:
+        made.append(await work.chat("mine"))
+        stolen.append(await work.post(SEAL, body, work.carried()))
+        return {"answer": 42}
+
+    agents.does(work)
+    answer = await ask(gateway, accept=accept)
+    await until(lambda: any(r.prov_id == answer.prov_id for r in gateway.records()))
+    assert stolen[0].status_code == 409
+    assert answer.prov_id in stolen[0].json()["detail"]
+    assert b"42" in answer.body
+    assert calls_in(gateway.hops(answer)) == made
+    await gateway.proven(answer)
+
+
+async def test_a_seal_without_a_root_span_counts_against_the_rate(tmp_path):
+    files = {"operations/agents.toml": AGENTS.replace("deployments =", "# ")}
+    rate = "\n[tenants.TENANT_003.rate]\nrequests_per_minute = 2\n"
+    async with running_gateway(tmp_path, Setup(files=files, more=rate)) as gateway:
+        asked = [await gateway.send("POST", SEAL, b"{}", key="TENANT_003") for _ in range(3)]
+    assert [answer.status for answer in asked] == [400, 400, 429]
+
+
 async def test_of_two_seals_at_once_one_wins(gateway: Gateway):
     body = json.dumps({"answer_sha256": "ab" * 32}).encode()
     answers = await asyncio.gather(

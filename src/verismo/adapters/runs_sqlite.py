@@ -90,7 +90,9 @@ class SqliteRuns:
                     run.span_id, run.parent_span, depth, "open", 1, 0, "", 0, 0, 0, *rows.totals()
                 )
             if row.state != "sealed":
-                rows.put_run(msgspec.structs.replace(row, state="open", closed_ms=0, prov_id=""))
+                rows.put_run(
+                    msgspec.structs.replace(row, state="open", closed_ms=0, prov_id=run.prov_id)
+                )
 
     def standing(
         self, tenant: TenantId, trace_id: str, parent_span: str, run_span: str
@@ -141,13 +143,14 @@ class SqliteRuns:
         """Close a run and return what its trace holds; whatever comes later changes nothing.
 
         Raises:
-            RunSealed: another answer has closed it.
+            RunSealed: another answer has it.
         """
         with self._writing(tenant, trace_id) as rows:
             rows.touch(at_ms)
             run = rows.run(span_id) or RunRow(span_id, "", 1, "open", 0, 0, "", 0, 0, 0, 0, 0)
             is_dead = run.state == "closing" and run.closed_ms < at_ms - CLOSING_MS_MAX
-            if run.state != "open" and run.prov_id != prov_id and not is_dead:
+            # An open one may be promised: what the gateway began is for its agent's answer.
+            if run.prov_id not in ("", prov_id) and not is_dead:
                 raise RunSealed(run.prov_id)
             # A crash after this leaves a run that another answer may close in a minute.
             rows.put_run(

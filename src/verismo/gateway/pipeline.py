@@ -201,8 +201,8 @@ class Pipeline:
         return ask, resolved
 
     async def _seal_run(self, journey: Journey, door: Door, terms: Headers) -> Reply:
-        root = check_root(journey)
         ask, resolved = self._enter(journey, door, terms)
+        root = check_root(journey)
         check_sealed(resolved)
         facts, commitment = reported_answer(ask)
         decide_for(self._desk.policy, journey, resolved)

@@ -150,7 +150,9 @@ class Runs:
         """
         trace = journey.trace
         state = journey.request.headers.get(STATE_HEADER, "") if trace.parent_id else ""
-        run = BegunRun(trace.span_id, trace.parent_id, state_run(state), journey.now_ms())
+        run = BegunRun(
+            trace.span_id, trace.parent_id, state_run(state), journey.now_ms(), journey.prov_id
+        )
         tenant = journey.caller.view.tenant.id
         await self._beside(lambda: self._store.begin(tenant, trace.trace_id, run))
         self._at_work.add(journey.prov_id)

@@ -193,7 +193,7 @@ class RequestTimeout(CallerError):
 
 
 class RunSealed(CallerError):
-    """The run has an answer already, or one is being sealed; what is sealed is never changed.
+    """The run has an answer already, or will have one; what is sealed is never changed.
 
     Args:
         prov_id: the answer.
@@ -205,7 +205,7 @@ class RunSealed(CallerError):
     next_step = "Read the answer that `detail` names, or begin a new run under a new root span."
 
     def __init__(self, prov_id: str) -> None:
-        super().__init__(f"the run under this span is sealed by the answer {prov_id}")
+        super().__init__(f"the run under this span belongs to the answer {prov_id}")
         self.prov_id = prov_id
 
 

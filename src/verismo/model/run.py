@@ -90,12 +90,14 @@ class BegunRun(msgspec.Struct, frozen=True):
         parent_span: who called it, empty if unknown; its siblings are no part of it.
         run_span: the run that the caller's `tracestate` names, or empty.
         at_ms: Unix ms.
+        prov_id: the answer that seals it; empty if it is nobody's yet.
     """
 
     span_id: str
     parent_span: str
     run_span: str
     at_ms: int
+    prov_id: ProvId = ProvId("")
 
 
 class NotedCall(msgspec.Struct, frozen=True):

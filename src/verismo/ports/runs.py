@@ -89,8 +89,8 @@ class RunStore(Protocol):
             at_ms: Unix ms.
 
         Raises:
-            RunSealed: another answer has closed it; one that did so over a minute ago and never
-                ended it does not count.
+            RunSealed: it was begun for another answer, or another one has closed it; one that
+                did so over a minute ago and never ended it does not count.
         """
         ...
 
