@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
+from starlette.responses import Response
 from tests.gateway.test_fail_closed import Storage
 from tests.support.agentservice import AGENTS, AgentService, Work, running_agents
 from tests.support.answers import Answer
@@ -116,6 +117,7 @@ async def test_an_agents_answer_whose_run_cannot_be_read_is_not_served(
         return {"secret": "answer"}
 
     agents.does(work)
+    before = gateway.count()
     if accept == "application/json":
         answer = await gateway.send("POST", AGENT, b"{}", headers={"accept": accept})
         check_withheld(answer, gateway)
@@ -134,6 +136,10 @@ async def test_an_agents_answer_whose_run_cannot_be_read_is_not_served(
         assert gateway.telemetry.withheld["runs"] == 1
         gateway.telemetry.withheld.clear()
     held[0].__exit__()
+    await until(lambda: gateway.count() == before + 2)  # its call's record and its own
+    own = json.loads(gateway.records()[-1].graph)["nodes"]
+    assert own[-1]["attrs"]["end"] == "attestation_unavailable"
+    assert [node["attrs"].get("deployment") for node in own if node["kind"] == "tool"] != []
     assert gateway.telemetry.now_running == 0
 
 
@@ -167,6 +173,29 @@ async def test_a_call_whose_record_is_not_stored_is_not_in_its_run(
     names = [node["attrs"]["prov_id"] for node in nodes if node["kind"] == "request"]
     assert names == [answer.prov_id, said["made"]]
     await gateway.proven(answer)
+
+
+async def test_a_client_that_leaves_while_its_agents_failure_is_sealed_leaves_a_record(
+    gateway: Gateway, agents: AgentService
+):
+    held: list[Held] = []
+
+    async def work(work: Work) -> Response:
+        if not held:
+            held.append(Held(gateway).__enter__())
+        return Response(status_code=401)  # which is refused, not passed on
+
+    agents.does(work)
+    before, worked, tries = gateway.count(), len(agents.works), gateway.telemetry.tries
+    tries.clear()
+    asking = asyncio.create_task(gateway.send("POST", AGENT, b"{}"))
+    await until(lambda: tries.total() == len(agents.works) - worked > 0)
+    asking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asking
+    held[0].__exit__()
+    await until(lambda: gateway.count() == before + 1)
+    assert gateway.telemetry.now_running == 0
 
 
 async def test_a_client_that_leaves_while_its_run_is_sealed_leaves_a_record(

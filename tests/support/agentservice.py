@@ -89,7 +89,7 @@ class Work:
         return answer.headers[ATTEST_PROV_ID]
 
 
-Behaviour = Callable[[Work], Awaitable[dict]]
+Behaviour = Callable[[Work], Awaitable[dict | Response]]
 
 
 class AgentService:
@@ -136,7 +136,8 @@ class AgentService:
             return JSONResponse({"error": "no such agent"}, status_code=503)
         if "text/event-stream" in request.headers.get("accept", ""):
             return StreamingResponse(_events(work, behaviour), media_type="text/event-stream")
-        return JSONResponse(await behaviour(work))
+        said = await behaviour(work)
+        return said if isinstance(said, Response) else JSONResponse(said)
 
 
 async def _events(work: Work, behaviour: Behaviour) -> AsyncIterator[bytes]:

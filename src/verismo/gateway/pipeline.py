@@ -267,7 +267,7 @@ class Pipeline:
             self._withdraw(journey, 503, withheld.code)
             raise
         except asyncio.CancelledError:
-            self._withdraw(journey, CLIENT_GONE, self._departure())
+            self._spawn(self._record_end(journey, CLIENT_GONE, self._departure()))
             raise
 
     async def _finish(
@@ -332,9 +332,16 @@ class Pipeline:
         return "gateway_stopped" if self._is_stopping else "client_gone"
 
     def _withdraw(self, journey: Journey, status: int, code: str) -> None:
-        """Give back what a journey holds when no record of it could be made."""
+        """Give back what a journey holds when no record of it could be made.
+
+        One whose run cannot be read has a record all the same: its agent was called.
+        """
         if journey.run is not None and self._desk.runs is not None:
             self._desk.runs.leave(journey)
+            if journey.run.is_open:
+                journey.leave_run()
+                self._spawn(self._record_end(journey, status, code))
+                return
         settle(self._desk.admission, self._desk.prices, journey)
         self._desk.reporter.finished(journey, status, code)
 

@@ -202,7 +202,10 @@ class Relay:
             sealed = self._seal(end)
             await self._desk.committed(self._journey, sealed)
         except VerismoError as error:
-            self._is_ended = True  # as far as it can be
+            if not self._is_ended:
+                # Its run cannot be read; the record that is written aside goes without.
+                self._journey.leave_run()
+                raise
             self._desk.finished(self._journey, 503, error.code)
             raise
         except asyncio.CancelledError:
