@@ -276,6 +276,14 @@ def test_a_run_of_too_many_octets_is_full(store: SqliteRuns):
     assert reasons(store, hop(9, attrs={"text": "x" * 65_000})) == ["over_limit"]
 
 
+def test_what_a_seal_took_leaves_room_for_the_next_run_of_its_trace(store: SqliteRuns):
+    for number, root in enumerate((ROOT, OTHER, CALLER)):
+        store.note(MINE, TRACE, call(number, root, run=root, nodes=RUN_ENTRIES_MAX - 4))
+        assert store.standing(MINE, TRACE, root, root) == "open"
+        assert taken(store, root, ProvId(root)) == [span(number)]
+    assert store.standing(MINE, TRACE, span(50), span(51)) == "open"
+
+
 def test_hops_over_the_limit_are_refused_wherever_they_are(store: SqliteRuns):
     loose = [hop(number, span(number + 1)) for number in range(RUN_ENTRIES_MAX + 2)]
     assert reasons(store, *loose) == ["over_limit"] * 2

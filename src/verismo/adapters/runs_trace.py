@@ -164,9 +164,14 @@ class TraceRows:
             return member.sealed_in or member.run
         if named:
             return named
-        open_runs = [one for one in self.runs() if one.state == "open" and one.begun]
-        if len(open_runs) == 1 and not (parent and open_runs[0].parent == parent):
-            return open_runs[0].span
+        # Two tell that it is not one: a trace may hold very many, and this is asked for each call.
+        query = (
+            "SELECT span, parent FROM run WHERE tenant = ? AND trace = ? AND state = 'open' "
+            "AND begun = 1 LIMIT 2"
+        )
+        open_runs = self._connection.execute(query, self._key).fetchall()
+        if len(open_runs) == 1 and not (parent and open_runs[0][1] == parent):
+            return str(open_runs[0][0])
         return ""
 
     def touch(self, now_ms: int) -> None:
@@ -302,4 +307,25 @@ class TraceRows:
             "UPDATE member SET sealed_in = ?, value = x'' "
             "WHERE tenant = ? AND trace = ? AND span = ?",
             [(run, *self._key, span) for span in spans],
+        )
+        self._recount_loose()
+
+    def _recount_loose(self) -> None:
+        """Count what is in no run anew: what a seal took must not stay in the way of the next."""
+        query = (
+            "SELECT is_call, value FROM member WHERE tenant = ?1 AND trace = ?2 AND sealed_in = '' "
+            "AND run NOT IN (SELECT span FROM run WHERE tenant = ?1 AND trace = ?2)"
+        )
+        members = nodes = octets = 0
+        for is_call, value in self._connection.execute(query, self._key):
+            members += 1
+            if is_call:
+                call = decode_call(value)
+                nodes, octets = nodes + call.nodes, octets + call.octets
+            else:
+                hop = decode_hop(value)
+                nodes, octets = nodes + hop_nodes(hop), octets + hop_octets(hop)
+        self._connection.execute(
+            "UPDATE trace SET members = ?, nodes = ?, octets = ? WHERE tenant = ? AND trace = ?",
+            (members, nodes, octets, *self._key),
         )
