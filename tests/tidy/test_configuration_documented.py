@@ -5,8 +5,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from verismo.config.reference import SECTIONS, descriptions, reference
 from verismo.config.operationtable import OperationsTable
+from verismo.config.reference import SECTIONS, descriptions, reference
 from verismo.config.tables import MainTable
 
 ROOT = Path(__file__).parents[2]

@@ -17,8 +17,8 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         request_ms_max: until the whole request body is here; slow clients are cut off.
         stream_idle_ms_max: longest silence of an upstream within a stream.
         client_stall_ms_max: how long a client may not read while we have something to send.
-        run_idle_ms_max: how long an agent's run may be silent before it is forgotten; set it above the
-            longest answer of an agent, and the longest pause of one that waits for people.
+        run_idle_ms_max: how long an agent's run may be silent before it is forgotten; set it above
+            the longest answer of an agent, and the longest pause of one that waits for people.
         verify_per_s_max: calls of the public verification API, for each worker.
         drain_ms_max: after SIGTERM, how long answers in flight may take to end.
     """
