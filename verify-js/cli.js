@@ -213,7 +213,7 @@ async function remember(path, seen) {
 
 async function published(place) {
   if (place === undefined || !/^https?:\/\//.test(place)) return content(place);
-  const response = await reading(() => fetch(place));
+  const response = await reading(() => fetch(place, { redirect: "error" }));
   if (response.status !== 200) throw new UsageError(`${place} answers ${response.status}`);
   return new Uint8Array(await response.arrayBuffer());
 }

@@ -3360,7 +3360,12 @@ class KeySource {
     let response, document;
     try {
       const signal = AbortSignal.timeout(KEYS_TIMEOUT_MS);
-      response = await this.#gateway.fetch(this.#url, { cache: "no-store", credentials: "omit", signal });
+      response = await this.#gateway.fetch(this.#url, {
+        cache: "no-store",
+        credentials: "omit",
+        redirect: "error", // it could lead to an address without TLS
+        signal,
+      });
       document = await readWhole(response.body, KEYS_BYTES_MAX);
     } catch (error) {
       throw unavailable(error.message);

@@ -1,5 +1,6 @@
 /** Calls a gateway through `verifyingFetch`, with somebody on the way who changes answers. */
 
+import { createServer } from "node:http";
 import { verifyingFetch } from "../../verify-js/verify.js";
 
 const { url, key, jwks, calls } = JSON.parse(process.argv[2]);
@@ -74,6 +75,18 @@ const ON_THE_WAY = {
     }),
 };
 
+/** Fetches by way of an address that leads to the one asked for. */
+async function redirected(input, init) {
+  const server = createServer((_, response) => response.writeHead(302, { location: String(input) }).end());
+  await new Promise((listening) => server.listen(0, "127.0.0.1", listening));
+  try {
+    return await fetch(`http://127.0.0.1:${server.address().port}/`, init);
+  } finally {
+    server.closeAllConnections();
+    server.close();
+  }
+}
+
 async function read(response) {
   const reader = response.body.getReader();
   const parts = [];
@@ -97,6 +110,7 @@ function makeFetch({ way = "nobody", settings = {}, foreignKeys = [] }, seen) {
       if ((input.url ?? String(input)).endsWith("jwks.json")) {
         const foreign = foreignKeys[seen.fetched];
         seen.fetched += 1;
+        if (foreign === "redirect") return redirected(input, init);
         return foreign === undefined ? fetch(input, init) : new Response(foreign);
       }
       seen.sent += 1;

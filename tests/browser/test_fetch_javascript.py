@@ -132,13 +132,15 @@ async def test_nothing_is_sent_without_keys_or_to_another_address(gateway):
     found = await call(
         gateway,
         {"body": ASK, "settings": {"keys": {}}, "foreignKeys": ['{"keys":[]}']},
+        {"body": ASK, "settings": {"keys": {}}, "foreignKeys": ["redirect"]},
         {"body": ASK, "base": "http://127.0.0.1:9"},
         {"body": ASK, "settings": {"keys": {"url": "http://gate.example/jwks.json"}}},
         {"body": ASK, "settings": {"policy": "loose"}},
     )
     errors = [one["error"] for one in found]
-    assert errors == ["KeysUnavailable", "ForeignAddress", "TypeError", "TypeError"]
-    assert [one["sent"] for one in found] == [0, 0, 0, 0]
+    unavailable = ["KeysUnavailable", "KeysUnavailable"]
+    assert errors == [*unavailable, "ForeignAddress", "TypeError", "TypeError"]
+    assert [one["sent"] for one in found] == [0, 0, 0, 0, 0]
 
 
 async def test_an_unknown_key_has_the_set_fetched_again_once_within_the_cooldown(gateway):

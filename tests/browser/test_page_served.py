@@ -155,6 +155,17 @@ async def test_a_record_that_the_gateway_does_not_open_to_files_is_explained(ope
         assert f"{gateway.url}/verify" in await problem.inner_text()
 
 
+async def test_keys_of_another_address_than_the_signer_says_are_named(opened, tmp_path):
+    async with running_gateway(tmp_path) as gateway:
+        answer = await gateway.chat("Hello")
+        view = await opened(f"{FILE_URL}?gateway={gateway.url}")
+        await view.give(answer__json=saved(answer))
+        await view.page.click("#gateway-panel summary")
+        await view.page.click("#fetch-keys")
+        await view.page.locator("[data-verdict=VERIFIED]").wait_for()
+        assert f"The name verismo is only as good as {gateway.url}" in await view.text(".foreign")
+
+
 @pytest.mark.parametrize(
     ("address", "words"),
     [

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from forge import events, stream
 from tests.support.verifypage import Vector
 
 pytestmark = [
@@ -325,6 +326,83 @@ async def test_a_log_key_that_is_none_is_named(opened):
     next_step = view.page.locator(".next")
     await next_step.wait_for()
     assert "Log key log.vkey cannot be used" in await next_step.inner_text()
+
+
+HOSTILE_BODIES = {
+    "a type that is no text": {"choices": [{"message": {"content": [{"type": {"toString": 1}}]}}]},
+    "a tool that is no text": {
+        "choices": [{"message": {"tool_calls": [{"function": {"name": {"toString": 1}}}, None]}}]
+    },
+}
+
+
+@pytest.mark.parametrize("body", HOSTILE_BODIES.values(), ids=HOSTILE_BODIES.keys())
+async def test_no_body_keeps_the_verdict_on_another_file_standing(opened, body):
+    vector = Vector("whole")
+    forged = {
+        **vector.exchange["response"],
+        "body_base64": "",
+        "body_text": json.dumps(body),
+    }
+    view = await opened()
+    await view.give(answer__json=vector.saved(), keys__json=vector.jwks)
+    assert await view.verdict() == "VERIFIED"
+    await view.give(forged__json=vector.saved(response=forged))
+    await view.page.locator("[data-verdict=INVALID]").wait_for()
+
+
+async def test_an_error_of_the_page_takes_the_last_verdict_away(opened):
+    vector = Vector("whole")
+    view = await opened(watched=False)
+    await view.give(answer__json=vector.saved(), keys__json=vector.jwks)
+    assert await view.verdict() == "VERIFIED"
+    await view.page.evaluate(
+        """() => {
+          crypto.subtle.digest = () => Promise.reject(new Error("out of order"));
+        }"""
+    )
+    await view.give(other__json=vector.saved(nonce=None))
+    await view.page.locator(".verdict").wait_for(state="detached")
+    assert "could not be judged: out of order" in await view.text(".next")
+    assert "could not be judged" in await view.page.locator("#status").inner_text()
+
+
+async def test_a_file_that_cannot_be_read_is_named(opened):
+    vector = Vector("whole")
+    view = await opened()
+    await view.page.locator("#give").wait_for()
+    await view.page.evaluate(
+        """([answer, keys]) => {
+          const dropped = new DataTransfer();
+          dropped.items.add(new File([answer], "answer.json"));
+          dropped.items.add(new File([keys], "keys.json"));
+          dropped.items.add(new File([keys], "folder"));
+          File.prototype.arrayBuffer = function () {
+            return this.name === "folder"
+              ? Promise.reject(new DOMException("a folder", "NotFoundError"))
+              : Blob.prototype.arrayBuffer.call(this);
+          };
+          document.dispatchEvent(
+            new DragEvent("drop", {dataTransfer: dropped, bubbles: true, cancelable: true}));
+        }""",
+        [vector.saved(), vector.jwks],
+    )
+    assert await view.verdict() == "VERIFIED"
+    notice = view.page.locator("p.notice")
+    await notice.wait_for()
+    assert "folder cannot be read" in await notice.inner_text()
+
+
+async def test_a_mark_that_hides_an_event_moves_no_unproven_one_up(opened):
+    marked = b"\xef\xbb\xbf: an event, for the mark before it\n\n"
+    forged = b'data: {"choices":[{"delta":{"content":"Forged."}}]}\n\n'
+    made = stream(sent=[marked, *events(3)], every=2)
+    _, first, second, head, *_ = made.blocks
+    case = made.case([first, second, head, forged])
+    view = await opened()
+    await view.give(answer__json=json.dumps(case.document()), keys__json=Vector("stream").jwks)
+    assert await view.verdict() == "VERIFIED_PREFIX"
+    assert "Forged." in await view.text(".answered .unproven")
 
 
 async def test_hostile_texts_stay_texts(opened):

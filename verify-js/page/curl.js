@@ -34,7 +34,16 @@ export function readCurlHead(octets) {
     const colon = line.indexOf(":");
     return colon < 0
       ? [line, ""]
-      : [line.slice(0, colon), line.slice(colon + 1).replace(/^[ \t]+|[ \t]+$/g, "")];
+      : [line.slice(0, colon), withoutBlanks(line.slice(colon + 1))];
   });
   return { status: Number(status[1]), headers, end, problem: "" };
+}
+
+/** Takes blanks off both ends; a pattern for the last ones would take quadratic time. */
+function withoutBlanks(text) {
+  let end = text.length;
+  while (end > 0 && " \t".includes(text[end - 1])) {
+    end -= 1;
+  }
+  return text.slice(0, end).replace(/^[ \t]+/, "");
 }

@@ -133,7 +133,7 @@ async function verify(read, { keys, trust }, expected, given) {
       .filter(([name]) => (saved[name] ?? null) !== null && (expected[name] ?? null) === null)
       .map(([, words]) => words),
     next: "",
-    origin: given.get("exchange")?.name ?? "",
+    keysOrigin: (given.get("jwks") ?? given.get("keyring"))?.origin ?? "",
   };
 }
 

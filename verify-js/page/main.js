@@ -110,9 +110,9 @@ function readParts(named, bodyWanted) {
   const wanted = bodyWanted || named.some(isHead);
   const parts = [];
   const problems = [];
-  for (const { name, octets } of named) {
+  for (const { name, octets, origin = "" } of named) {
     try {
-      parts.push(...recognise(name, octets, wanted));
+      parts.push(...recognise(name, octets, wanted).map((part) => ({ ...part, origin })));
     } catch (error) {
       if (!(error instanceof PartRefused)) {
         throw error;
@@ -130,7 +130,7 @@ async function fetchParts(origin, kinds, asked, does) {
   for (const kind of kinds) {
     try {
       const octets = await fetchDocument(origin, kind, asked);
-      got.push({ name: `from ${origin}`, octets });
+      got.push({ name: `from ${origin}`, octets, origin });
     } catch (error) {
       if (!(error instanceof NotFetched)) {
         throw error;
@@ -154,13 +154,29 @@ async function show(bench, does) {
       ? [el("li.wide", {}, requestFields(does, bench.request))]
       : []),
   );
-  const found = await judge(bench.parts, bench.request, readExpected(), bench.trustsOwn);
-  if (round !== bench.rounds) {
-    return; // Something was added meanwhile, and is shown by its own round.
+  try {
+    const found = await judge(bench.parts, bench.request, readExpected(), bench.trustsOwn);
+    // If something was added meanwhile, its own round shows it.
+    if (round === bench.rounds) {
+      showFound(found, does);
+    }
+  } catch (error) {
+    // The last verdict was on something else; it must not stand over what is given now.
+    if (round === bench.rounds) {
+      showNext(`This could not be judged: ${error.message}. Nothing is known of it.`);
+    }
+    throw error;
   }
+}
+
+function showNext(next) {
+  find("result").replaceChildren(...(next === "" ? [] : [el("p.next", {}, next)]));
+  find("status").textContent = next;
+}
+
+function showFound(found, does) {
   if (found.report === null) {
-    find("result").replaceChildren(...(found.next === "" ? [] : [el("p.next", {}, found.next)]));
-    find("status").textContent = found.next;
+    showNext(found.next);
     return;
   }
   const provId = find("gateway-prov-id");
@@ -185,14 +201,17 @@ function readExpected() {
 }
 
 function listenForFiles(does) {
-  const takeFiles = async (files) => {
-    const named = await Promise.all(
-      [...files].map(async (file) => ({
+  const takeFiles = async (list) => {
+    const files = [...list]; // the browser empties the list once the drop is over
+    const read = await Promise.allSettled(
+      files.map(async (file) => ({
         name: file.name,
         octets: new Uint8Array(await file.arrayBuffer()),
       })),
     );
-    await does.take(named);
+    await does.take(read.filter((one) => one.status === "fulfilled").map((one) => one.value));
+    const unread = files.filter((_, at) => read[at].status === "rejected");
+    addProblems(unread.map(({ name }) => `${name} cannot be read; a folder cannot be dropped.`));
   };
   find("files").addEventListener("change", async (event) => {
     await takeFiles(event.target.files);
@@ -222,7 +241,12 @@ function listenForForms(does) {
 }
 
 function showProblems(problems) {
-  find("notice").replaceChildren(...problems.map((problem) => el("p.notice", {}, problem)));
+  find("notice").replaceChildren();
+  addProblems(problems);
+}
+
+function addProblems(problems) {
+  find("notice").append(...problems.map((problem) => el("p.notice", {}, problem)));
 }
 
 function showUnsupported(reason) {

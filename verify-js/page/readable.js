@@ -85,7 +85,9 @@ function contentText(content) {
     return "";
   }
   return content
-    .map((part) => (typeof part?.text === "string" ? part.text : `[${part?.type ?? "part"}]`))
+    .map((part) =>
+      typeof part?.text === "string" ? part.text : `[${textOr(part?.type, "part")}]`,
+    )
     .join("\n");
 }
 
@@ -94,11 +96,16 @@ function calledTools(message) {
     return "";
   }
   return message.tool_calls
-    .map(
-      (call) =>
-        `asks for the tool ${call?.function?.name ?? "?"}(${call?.function?.arguments ?? ""})`,
-    )
+    .map((call) => {
+      const called = call?.function;
+      return `asks for the tool ${textOr(called?.name, "?")}(${textOr(called?.arguments, "")})`;
+    })
     .join("\n");
+}
+
+/** Of a body that anybody may have written, only what is text is taken for text. */
+function textOr(value, instead) {
+  return typeof value === "string" ? value : instead;
 }
 
 function parse(text) {
@@ -112,6 +119,7 @@ function parse(text) {
   }
 }
 
+/** Keeps a byte order mark: without it a first event could become a comment, and others move up. */
 function decode(octets) {
-  return new TextDecoder().decode(octets);
+  return new TextDecoder("utf-8", { ignoreBOM: true }).decode(octets);
 }

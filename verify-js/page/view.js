@@ -3,7 +3,7 @@
 import { code, el, icon, terms } from "./dom.js";
 import { graphSection } from "./graph.js";
 import { count, dollars, many, moment } from "./moments.js";
-import { CHECKS, OUTCOMES, limits, verdictWords } from "./words.js";
+import { CHECKS, OUTCOMES, foreignKeys, limits, verdictWords } from "./words.js";
 
 /**
  * Returns everything that is shown of a result, and its sentence for those who listen.
@@ -43,7 +43,9 @@ function section(title, id, ...children) {
   );
 }
 
-function verdictCard({ report, keys, expectedByFile }, words, does) {
+function verdictCard(found, words, does) {
+  const { report, keys, expectedByFile } = found;
+  const foreign = foreignKeys(found);
   const tally = ["pass", "fail", "skip"]
     .map((outcome) => [
       report.checks.filter((check) => check.outcome === outcome).length,
@@ -75,6 +77,7 @@ function verdictCard({ report, keys, expectedByFile }, words, does) {
             "I wrote this file myself, so its keys are mine to trust",
           )
         : null,
+      foreign === "" ? null : el("p.hint.foreign", {}, foreign),
       expectedByFile.length === 0
         ? null
         : el("p.hint", {}, `Expected only because the file says so: ${expectedByFile.join(", ")}.`),

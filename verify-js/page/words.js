@@ -157,6 +157,18 @@ function signer({ statement, payload }) {
   return statement === null ? JSON.parse(new TextDecoder().decode(payload)).iss : statement.iss;
 }
 
+/** Says where fetched keys came from, if that is not who is said to have signed; else nothing. */
+export function foreignKeys({ report, keysOrigin }) {
+  const isSigned = report.verdict === "VERIFIED" || report.verdict === "VERIFIED_PREFIX";
+  if (keysOrigin === "" || !isSigned || signer(report) === keysOrigin) {
+    return "";
+  }
+  return (
+    `The name ${signer(report)} is only as good as ${keysOrigin}: the keys came from there, and whoever ` +
+    "has the keys can sign any name."
+  );
+}
+
 function outcome(report, number) {
   return report.checks[number - 1].outcome;
 }
