@@ -138,6 +138,7 @@ def test_states_of_other_vendors_are_kept_as_far_as_they_fit():
     full = ",".join(f"vendor{n}={'x' * 40}" for n in range(30))
     state = state_of(ROOT, full)
     assert len(state) <= STATE_CHARS_MAX
+    assert state_of(ROOT, "a=1," * 40).count("=") == 32
     assert state.startswith(f"verismo={ROOT},vendor0=")
     assert all(entry in full for entry in state.split(",")[1:])
 

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from verismo.gateway.trace import (
     STATE_CHARS_MAX,
+    STATE_ENTRIES_MAX,
     continue_trace,
     parent_sampled,
     state_run,
@@ -118,3 +119,9 @@ def test_whatever_state_comes_in_ours_goes_out_in_a_header_that_can_be_sent(head
     assert len(state) <= STATE_CHARS_MAX
     assert state.isascii()
     assert state.isprintable()
+
+
+def test_a_full_tracestate_loses_its_last_entry_for_ours():
+    full = ",".join(f"v{number}=1" for number in range(STATE_ENTRIES_MAX))
+    state = state_within(full, SPAN).split(",")
+    assert (len(state), state[0], state[-1]) == (STATE_ENTRIES_MAX, f"verismo={SPAN}", "v30=1")

@@ -18,6 +18,8 @@ VENDOR = "verismo"
 """Our key in `tracestate`."""
 STATE_CHARS_MAX = 512
 """What the recommendation asks everybody to carry; longer states lose entries at their end."""
+STATE_ENTRIES_MAX = 32
+"""Who gets more drops them all (3.3.1.1)."""
 
 _parent = re.compile(
     "(?!ff)([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}(-.*)?"
@@ -93,7 +95,7 @@ def state_of(run_span: str, others: str) -> str:
     left = STATE_CHARS_MAX - len(entries[0])
     for entry in others.split(",") if others else ():
         left -= len(entry) + 1
-        if left < 0:
+        if left < 0 or len(entries) == STATE_ENTRIES_MAX:
             break
         entries.append(entry)
     return ",".join(entries)

@@ -13,6 +13,8 @@ _HEX = frozenset("0123456789abcdef")
 _VENDOR = "verismo"
 STATE_CHARS_MAX = 512
 """What the recommendation asks everybody to carry on."""
+STATE_ENTRIES_MAX = 32
+"""Who gets more drops them all (3.3.1.1), and with them the run."""
 
 
 class TraceContext(msgspec.Struct, frozen=True):
@@ -69,7 +71,7 @@ def state_within(header: str, run_span: str) -> str:
     octets = len(entries[0])
     for entry in map(str.strip, header.split(",")):
         octets += len(entry) + 1
-        if octets > STATE_CHARS_MAX:
+        if octets > STATE_CHARS_MAX or len(entries) == STATE_ENTRIES_MAX:
             break
         if (
             entry
