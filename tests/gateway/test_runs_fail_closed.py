@@ -80,6 +80,22 @@ async def test_a_call_that_cannot_be_noted_is_not_served(gateway: Gateway):
     assert (await gateway.send("POST", CHAT, chat_body("x"), headers=CALLED)).status == 200
 
 
+async def test_calls_that_wait_for_the_store_hold_up_nothing_else_and_end_soon(gateway: Gateway):
+    with Held(gateway):
+        waiting = [
+            asyncio.create_task(gateway.send("POST", CHAT, chat_body("x"), headers=CALLED))
+            for _ in range(30)
+        ]
+        await until(lambda: gateway.telemetry.now_in_flight == len(waiting))
+        await until(lambda: gateway.telemetry.withheld["runs"] > 0)
+        async with asyncio.timeout(0.5):  # names are looked up in the loop's own threads
+            await asyncio.to_thread(lambda: None)
+        async with asyncio.timeout(9):
+            answers = await asyncio.gather(*waiting)
+    assert {answer.status for answer in answers} == {503}
+    gateway.telemetry.withheld.clear()
+
+
 async def test_an_agent_whose_run_cannot_be_opened_is_not_called(
     gateway: Gateway, agents: AgentService
 ):

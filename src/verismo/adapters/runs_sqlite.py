@@ -217,14 +217,20 @@ class SqliteRuns:
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
-        with self._writer_lock, self._translated():
+        with self._translated():
+            is_ours = self._writer_lock.acquire(timeout=BUSY_MS_MAX / 1_000)
             try:
+                if not is_ours:
+                    raise _Busy
                 with _begun(self._writer):
                     yield self._writer
             except _Busy as error:
                 raise sqlite3.OperationalError(
                     f"it was locked by another writer for {BUSY_MS_MAX // 1_000} s"
                 ) from error
+            finally:
+                if is_ours:
+                    self._writer_lock.release()
 
     @contextmanager
     def _translated(self) -> Iterator[None]:

@@ -13,7 +13,9 @@ Source: W3C Trace Context, level 2; ADR-023.
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 import msgspec
@@ -45,6 +47,10 @@ from verismo.ports.telemetry import Telemetry
 
 SALT_HEADER = "attest-run-salt"
 STATE_HEADER = "tracestate"
+THREADS_MAX = 4
+"""Of their own: what waits for a stuck store must not hold up name look-ups and others' work."""
+WAITING_S_MAX = 5
+"""How long something may wait for such a thread; one more waits 2 s at most for the store."""
 
 T = TypeVar("T")
 
@@ -87,6 +93,7 @@ class Runs:
         self._reader = reader
         self._telemetry = telemetry
         self._at_work: set[ProvId] = set()
+        self._threads = ThreadPoolExecutor(THREADS_MAX, thread_name_prefix="runs")
 
     def arrive(self, journey: Journey) -> None:
         """Find out how a call of a trace stands to the trace's runs.
@@ -234,8 +241,19 @@ class Runs:
 
     async def _beside(self, work: Callable[[], T]) -> T:
         """Do something beside the event loop, to its end even if the request is cancelled."""
+        due_ns = time.monotonic_ns() + WAITING_S_MAX * 1_000_000_000
+
+        def in_time() -> T:
+            if time.monotonic_ns() > due_ns:
+                raise StateError(
+                    f"others kept the runs busy for {WAITING_S_MAX} s",
+                    next_step="Check the disk, and what else has runs.db open.",
+                )
+            return work()
+
+        loop = asyncio.get_running_loop()
         try:
-            return await asyncio.shield(asyncio.to_thread(work))
+            return await asyncio.shield(loop.run_in_executor(self._threads, in_time))
         except (StateError, GraphRefused) as error:
             raise self._withheld(error) from error
 

@@ -30,7 +30,8 @@ class RunStore(Protocol):
     nor changes what another one does under the same trace id.
     Ordering: of two rows with one span id the first wins; order matters in nothing else. A hop that
     is reported again as it was is taken, once: exporters repeat what they had no answer to.
-    Concurrency: any process and any thread; a call waits up to 1 s for another writer.
+    Concurrency: any process and any thread; a call waits up to 1 s for another writer,
+    and up to 1 s for other threads of its process.
     Every call raises StateError if the store cannot be read or written. Nobody retries.
     """
 
