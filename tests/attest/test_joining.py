@@ -334,6 +334,18 @@ def test_an_answer_with_many_nodes_before_the_agent_leaves_less_room():
     assert joined.hops == NODES_MAX - OWN_NODES_MAX - 501
 
 
+def test_an_agent_that_is_tried_very_often_leaves_less_room_for_its_run():
+    before = GraphBuilder(OWN)
+    last = before.add("request", [], {"prov_id": OWN}, (1, 1))
+    many = select(run_of(*[hop(n) for n in range(900)]))
+    joined = join(before, last, many, {}, held=200)
+    last = joined.graph.add("tool", [last, *joined.tops], {"try": 0}, (1, 1))
+    for number in range(1, 200):
+        last = joined.graph.add("tool", [last], {"try": number}, (1, 1))
+    joined.graph.add("response", [last], {"status": 502}, (1, 1))
+    assert len(read_graph(joined.graph.encode())[0].nodes) <= NODES_MAX
+
+
 spans = st.integers(0, 11).map(span)
 parents = spans | st.sampled_from([ROOT, OTHER_RUN, NOWHERE, ""])
 facts = st.dictionaries(st.sampled_from(["a", "span", "reported", "ö"]), st.integers(), max_size=2)

@@ -28,7 +28,7 @@ from verismo.model.run import (
 )
 
 OWN_NODES_MAX = 64
-"""Kept for what a run's nodes are gathered by and what comes after them: tries, the response."""
+"""Kept for what a run's nodes are gathered by and the response."""
 REFERENCE_OCTETS = 512
 """More than a node has that only names a call."""
 
@@ -83,7 +83,11 @@ class _Room(msgspec.Struct):
 
 
 def join(
-    before: GraphBuilder, last: str, selection: Selection, graphs: Mapping[ProvId, bytes]
+    before: GraphBuilder,
+    last: str,
+    selection: Selection,
+    graphs: Mapping[ProvId, bytes],
+    held: int = 0,
 ) -> Joined:
     """Draw a run after the nodes that its answer has so far; never fails for its size.
 
@@ -95,11 +99,12 @@ def join(
         last: id of its last node.
         selection: what belongs to the run.
         graphs: of its calls, as they were signed; a call without one is omitted.
+        held: how many nodes the answer adds afterwards, besides its response.
 
     Raises:
         GraphRefused: the graph of a call cannot be read, or `before` is nearly full.
     """
-    drawing = _Drawing(before, last, selection)
+    drawing = _Drawing(before, last, selection, held)
     calls = [call for call in selection.calls if call.prov_id in graphs][: drawing.room.nodes]
     spared = _Room(len(calls), len(calls) * REFERENCE_OCTETS)
     drawing.room.take(spared.nodes, spared.octets)
@@ -128,11 +133,10 @@ def join(
 class _Drawing:
     """A graph to which a run is being added, from the leaves to its root span."""
 
-    def __init__(self, before: GraphBuilder, last: str, selection: Selection) -> None:
+    def __init__(self, before: GraphBuilder, last: str, selection: Selection, held: int) -> None:
         self.graph = before.fork()
-        self.room = _Room(
-            max(0, min(RUN_ENTRIES_MAX, NODES_MAX - OWN_NODES_MAX - len(before))), RUN_BYTES_MAX
-        )
+        left = NODES_MAX - OWN_NODES_MAX - len(before) - held
+        self.room = _Room(max(0, min(RUN_ENTRIES_MAX, left)), RUN_BYTES_MAX)
         self.refused: list[Refused] = []
         self.referenced = 0
         self.under: dict[str, list[_Drawn]] = {selection.span_id: []}

@@ -201,9 +201,7 @@ class Runs:
     async def _join(self, journey: Journey, open_run: OpenRun) -> None:
         now_ms = journey.now_ms()
         try:
-            run, joined = await self._beside(
-                lambda: self._gather(journey, open_run.span_id, now_ms)
-            )
+            run, joined = await self._beside(lambda: self._gather(journey, open_run, now_ms))
         except RunSealed:
             journey.leave_run()
             raise
@@ -222,13 +220,14 @@ class Runs:
         }
         journey.close_run(open_run, joined, facts)
 
-    def _gather(self, journey: Journey, span_id: str, now_ms: int) -> tuple[Run, Joined]:
+    def _gather(self, journey: Journey, open_run: OpenRun, now_ms: int) -> tuple[Run, Joined]:
         """Close the run and draw it; runs beside the event loop, which waits with the journey."""
-        tenant = journey.caller.view.tenant.id
+        tenant, span_id = journey.caller.view.tenant.id, open_run.span_id
         run = self._store.collect(tenant, journey.trace.trace_id, span_id, journey.prov_id, now_ms)
         selection = select(run)
         graphs = self._graphs(tenant, selection)
-        return run, join(journey.graph, journey.last, selection, graphs)
+        held = len(open_run.held)
+        return run, join(journey.graph, journey.last, selection, graphs, held)
 
     def _graphs(self, tenant: TenantId, selection: Selection) -> Mapping[ProvId, bytes]:
         """Read the graphs of calls back from the journals; one that is not there is left out."""
