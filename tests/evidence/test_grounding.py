@@ -103,6 +103,23 @@ def test_a_citation_of_a_source_that_is_not_there_is_not_supported() -> None:
     assert kinds("The salt has 32 octets [0].") == ["citation"]
 
 
+def test_a_neighbouring_sentence_does_not_blur_a_denial() -> None:
+    source = "It shows no name of a client. Which test shows each name, the list says."
+    assert kinds("It does show a name of a client.", source) == ["negation"]
+
+
+def test_a_neighbouring_sentence_may_bring_a_number() -> None:
+    source = "The gateway draws a salt for each answer. It has 32 octets."
+    assert kinds("For each answer the gateway draws a salt of 32 octets.", source) == []
+
+
+def test_a_noun_in_the_place_of_another_one_is_named() -> None:
+    source = "A witness cosigns a checkpoint only with the keys of its host."
+    assert kinds("A client cosigns a checkpoint only with the keys of its host.", source) == [
+        "name"
+    ]
+
+
 def test_a_number_elsewhere_in_a_long_text_supports_nothing() -> None:
     long = f"{SOURCE} A policy names up to 64 witnesses. Bread needs 64 octets of flour."
     assert kinds("The gateway draws a salt of 64 octets for each answer.", long) == ["number"]

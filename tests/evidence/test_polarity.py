@@ -55,6 +55,7 @@ def test_negations_cover_what_they_deny(sentence: str, expected: dict[str, int])
         ("Anybody can undo the lock.", "Nobody can undo the lock."),
         ("The bucket is public.", "The bucket is private."),
         ("It works with a key.", "It works without a key."),
+        ("Clients parse comments.", "Clients skip comments."),
     ],
 )
 def test_a_claim_that_says_the_contrary_is_told(claim: str, source: str) -> None:
@@ -72,6 +73,7 @@ def test_a_claim_that_says_the_contrary_is_told(claim: str, source: str) -> None
         ("Events hold no prompt.", "Events hold no prompt, no answer and no salt."),
         ("The gateway signs each answer.", "Each answer is signed; none is lost."),
         ("It stores not only keys, but names as well.", "It stores keys and names."),
+        ("Such a witness adds nothing.", "Such a witness adds nothing to the signature."),
         ("The disk is full.", "Rain is wet."),
     ],
 )
@@ -109,6 +111,11 @@ def test_before_and_after_are_compared_with_what_they_relate(
         ("Some clients verify.", "All clients verify.", False),
         ("Every client verifies.", "Most clients verify.", True),
         ("All clients verify.", "Clients verify.", False),
+        ("The salt is kept everywhere.", "The salt is kept nowhere.", True),
+        ("The salt is not kept everywhere.", "The salt is kept nowhere.", False),
+        ("Everybody reads it.", "Nobody writes it, and everybody reads it.", False),
+        ("It comes at most once.", "It comes at least once.", True),
+        ("It comes at least once.", "It comes at least once, and at most once an hour.", False),
     ],
 )
 def test_all_is_more_than_some(claim: str, source: str, expected: bool) -> None:

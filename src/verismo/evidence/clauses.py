@@ -18,7 +18,6 @@ COMPARED: Final = word_set("more less fewer over under longer later older only n
 """`no more than 5` and `not only` deny nothing."""
 LIST_DISTANCE: Final = 6
 """Words between a comma and the `or` that joins a list."""
-_RELATIVES: Final = word_set("that which who whose")
 _VERB_NEGATIONS: Final = frozenset(("not", "never", "cannot"))
 """Within the reach of another negation they begin a clause of their own."""
 
@@ -30,7 +29,9 @@ def scopes_of(sentence: Sequence[Token]) -> dict[int, frozenset[int]]:
         following = sentence[at + 1].lower if at + 1 < len(sentence) else ""
         forward = _reach(sentence, at)
         if token.lower in CLAUSE_NEGATIONS and not (token.lower == "none" and following != "of"):
-            covers = any(sentence[place].is_content for place in forward)
+            # `adds nothing to it`: it is the adding that is denied.
+            is_object = bool(at) and sentence[at - 1].is_content
+            covers = not is_object and any(sentence[place].is_content for place in forward)
             scopes[at] = forward if covers else _back(sentence, at)
         elif (token.lower in FORWARD_NEGATIONS and following not in COMPARED) or _excepts(
             sentence, at
@@ -45,18 +46,6 @@ def clauses_of(sentence: Sequence[Token]) -> list[int]:
     for at in range(len(sentence)):
         numbers.append((numbers[-1] if numbers else 0) + ends_clause(sentence, at))
     return numbers
-
-
-def denied_clauses(sentence: Sequence[Token], clauses: Sequence[int], denied: set[int]) -> set[int]:
-    """Return the clauses in which something is denied, with those that say more of it.
-
-    `without a witness that somebody runs` denies the running as well.
-    """
-    found = set(denied)
-    for at, token in enumerate(sentence):
-        if token.lower in _RELATIVES and clauses[at] - 1 in found:
-            found.add(clauses[at])
-    return found
 
 
 def contrasted(sentence: Sequence[Token]) -> frozenset[int]:

@@ -20,6 +20,7 @@ from verismo.evidence.overlap import Library, Window
 from verismo.evidence.polarity import concept, contradiction, is_refusal, misorder, misquantity
 from verismo.evidence.quantities import Quantity, equals, quantities, units_of
 from verismo.evidence.sentences import sentences
+from verismo.evidence.substitution import substituted
 from verismo.evidence.words import Token, names, parts, related, singular, tokens
 
 ReasonKind = Literal[
@@ -49,6 +50,7 @@ UNIT_REACH: Final = 4
 """Within so many words of a number a unit is that number's."""
 PPM: Final = 1_000_000
 
+_BLURRED: Final = frozenset(("negation", "order", "quantifier", "bound"))
 _CITATION = re.compile(r"\[(\d{1,3}(?:\s*,\s*\d{1,3})*)\]")
 _CITED_BEHIND = re.compile(r"([.!?])((?:\s*\[\d{1,3}(?:\s*,\s*\d{1,3})*\])+)")
 _VERSION = re.compile(r"v(\d+)\Z")
@@ -186,16 +188,33 @@ def _nearest(
 ) -> Claim:
     """Return the claim with the best place that passes all checks, else with the nearest one."""
     least = max(OVERLAP_MIN, windows[0].score - MARGIN)
-    judged = []
+    judged: list[tuple[Window, tuple[Reason, ...]]] = []
     for window in windows:
         if window.score < least:
             break
-        reasons = _differences(read, window)
+        reasons = _differences(read, window) or _kept(window, judged)
         if not reasons:
             return Claim(text, "supported", window.source, _ppm(window.score), cited, ())
-        judged.append((len(reasons), -window.score, window.spelled, window, reasons))
-    *_, window, reasons = min(judged, key=lambda one: one[:3])
+        judged.append((window, reasons))
+    window, reasons = min(judged, key=lambda one: (len(one[1]), -one[0].score, one[0].spelled))
     return Claim(text, "unsupported", window.source, _ppm(window.score), cited, reasons)
+
+
+def _kept(
+    window: Window, judged: Sequence[tuple[Window, tuple[Reason, ...]]]
+) -> tuple[Reason, ...]:
+    """Return what speaks against a shorter place within this one, which says as much of the claim.
+
+    A neighbour may bring a number or a name; that it lets a denial pass only blurs the denial.
+    """
+    return next(
+        (
+            reasons
+            for shorter, reasons in judged
+            if window.holds(shorter) and any(reason.kind in _BLURRED for reason in reasons)
+        ),
+        (),
+    )
 
 
 def _differences(read: Sequence[Token], window: Window) -> tuple[Reason, ...]:
@@ -208,6 +227,8 @@ def _differences(read: Sequence[Token], window: Window) -> tuple[Reason, ...]:
         *_names(read, window),
         *_strays(read, window),
     ]
+    if text := substituted(read, source):
+        found.append(Reason("name", text))
     if text := contradiction(read, source):
         found.append(Reason("negation", text))
     if text := misorder(read, source):

@@ -191,6 +191,7 @@ OPPOSITES: Final = tuple(
         ("inside", "outside"),
         ("internal", "external"),
         ("keep", "drop delete discard"),
+        ("look parse", "ignore skip"),
         ("larger", "smaller"),
         ("legal", "illegal"),
         ("local", "remote"),
@@ -232,14 +233,25 @@ EXCEPTIONS: Final = word_set("except save but")
 """`all X except Y`: what follows is the contrary of what stands before."""
 
 CLAUSE_WORDS: Final = word_set("""
-    although because but hence however if since so that then though unless until what when whenever
-    where whereas wherever whether which while who whom whose why
+    although because but hence however if since so soon that then though unless until what when
+    whenever where whereas wherever whether which while who whom whose why
     """)
 """A clause ends before them."""
 
 UNIVERSAL: Final = word_set("all always any each every everything everybody everyone only")
 PARTIAL: Final = word_set("some sometimes several few many most usually often partly")
 WHOLES: Final = word_set("all always each every everybody everything everywhere")
+
+WHOLE_OF: Final = {
+    "always": "never",
+    "anybody": "nobody",
+    "anyone": "nobody",
+    "everybody": "nobody",
+    "everyone": "nobody",
+    "everything": "nothing",
+    "everywhere": "nowhere",
+}
+"""Words for all of something, by the word for none of it."""
 
 LARGER_BOUNDS: Final = (
     *("no less than", "no fewer than", "not less than", "not under", "at least", "minimum of"),

@@ -44,15 +44,29 @@ class Window(msgspec.Struct, frozen=True):
 
     Args:
         source: index of the source.
+        start: number of its first sentence there.
         sentences: one to three of them.
         around: these, and the rows near them if they are rows of a table.
         score: share of the claim's words that they speak of, 0 to 1.
     """
 
     source: int
+    start: int
     sentences: tuple[Sentence, ...]
     around: tuple[Sentence, ...]
     score: float
+
+    def holds(self, other: "Window") -> bool:
+        """Say whether this place is another one with more sentences around it.
+
+        Args:
+            other: a window of the same library.
+        """
+        inside = range(self.start, self.start + len(self.sentences))
+        return self.source == other.source and {
+            other.start,
+            other.start + len(other.sentences) - 1,
+        } <= set(inside)
 
     @property
     def spelled(self) -> str:
@@ -97,7 +111,7 @@ class Library:
                     chosen = source[start : start + length]
                     score = self._score(wanted, units, chosen, spoken)
                     around = _around(source, start, start + length)
-                    found.append(Window(index, chosen, around, score))
+                    found.append(Window(index, start, chosen, around, score))
         return sorted(found, key=_rank)
 
     def _score(

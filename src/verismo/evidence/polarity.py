@@ -15,12 +15,11 @@ import msgspec
 from verismo.evidence.clauses import (
     clauses_of,
     contrasted,
-    denied_clauses,
     ends_clause,
     is_condition,
     scopes_of,
 )
-from verismo.evidence.lexicon import OPPOSITES, PARTIAL, UNIVERSAL, WHOLES
+from verismo.evidence.lexicon import OPPOSITES, PARTIAL, UNIVERSAL, WHOLE_OF, WHOLES
 from verismo.evidence.words import Token, related, stem
 
 NEIGHBOURS: Final = 4
@@ -75,7 +74,7 @@ def readings(sentence: Sequence[Token]) -> tuple[Reading, ...]:
     """Return the words of a sentence that have a sign; what stands behind `instead of` has none."""
     scopes = scopes_of(sentence)
     clauses = clauses_of(sentence)
-    denied = denied_clauses(sentence, clauses, {clauses[cue] for cue in scopes})
+    denied = {clauses[cue] for cue in scopes}
     unsigned = contrasted(sentence)
     found = []
     for at, token in enumerate(sentence):
@@ -152,12 +151,40 @@ def misquantity(claim: Sequence[Token], source: Sequence[Sequence[Token]]) -> st
     for noun in _quantified(claim, UNIVERSAL):
         if noun in partial and noun not in whole:
             return f"the source speaks of some {noun!r} only"
+    if text := _all_or_none(claim, source):
+        return text
     words = [token.lower for token in claim]
     limits = any(a == "only" and b in PARTIAL for a, b in pairwise(words))
     said = {token.lower for sentence in source for token in sentence}
     if limits and said & WHOLES and not said & PARTIAL:
         return "the source says so without exception"
     return ""
+
+
+def _all_or_none(claim: Sequence[Token], source: Sequence[Sequence[Token]]) -> str:
+    """Say whether a claim has `everybody` where the source has only `nobody`, and the like."""
+    said = {token.lower for sentence in source for token in sentence}
+    covered = frozenset().union(*scopes_of(claim).values())
+    for at, token in enumerate(claim):
+        negative = WHOLE_OF.get(token.lower)
+        positives = {one for one, other in WHOLE_OF.items() if other == negative}
+        if negative in said and at not in covered and not said & positives:
+            return f"{token.lower!r} here, {negative!r} in the source"
+    for one, other in (("least", "most"), ("most", "least")):
+        same = frozenset().union(*(_bounded(sentence, one) for sentence in source))
+        contrary = frozenset().union(*(_bounded(sentence, other) for sentence in source))
+        if _bounded(claim, one) & (contrary - same):
+            return f"at {one} here, at {other} in the source"
+    return ""
+
+
+def _bounded(sentence: Sequence[Token], bound: str) -> frozenset[str]:
+    """Return what stands behind `at least` or `at most`."""
+    return frozenset(
+        sentence[at + 2].lower
+        for at in range(len(sentence) - 2)
+        if (sentence[at].lower, sentence[at + 1].lower) == ("at", bound)
+    )
 
 
 def is_refusal(sentence: Sequence[Token]) -> bool:

@@ -92,9 +92,7 @@ def units_of(sentence: Sequence[Token]) -> frozenset[str]:
         singular(token.lower) for before, token in pairwise(sentence) if before.kind == "number"
     }
     suffixes = {
-        token.lower.rpartition("_")[2]
-        for token in sentence
-        if token.kind == "name" and "_" in token.lower
+        part for token in sentence if token.kind == "name" for part in token.lower.split("_")[1:]
     }
     plural = {singular(suffix) for suffix in suffixes}
     return frozenset((named | behind | plural) & UNITS.keys())
