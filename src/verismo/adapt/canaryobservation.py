@@ -1,0 +1,47 @@
+"""What a canary is shown at one look, and what may be wrong with it."""
+
+import msgspec
+
+from verismo.model.window import Window, window_fault
+
+
+class CanaryObservation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The windows of both arms over one interval; all writers' windows merged.
+
+    Args:
+        baseline: None where it could not be read.
+        candidate: None where it could not be read; with 0 requests where none came.
+        invariant: the rule of security, residency or attestation that the candidate broke; empty if
+            none.
+    """
+
+    baseline: Window | None
+    candidate: Window | None
+    invariant: str = ""
+
+
+def observation_fault(observation: CanaryObservation) -> str:
+    """Say why the windows cannot be counted; empty if they can or are not there."""
+    for arm, window in (("baseline", observation.baseline), ("candidate", observation.candidate)):
+        if window is None:
+            continue
+        fault = window_fault(window)
+        if fault:
+            kind = "number" if _is_unnumbered(window) else "window"
+            return f"{kind}_refused: {arm}: {fault}"
+        if window.arm != arm:
+            return f"window_refused: {arm}: it is of the other arm"
+    baseline, candidate = observation.baseline, observation.candidate
+    if baseline is None or candidate is None:
+        return ""
+    if (baseline.start_ms, baseline.end_ms) != (candidate.start_ms, candidate.end_ms):
+        return "window_refused: the arms' intervals differ"
+    return ""
+
+
+def _is_unnumbered(window: Window) -> bool:
+    """Say whether a window holds something that canonical JSON has no number for."""
+    singles = (getattr(window, name) for name in window.__struct_fields__[4:10])
+    lists = (window.latency, window.first_token)
+    numbers = [*singles, *(one for item in lists for one in (*item.buckets, *item.counts))]
+    return any(type(one) is not int or abs(one) >= 2**53 for one in numbers)
