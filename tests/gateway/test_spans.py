@@ -5,6 +5,7 @@ import gzip
 import hashlib
 import json
 import sqlite3
+import threading
 import zlib
 from contextlib import closing
 from pathlib import Path
@@ -30,8 +31,9 @@ from tests.support.otlp import (
     in_protobuf,
     span,
 )
+from tests.support.waiting import until
 
-from verismo.adapters.runs_sqlite import FILE_NAME
+from verismo.adapters.runs_sqlite import FILE_NAME, SqliteRuns
 from verismo.client import carry_async, retrieval, run, source, tool
 from verismo.client.otel import RunSpanProcessor, traced
 from verismo.client.settings import FetchedKeys
@@ -317,6 +319,36 @@ async def test_a_tenant_cannot_fill_the_disk_with_reports(tmp_path: Path, monkey
         assert statuses[:2] == [200, 200]
         assert statuses[-1] == 429
         assert (await post(gateway, b"{}", key="TENANT_002")).status == 200, "one's own bucket"
+
+
+@pytest.mark.slow
+async def test_a_tenant_that_leaves_before_its_answer_is_counted_all_the_same(
+    tmp_path: Path, monkeypatch
+):
+    monkeypatch.setattr(spans, "KEPT_BYTES_PER_MINUTE", 1 << 18)
+    begun, report = threading.Event(), SqliteRuns.report
+
+    def told(store: SqliteRuns, *args: object) -> object:
+        begun.set()
+        return report(store, *args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(SqliteRuns, "report", told)
+    setup = Setup(files={"operations/agents.toml": AGENT})
+    async with running_gateway(tmp_path, setup) as gateway:
+        with closing(
+            sqlite3.connect(gateway.config.data / FILE_NAME, isolation_level=None)
+        ) as other:
+            other.execute("BEGIN IMMEDIATE")
+            leaving = asyncio.create_task(post(gateway, in_json(*full_trace(10, 400_000))))
+            await until(begun.is_set)
+            leaving.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await leaving
+            await until(lambda: gateway.telemetry.now_in_flight == 0)
+            other.execute("ROLLBACK")
+            count = "SELECT count(*) FROM member"
+            await until(lambda: other.execute(count).fetchone()[0] > 0)
+        assert (await post(gateway, b"{}")).status == 429
 
 
 async def test_a_store_that_cannot_be_written_is_a_503_that_exporters_repeat(tmp_path: Path):

@@ -140,14 +140,24 @@ class SpanIntake:
             raise UnsupportedMediaType(f"spans are taken as {known}")
         request = await receive_request(head, body, receive, self._limits, TRACES_BYTES_MAX)
         coding = head.headers.get("content-encoding", "identity").strip().lower()
-        async with self._reading:
-            kept = await asyncio.to_thread(self._keep, codec, caller, request.body, coding)
-        bucket.take(kept.octets)
+        await self._reading.acquire()
+        reading = asyncio.create_task(
+            asyncio.to_thread(self._keep, codec, caller, request.body, coding)
+        )
+        reading.add_done_callback(lambda ended: self._kept(ended, bucket))
+        # Who leaves does not stop the thread: it is counted, and others wait for it, all the same.
+        kept = await asyncio.shield(reading)
         refused = kept.refused
         self._telemetry.spans("taken", kept.spans - len(refused))
         for reason, times in Counter(one.reason for one in refused).items():
             self._telemetry.spans(reason, times)
         return len(refused), _explanation(refused)
+
+    def _kept(self, ended: "asyncio.Task[_Kept]", bucket: Bucket) -> None:
+        """Let the next export be read, and take what this one left on disk from its tenant."""
+        self._reading.release()
+        if not ended.cancelled() and ended.exception() is None:
+            bucket.take(ended.result().octets)
 
     def _bucket(self, caller: Caller, now_ms: int) -> Bucket:
         """Return the bucket of octets that a tenant may still have kept."""
