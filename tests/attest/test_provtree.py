@@ -94,6 +94,16 @@ def test_a_long_title_is_cut_and_the_columns_stay():
     assert len({row.index("+0 ms") for row in rows}) == 1
 
 
+def test_what_began_before_the_seal_of_a_run_at_the_client_has_one_sign():
+    builder = GraphBuilder(new_prov_id(0))
+    request = builder.add("request", [], {}, (1_000, 1_000))
+    tool = builder.add("tool", [request], {"tool": "search", "reported": True}, (930, 940))
+    builder.add("response", [tool], {"status": 200}, (1_001, 1_001))
+    rows = lay_out(draw_tree(view_graph(graph_of(builder, new_prov_id(0))))).splitlines()
+    assert " -70 ms  10 ms" in next(row for row in rows if "search" in row)
+    assert " +1 ms" in rows[-1]
+
+
 def test_a_chain_as_long_as_a_graph_may_be_is_drawn():
     builder = GraphBuilder(new_prov_id(0))
     last = builder.add("request", [], {}, (0, 0))

@@ -80,6 +80,7 @@ def test_money_can_be_read_back_exactly(micros):
         (node("tool", referenced=True, prov_id="01a0"), "call 01a0, not joined for its size"),
         (node("retrieval", data_source="handbook"), "handbook"),
         (node("tool", deployment="orders"), "orders"),
+        (node("tool", agent="desk", reported=True), "desk"),
         (node("source", uri="docs/a.md"), "docs/a.md"),
         (node("transform", gathers=64), "gathers 64"),
         (node("transform", **{"from": "anthropic", "to": "openai"}), "anthropic to openai"),

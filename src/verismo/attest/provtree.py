@@ -87,7 +87,8 @@ def lay_out(lines: tuple[Line, ...]) -> str:
     """
     labels = [f"{line.branches}{_cut(line.label)}" for line in lines]
     width = max(map(len, labels))
-    offsets = [f"+{spell_ms(line.offset_ms)}" for line in lines]
+    # What led to a seal at the client's wish began before it.
+    offsets = [f"{'+' if line.offset_ms >= 0 else ''}{spell_ms(line.offset_ms)}" for line in lines]
     across = max(map(len, offsets))
     rows = zip(lines, labels, offsets, strict=True)
     return "\n".join(

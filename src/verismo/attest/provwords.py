@@ -23,7 +23,7 @@ _INPUT_TOKENS: Final = "input_tokens"
 _OUTPUT_TOKENS: Final = "output_tokens"
 _NAMES: Final[Mapping[HopKind, tuple[str, ...]]] = {
     "model": ("answered_by", "model", "name"),
-    "tool": ("tool", "name", "deployment", "model"),
+    "tool": ("tool", "name", "deployment", "model", "agent"),
     "retrieval": ("data_source", "name"),
     "source": ("uri", "name"),
     "transform": ("agent", "workflow", "name"),

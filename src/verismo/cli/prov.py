@@ -97,7 +97,7 @@ def prov() -> None:
     """Show what produced an answer."""
 
 
-@prov.command()
+@prov.command(short_help="Show an answer's graph, and its verdict.")
 @click.argument("prov_id", required=False)
 @config_option
 @click.option("--data", type=click.Path(path_type=Path), help="A gateway's data folder.")
