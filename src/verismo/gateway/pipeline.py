@@ -283,9 +283,8 @@ class Pipeline:
         captured = desk.capture.of_body(journey, body)
         if journey.run is not None:
             await self._join(journey)
-        sealed = desk.sealer.seal(
-            journey, state_body(journey, status, media, body), attrs, captured
-        )
+        stated = state_body(journey, status, media, body)
+        sealed = desk.sealer.seal(journey, stated, attrs, captured)
         journey.is_sealed = True
         await self._commit(journey, sealed)
         desk.reporter.finished(journey, status, str(attrs.get("code", "")))
@@ -320,9 +319,8 @@ class Pipeline:
                 return  # its commit was already under way: that record is the terminal one
             with contextlib.suppress(RunSealed):  # it is not this one's then
                 await self._join(journey)
-            attrs: dict[str, str | int | bool] = {"end": end}
             stated = state_body(journey, status, "", b"")
-            sealed = self._desk.sealer.seal(journey, stated, attrs)
+            sealed = self._desk.sealer.seal(journey, stated, {"end": end})
             await self._commit(journey, sealed)
         finally:
             self._desk.reporter.finished(journey, status, end)
@@ -332,10 +330,7 @@ class Pipeline:
         return "gateway_stopped" if self._is_stopping else "client_gone"
 
     def _withdraw(self, journey: Journey, status: int, code: str) -> None:
-        """Give back what a journey holds when no record of it could be made.
-
-        One whose run cannot be read has a record all the same: its agent was called.
-        """
+        """Give back what a journey holds; it has a record only if all but its run can be told."""
         if journey.run is not None and self._desk.runs is not None:
             self._desk.runs.leave(journey)
             if journey.run.is_open:
