@@ -3,7 +3,8 @@
 A sentence counts as supported by a source if neighbouring sentences there speak of the same, and
 none of its numbers, units, names, bounds and negations differs. That is overlap with checks, never
 proof: who writes one common noun for another changes no number, no name and no negation, and is
-found only where the words around it are the source's. ADR-028 has the reasons, docs/grounding.md what was measured. English only.
+found only where the words around it are the source's. ADR-028 has the reasons, docs/grounding.md
+what was measured. English only.
 
 A sentence that cites (`... [2].`) is held against the sources that it cites alone.
 """
