@@ -166,3 +166,16 @@ def test_every_paced_read_of_provenance_is_answered(tmp_path):
         assert rows[name]["requests"] == 4 * document["rate_per_s"]
         assert rows[name]["p50_ms"] <= rows[name]["p95_ms"] <= rows[name]["p99_ms"]
     assert rows["record a hop"]["cpu_us"] > 0
+
+
+def test_the_canary_benchmark_gives_its_figures_with_bounds(tmp_path):
+    document = result_of("canary", tmp_path)
+    for name in ("false_hold", "false_promote", "hold_p95_plus20"):
+        assert 0 <= document[name] <= 1
+        assert 0 <= document[f"{name}_bound"] <= 1
+    assert document["false_hold"] <= document["false_hold_bound"]
+    assert document["hold_p95_plus20_bound"] <= document["hold_p95_plus20"]
+    assert 1 <= document["median_minutes_p95_plus10"] <= 120
+    assert document["look_ms_median"] > 0
+    compared = [row for row in document["rows"] if "kayenta_like" in row]
+    assert len(compared) == 6
