@@ -178,6 +178,17 @@ async def test_what_curl_kept_is_verified(opened):
     assert (outcomes[10], outcomes[11]) == ("pass", "pass")
 
 
+@pytest.mark.parametrize("order", [("body", "asked__json"), ("asked__json", "body")])
+async def test_of_two_bodies_of_unknown_shape_the_headers_say_which_is_the_answer(opened, order):
+    vector = Vector("whole")
+    files = {"body": vector.body, "asked__json": b'{"anything": "an agent may be asked"}'}
+    head = f"{vector.head.rstrip()}\r\ncontent-length: {len(vector.body)}\r\n\r\n"
+    view = await opened()
+    await view.give(head=head, keys__json=vector.jwks, **{name: files[name] for name in order})
+    outcomes = await view.outcomes()
+    assert (outcomes[10], outcomes[11]) == ("fail", "pass")
+
+
 async def test_the_path_of_a_kept_request_can_be_said(opened):
     vector = Vector("whole-query")
     view = await opened()

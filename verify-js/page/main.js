@@ -6,7 +6,7 @@ import { el } from "./dom.js";
 import { NotFetched, fetchDocument } from "./gateway.js";
 import { judge } from "./judge.js";
 import { doorWords, gatewayPanel, partRows, requestFields } from "./panels.js";
-import { PartRefused, recognise } from "./parts.js";
+import { PartRefused, recognise, tellBodiesApart } from "./parts.js";
 import { resultSections } from "./view.js";
 
 const ANSWERS = new Set(["exchange", "head"]);
@@ -120,6 +120,7 @@ function readParts(named, bodyWanted) {
       problems.push(error.message);
     }
   }
+  tellBodiesApart(parts);
   return { parts, problems };
 }
 

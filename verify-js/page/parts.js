@@ -29,7 +29,7 @@ export const EXPECTED =
   "record or graph, a .tlog-proof, a key set, a key ring, a log key or a witness policy.";
 
 /** Members of a JSON body that only a request has. */
-const ASKING = ["messages", "input", "query", "documentId"];
+const ASKING = ["messages", "input", "query", "documentId", "question"];
 
 /** A text or file that cannot be used, and what was expected. */
 export class PartRefused extends Error {}
@@ -81,6 +81,27 @@ export function recognise(name, octets, bodyWanted) {
     );
   }
   throw new PartRefused(`${name} ${looksLike(text, value)} ${EXPECTED}`);
+}
+
+/**
+ * Tells two bodies that were given together apart: the answer is as long as its headers say.
+ *
+ * @param {Array<{kind: string, octets: Uint8Array, value: object|null}>} parts their kinds are
+ *   changed in place, unless exactly one of two bodies fits.
+ */
+export function tellBodiesApart(parts) {
+  const heads = parts.filter((part) => part.kind === "head");
+  const bodies = parts.filter(({ kind }) => kind === "response" || kind === "request");
+  if (heads.length !== 1 || bodies.length !== 2) {
+    return;
+  }
+  const said = heads[0].value.headers.find(([name]) => name.toLowerCase() === "content-length");
+  const fits = bodies.filter((part) => said !== undefined && Number(said[1]) === part.octets.length);
+  if (fits.length === 1) {
+    bodies.forEach((part) => {
+      part.kind = part === fits[0] ? "response" : "request";
+    });
+  }
 }
 
 function readHead(name, octets, text) {

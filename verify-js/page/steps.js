@@ -34,7 +34,7 @@ const TITLES = {
   approval: (has) => join(has("decision"), has("by") && `by ${has("by")}`),
   retrieval: (has) => has("data_source") || has("name"),
   source: (has) => has("uri") || has("name"),
-  tool: (has) => has("tool") || has("name") || has("deployment") || has("model"),
+  tool: (has) => has("tool") || has("name") || has("deployment") || has("model") || has("agent"),
   model: (has) => has("answered_by") || has("model") || has("name"),
   transform: (has) =>
     has("gathers")
