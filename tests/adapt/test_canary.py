@@ -324,3 +324,23 @@ def test_settings_that_do_not_fit_are_refused():
     state, observed = start(ROUTE, HALF, 0), shown(0)
     with pytest.raises(SettingsRefused, match="weights sum to 900000"):
         decide(state, observed, given, MINUTE_MS)
+
+
+def test_after_the_last_rung_there_is_nothing_to_decide():
+    last = judged(30)[-1]
+    found = decide(last.state, shown(30), HALF, 31 * MINUTE_MS)
+    assert (found.verdict, found.reasons) == ("CONTINUE", ("finished",))
+    assert found.action.before == found.action.after == 1_000_000
+
+
+def test_a_minute_without_any_request_says_nothing_about_the_split(calm):
+    found = decide(calm[-1].state, shown(5, count=0), HALF, 6 * MINUTE_MS)
+    assert found.reasons == ("window_thin",)
+    assert found.state.split == calm[-1].state.split
+
+
+def test_a_baseline_that_only_fails_is_no_reference():
+    ours, theirs = window("baseline", 0, failing=1.0), window("candidate", 0)
+    found = decide(start(ROUTE, HALF, 0), CanaryObservation(ours, theirs), HALF, MINUTE_MS)
+    assert found.reasons == ("reference_only",)
+    assert found.state.edges == ()
