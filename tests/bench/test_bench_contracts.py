@@ -179,3 +179,15 @@ def test_the_canary_benchmark_gives_its_figures_with_bounds(tmp_path):
     assert document["look_ms_median"] > 0
     compared = [row for row in document["rows"] if "kayenta_like" in row]
     assert len(compared) == 6
+
+
+def test_the_scaling_benchmark_breaks_no_gap_and_gives_its_ratios(tmp_path):
+    if not (ROOT.parent / "shared" / "traces" / "adapt" / "servegen").is_dir():
+        pytest.skip("the ServeGen rates are not there")
+    document = result_of("scaling", tmp_path)
+    assert document["gap_breaches"] == 0
+    for name in ("violations_vs_hpa", "violations_vs_hpa_gap", "replica_hours_vs_hpa"):
+        assert document[name] > 0
+    mine = [row for row in document["rows"] if row["name"] == "guard"]
+    assert len(document["rows"]) == 5 * len(mine)
+    assert all(row["actions"] > 0 for row in mine)
