@@ -170,6 +170,11 @@ def test_idle_routes_that_never_spent_still_get_the_floor():
     assert limit_after(week(0)).state.limit_usd_micros == SETTINGS.floor_usd_micros
 
 
+def test_a_route_that_is_idle_nearly_always_keeps_room_for_its_bursts():
+    seldom = [hour(ago, 1_000_000 if ago % 50 == 0 else 0) for ago in range(1, 169)]
+    assert limit_after(seldom).state.limit_usd_micros >= 1_000_000
+
+
 def test_replay_gives_the_same_bytes():
     made = limit_after(week())
     data = encode_decision(made)

@@ -302,6 +302,7 @@ def _calibrated(
     """Set kappa, the usual and the ceiling from the whole history."""
     learnable = _learnable(hours)
     total = _sum(learnable)
+    common = _quantile(total, 950_000)
     usual = max(_quantile(total, 999_000) // 2, _quantile(total, MILLION) // 4, 1)
     needs = sorted(_need_ppm(one, learnable, usual) for one in hours)
     kept = settings.throttled_hours_ppm * (len(needs) + 1) // MILLION
@@ -310,7 +311,10 @@ def _calibrated(
         state,
         kappa_ppm=min(max(kappa, settings.kappa_ppm_min), settings.kappa_ppm_max),
         usual_usd_micros=usual,
-        ceiling_usd_micros=settings.ceiling_ppm * _quantile(total, 950_000) // MILLION,
+        # A route that is idle 95 % of the time has no usual spend of a minute; its bursts are it.
+        ceiling_usd_micros=settings.ceiling_ppm
+        * (common if common > LOWER_EDGES_US[1] else usual)
+        // MILLION,
         calibrated_ms=Milliseconds(now_ms),
     )
 
@@ -324,7 +328,7 @@ def _need_ppm(hour: SpendHour, learnable: list[SpendHour], usual: int) -> int:
         if one.start_ms // DAY_MS != day
     ]
     base = max(_quantile(_sum(others), 995_000), usual)
-    return hour.sustained_usd_micros * MILLION // base
+    return -(-hour.sustained_usd_micros * MILLION // base)  # rounded up: the hour passes
 
 
 def _near(hours: Iterable[SpendHour], hour_of_day: int) -> list[SpendHour]:
