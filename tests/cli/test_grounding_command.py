@@ -87,6 +87,7 @@ def test_a_folder_without_sources_is_wrong_usage(verismo, tmp_path):
     "body",
     [
         '{"choices":[{"message":{"content":"The salt has 32 octets."}}]}',
+        '{"text":"The salt has 32 octets.","citations":[]}',
         'data: {"choices":[{"delta":{"content":"The salt has"}}]}\n\n: x\n\n'
         'data: {"choices":[{"delta":{"content":" 32 octets."}}]}\n\ndata: [DONE]\n\n',
     ],
@@ -98,6 +99,15 @@ def test_a_saved_exchange_is_read_streamed_or_not(verismo, tmp_path, source, bod
     path.write_text(json.dumps(exchange), encoding="utf-8")
     found = verismo("grounding", "show", path, "--sources", source)
     assert (found.code, "1 of 1" in found.out) == (0, True)
+
+
+def test_an_answer_without_words_is_refused_and_not_called_supported(verismo, tmp_path, source):
+    path = tmp_path / "answer.json"
+    content = base64.b64encode(b'{"answer":"The salt has 32 octets."}').decode()
+    exchange = {"v": 1, "response": {"status": 200, "headers": [], "body_base64": content}}
+    path.write_text(json.dumps(exchange), encoding="utf-8")
+    found = verismo("grounding", "show", path, "--sources", source)
+    assert (found.code, "holds no answer" in found.err) == (2, True)
 
 
 def test_what_is_no_answer_is_refused_with_a_next_step(verismo, tmp_path, source):

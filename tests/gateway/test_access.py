@@ -249,6 +249,20 @@ async def test_observe_runs_the_unregistered_signs_it_and_notes_names_but_no_con
 
 
 @pytest.mark.slow
+async def test_observe_puts_nothing_in_the_place_of_what_is_registered_as_another_kind(
+    gateway: Gateway,
+):
+    for name, path in (
+        ("support.embedding", "/v1/embeddings"),
+        ("support.echo", "/v1/operations/"),
+    ):
+        refused = await gateway.chat(model=name)
+        assert refused.status == 404
+        assert path in refused.json()["detail"]
+        await gateway.proven(refused)
+
+
+@pytest.mark.slow
 async def test_lone_surrogate_as_a_name_does_not_end_the_observing(gateway: Gateway):
     """Observations are written by a loop that lives as long as the worker."""
     body = b'{"query":"query L { user(id: 1) { id } }","operationName":"L\\ud800"}'

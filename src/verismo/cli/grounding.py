@@ -51,9 +51,10 @@ class _Choice(msgspec.Struct):
 
 
 class _Completion(msgspec.Struct):
-    """The part of a chat completion, or of one event of its stream, that holds the answer."""
+    """What holds the answer in a chat completion, an event of its stream, or an agent's answer."""
 
     choices: tuple[_Choice, ...] = ()
+    text: str = ""
 
 
 @click.group()
@@ -210,12 +211,18 @@ def _answer(file: Path) -> str:
         return document
     try:
         body = octets(read_exchange(document.encode("utf-8")).response)
-        return "".join(_contents(body.decode("utf-8")))
+        words = "".join(_contents(body.decode("utf-8")))
     except (ExchangeRefused, msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise OperatorError(
             f"{file} is neither a text nor a saved exchange with a chat completion: {error}",
             next_step="`verismo verify --url ... --save FILE` writes one.",
         ) from error
+    if not words:
+        raise OperatorError(
+            f"{file} holds no answer: neither a chat completion's content nor a `text`",
+            next_step="Give the answer's words as a text file.",
+        )
+    return words
 
 
 def _contents(body: str) -> Iterator[str]:
@@ -230,7 +237,10 @@ def _contents(body: str) -> Iterator[str]:
 
 
 def _said(document: str) -> Iterator[str]:
-    for choice in msgspec.json.decode(document, type=_Completion).choices[:1]:
+    completion = msgspec.json.decode(document, type=_Completion)
+    if completion.text:
+        yield completion.text
+    for choice in completion.choices[:1]:
         for said in (choice.message, choice.delta):
             if said is not None and said.content:
                 yield said.content

@@ -5,6 +5,9 @@ under policy and signed, and notes them; `safelist` runs what is registered, by 
 text; `id-only` runs what is registered by its id alone.
 """
 
+from collections.abc import Mapping
+from typing import Final
+
 import msgspec
 
 from verismo.gateway.ask import Ask
@@ -17,6 +20,16 @@ from verismo.model.traffic import Request
 
 UNREGISTERED = OperationId("unregistered")
 """The `op` of statements about chat and embedding calls that observe mode let through."""
+
+
+_PATHS: Final[Mapping[OperationKind, str]] = {
+    "chat": "/v1/chat/completions",
+    "embedding": "/v1/embeddings",
+    "graphql": "/graphql",
+    "http": "/v1/operations/ and its id",
+    "agent": "/v1/agents/ and its id",
+    "mcp": "/mcp/ and its id",
+}
 
 
 class Resolved(msgspec.Struct, frozen=True):
@@ -43,7 +56,8 @@ def resolve(snapshot: Snapshot, view: TenantView, ask: Ask, purpose: str) -> Res
         purpose: the purpose of this call, for operations that are not registered.
 
     Raises:
-        OperationUnregistered: nothing by that name for this tenant, and it is not in observe.
+        OperationUnregistered: nothing by that name for this tenant, and it is not in observe; or
+            it is registered as another kind, which no other operation may stand in for.
     """
     enforcement = view.tenant.enforcement
     operation = view.operations.get(OperationId(ask.name))
@@ -56,6 +70,9 @@ def resolve(snapshot: Snapshot, view: TenantView, ask: Ask, purpose: str) -> Res
                 f"this tenant calls operations by id only; the id is {operation.id}"
             )
         return Resolved(operation=operation, registered=True, by_id=by_id)
+    if operation is not None:
+        path = _PATHS["chat" if speaks_chat(snapshot, operation) else operation.kind]
+        raise OperationUnregistered(f"{operation.id} is of kind {operation.kind}; ask {path}")
     if enforcement == "observe" and _can_be_observed(ask):
         made_up = _observed(snapshot, ask, purpose)
         if made_up.deployments:
