@@ -34,7 +34,7 @@ check: environment-dev ## lint, format, types, layers, tidiness
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest -q tests/tidy --ignore=tests/tidy/test_seeded_violations.py \
+	$(BIN)/python -m pytest -q -n $(JOBS) tests/tidy --ignore=tests/tidy/test_seeded_violations.py \
 		--ignore=tests/tidy/test_gates.py
 
 bench: environment-dev ## run every benchmark at full size; results in var/bench/
