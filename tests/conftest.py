@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 QUICK_S_MAX = 0.25
 REASON = "not installed: "
@@ -86,3 +87,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     for programs, count in sorted(skipped.items()):
         tests = "test" if count == 1 else "tests"
         terminalreporter.write_line(f"not run here: {count} {tests} (needs {programs})")
+
+
+# Continuous integration has 15 minutes on machines of any speed: fewer examples, no deadline for one.
+settings.register_profile("ci", max_examples=40, deadline=None)
+if os.environ.get("CI"):
+    settings.load_profile("ci")
