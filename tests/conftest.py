@@ -89,7 +89,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.write_line(f"not run here: {count} {tests} (needs {programs})")
 
 
-# Continuous integration has 15 minutes on machines of any speed: fewer examples, no deadline for one.
+# Continuous integration has 15 minutes on machines of any speed: fewer examples, without deadlines.
 settings.register_profile("ci", max_examples=40, deadline=None)
 if os.environ.get("CI"):
     settings.load_profile("ci")
