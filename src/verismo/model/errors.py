@@ -15,6 +15,7 @@
     │   ├── MethodNotAllowed       405 method_not_allowed
     │   ├── RequestTimeout         408 request_timeout
     │   ├── RunSealed              409 run_sealed
+    │   ├── DecisionStale          409 decision_stale
     │   ├── Erased                 410 erased
     │   ├── BodyTooLarge           413 body_too_large
     │   ├── UnsupportedMediaType   415 unsupported_media_type
@@ -23,6 +24,7 @@
     ├── CapacityError          try later
     │   ├── RateLimited            429 rate_limited
     │   ├── BudgetExhausted        429 budget_exhausted
+    │   ├── RouteThrottled         429 route_throttled
     │   ├── RunLimit               429 run_limit
     │   ├── ProofPending           409 proof_pending
     │   └── Overloaded             503 overloaded
@@ -209,6 +211,15 @@ class RunSealed(CallerError):
         self.prov_id = prov_id
 
 
+class DecisionStale(CallerError):
+    """What is to be overridden is no longer the newest decision."""
+
+    code = "decision_stale"
+    status = 409
+    title = "Decision no longer the newest"
+    next_step = "Read the newest one (`verismo decisions`) and say again what is to be done."
+
+
 class Erased(CallerError):
     """The tenant's key was erased, and its records with it."""
 
@@ -286,6 +297,15 @@ class BudgetExhausted(CapacityError):
     status = 429
     title = "Budget exhausted"
     next_step = "Wait for the next period or raise `budget_usd_per_day` of the tenant."
+
+
+class RouteThrottled(CapacityError):
+    """The route spends far more than it usually does and is throttled for a while."""
+
+    code = "route_throttled"
+    status = 429
+    title = "Route throttled"
+    next_step = "Retry after `Retry-After` seconds; operators: `verismo decisions`, `budget raise`."
 
 
 class RunLimit(CapacityError):
