@@ -6,7 +6,7 @@ is a pure function of values that are recorded, so that `verismo audit` computes
 """
 
 from collections.abc import Callable, Sequence
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar, runtime_checkable
 
 import msgspec
 
@@ -95,4 +95,22 @@ class Shell(Protocol):
 
     def told(self, decision: Decision[msgspec.Struct]) -> None:
         """Be told that a decision is recorded and published, for cards and gauges; never fails."""
+        ...
+
+
+@runtime_checkable
+class Acting(Protocol):
+    """A shell whose decisions change something besides the steering, such as a platform's replicas.
+
+    The loop asks for it with `isinstance`: once a decision is durable and before its outcome is
+    recorded.
+    """
+
+    def act(self, decision: Decision[msgspec.Struct]) -> str:
+        """Do what a recorded decision says; it reads the clock itself and drops what comes late.
+
+        Returns:
+            What came of it, for the outcome's `result`: a code such as `done`, `none` where there
+            was nothing to do, or why it was not done. It never fails.
+        """
         ...
