@@ -41,7 +41,8 @@ def observation_fault(observation: CanaryObservation) -> str:
 
 def _is_unnumbered(window: Window) -> bool:
     """Say whether a window holds something that canonical JSON has no number for."""
-    singles = (getattr(window, name) for name in window.__struct_fields__[4:10])
+    names = window.__struct_fields__
+    singles = (getattr(window, name) for name in (*names[4:10], *names[12:]))
     lists = (window.latency, window.first_token)
     numbers = [*singles, *(one for item in lists for one in (*item.buckets, *item.counts))]
     return any(type(one) is not int or abs(one) >= 2**53 for one in numbers)

@@ -9,16 +9,19 @@ to the baselines and throttles nobody beyond the configuration.
 Source: ADR-031.
 """
 
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 
 from verismo.model import canonical
-from verismo.model.ids import DeploymentId, OperationId, TenantId
+from verismo.model.ids import DeploymentId, OperationId, ProvId, TenantId, is_prov_id
 from verismo.model.units import Milliseconds, Ppm, UsdMicros
 
 STEERING_VERSION: Final = 1
 """Format; a gateway refuses one that it does not know and keeps what it has."""
+_MILLION: Final = 1_000_000
+_DRAWN_DIGITS: Final = 12
+_DRAWN_BITS: Final = 4 * _DRAWN_DIGITS
 
 
 class Rollout(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -80,3 +83,22 @@ class Steering(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 def steering_digest(steering: Steering) -> str:
     """Return the hex SHA-256 of its canonical encoding: the `plan` of statements under it."""
     return canonical.digest(canonical.encode(steering))
+
+
+def drawn_arm(prov_id: ProvId, weight_ppm: int) -> Literal["baseline", "candidate"]:
+    """Return the arm of a request: drawn by the last 48 random bits of its prov_id.
+
+    Anyone who holds the answer and the weight can draw it again. The bits are the gateway's own, so
+    no client can choose its arm.
+
+    Args:
+        prov_id: of the answer.
+        weight_ppm: share of the candidate, 0 to 1,000,000.
+
+    Raises:
+        ValueError: not a prov_id.
+    """
+    if not is_prov_id(prov_id):
+        raise ValueError("not a canonical UUIDv7")
+    drawn = int(prov_id[-_DRAWN_DIGITS:], 16) * _MILLION >> _DRAWN_BITS
+    return "candidate" if drawn < weight_ppm else "baseline"

@@ -17,7 +17,8 @@ from verismo.model import canonical
 from verismo.model.ids import DeploymentId, OperationId, TenantId
 from verismo.model.units import Milliseconds, UsdMicros
 
-Arm = Literal["baseline", "candidate"]
+Arm = Literal["baseline", "candidate", "unsplit"]
+"""`unsplit`: no rollout drew an arm for these requests, so they are compared with nothing."""
 
 BUCKETS: Final = 2_600
 """1.01**2600 us is 48 hours: longer than any answer."""
@@ -158,6 +159,11 @@ class Window(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         cost_squares: sum of the squares of their costs, each in USD micros.
         latency: time until the whole answer was there, of those that did not fail.
         first_token: time until its first part was there, of streams that did not fail.
+        refused: of those that did not fail, the ones answered by a 4xx. They have no latency: a
+            refusal is quick. Whose fault it is can be told only where arms are compared, so
+            `control.windowreads` counts them as errors there.
+        unpriced: of those that did not fail, the ones that ran but whose cost is not known; they
+            are in neither sum of costs.
     """
 
     tenant: TenantId
@@ -172,6 +178,8 @@ class Window(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     cost_squares: int
     latency: Histogram = Histogram()
     first_token: Histogram = Histogram()
+    refused: int = 0
+    unpriced: int = 0
 
     @property
     def key(self) -> tuple[str, str, str, str]:
@@ -190,6 +198,8 @@ def window_fault(window: Window) -> str:
         window.errors,
         window.cost_usd_micros,
         window.cost_squares,
+        window.refused,
+        window.unpriced,
     )
     if any(type(one) is not int or not 0 <= one <= canonical.MAX_INTEGER for one in numbers):
         return "a number that is no count"
@@ -197,13 +207,15 @@ def window_fault(window: Window) -> str:
         return "it ends before it starts"
     if window.errors > window.requests:
         return "more errors than requests"
+    if window.errors + max(window.refused, window.unpriced) > window.requests:
+        return "more refusals, or answers without a cost, than answers"
     if window.cost_usd_micros**2 > window.cost_squares * window.requests:
         return "its sums of costs contradict each other"
     return _histogram_fault(window)
 
 
 def _histogram_fault(window: Window) -> str:
-    answered = window.requests - window.errors
+    answered = window.requests - window.errors - window.refused
     for name, histogram in (("latency", window.latency), ("first_token", window.first_token)):
         fault = histogram.fault()
         if fault:
@@ -234,5 +246,7 @@ def merge_windows(windows: Iterable[Window]) -> Window:
             cost_squares=found.cost_squares + one.cost_squares,
             latency=found.latency.merge(one.latency),
             first_token=found.first_token.merge(one.first_token),
+            refused=found.refused + one.refused,
+            unpriced=found.unpriced + one.unpriced,
         )
     return found

@@ -17,7 +17,8 @@ class SpendMeter(Protocol):
 
         Args:
             tenant: of the route.
-            operation: of the route.
+            operation: of the route: `unregistered` for all that observe mode let through, so that
+                made-up names make no routes (`Journey.route_operation`).
             usd_micros: what the request is expected to cost; 0 where its price is not known.
         """
         ...
