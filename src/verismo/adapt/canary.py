@@ -91,7 +91,7 @@ def decide(
         inputs=digest_of(observation) if _is_recordable(observation) else "",
         settings=digest_of(settings),
         at_ms=after.decided_ms,
-        metrics=_metrics(after, settings),
+        metrics=metrics_of(after, settings),
         state=after,
     )
 
@@ -110,8 +110,11 @@ def _judge(
 ) -> Judged:
     if state.ended == "rolled_back":
         return Judged("ROLLBACK", ("rolled_back",), state)
+    if state.ended == "stopped":
+        return Judged("CONTINUE", ("stopped",), state)
     if observation.invariant:
-        return _roll_back(state, f"invariant_broken: {observation.invariant}")
+        broken = msgspec.structs.replace(state, broken=observation.invariant)
+        return _roll_back(broken, f"invariant_broken: {observation.invariant}")
     if state.ended:
         return Judged("CONTINUE", ("finished",), state)
     if _time(now_ms) != now_ms or now_ms < state.decided_ms:
@@ -208,7 +211,7 @@ def _weigh(state: CanaryState, settings: CanarySettings, now_ms: int) -> Judged:
     if worse:
         held = begin_epoch(step_to(state, state.rung - 1, settings, now_ms))
         return Judged("HOLD", (worse, "traffic_reduced", "bake_doubled"), held)
-    if _may_promote(state, settings):
+    if _may_promote(state, settings) and now_ms >= state.held_until_ms:
         return Judged(
             "PROMOTE", ("evidence_no_worse",), step_to(state, state.rung + 1, settings, now_ms)
         )
@@ -216,9 +219,11 @@ def _weigh(state: CanaryState, settings: CanarySettings, now_ms: int) -> Judged:
 
 
 def _patient(state: CanaryState, reason: str, settings: CanarySettings, now_ms: int) -> Judged:
-    """Go on; where the bake is over, hold and ask a person."""
+    """Go on; where the bake is over or a person said so, hold."""
+    if now_ms < state.held_until_ms:
+        return Judged("HOLD", ("held_by_hand", reason), state)
     bake_ms = settings.bake_ms_max << state.holds
-    if now_ms - state.weight_since_ms >= bake_ms:
+    if now_ms - state.weight_since_ms >= bake_ms and now_ms >= state.extended_until_ms:
         return Judged("HOLD", ("inconclusive", reason), state)
     return Judged("CONTINUE", (reason,), state)
 
@@ -302,7 +307,8 @@ def _spans(state: CanaryState) -> tuple[Points, Points]:
     return state.points, total(state.recent)
 
 
-def _metrics(state: CanaryState, settings: CanarySettings) -> tuple[Metric, ...]:
+def metrics_of(state: CanaryState, settings: CanarySettings) -> tuple[Metric, ...]:
+    """Return what a state has evidence of, the score first: rows of a decision."""
     found = effects(state.points, settings)
     worse, better = worse_logs(state.worse), better_logs(state.better)
     rows = [_row(name, found.get(name), worse[name], better[name]) for name in METRICS]

@@ -34,7 +34,7 @@ class CanaryState(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         seen_until_ms: Unix ms; end of the last window seen.
         holds: on evidence; it counts the epochs.
         is_silent: traffic was reduced for want of data.
-        ended: how the rollout ended.
+        ended: how the rollout ended; `stopped` by a person, or never begun.
         edges: reference edges of p95 and p99 of the last baseline windows.
         unit_micros: the baseline's cost of one request at first, USD micros.
         split: evidence against the split of the traffic.
@@ -48,6 +48,9 @@ class CanaryState(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         requests_here: of the candidate at the rung.
         waiting_baseline: at most one merged window that is too thin.
         waiting_candidate: the same.
+        broken: the invariant that ended the rollout; empty if none did.
+        held_until_ms: Unix ms; a person lets it climb no further before.
+        extended_until_ms: Unix ms; a person lets the bake last until then.
     """
 
     tenant: str
@@ -62,7 +65,7 @@ class CanaryState(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     seen_until_ms: Milliseconds
     holds: int = 0
     is_silent: bool = False
-    ended: Literal["", "promoted", "rolled_back"] = ""
+    ended: Literal["", "promoted", "rolled_back", "stopped"] = ""
     edges: tuple[tuple[int, int], ...] = ()
     unit_micros: int = 0
     split: Evidence = Evidence()
@@ -76,6 +79,28 @@ class CanaryState(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     requests_here: int = 0
     waiting_baseline: tuple[Window, ...] = ()
     waiting_candidate: tuple[Window, ...] = ()
+    broken: str = ""
+    held_until_ms: Milliseconds = Milliseconds(0)
+    extended_until_ms: Milliseconds = Milliseconds(0)
+
+
+def unbegun(subject: Subject) -> CanaryState:
+    """Return what stands before the start of a rollout: the candidate has nothing.
+
+    Args:
+        subject: route and both deployments.
+    """
+    never = Milliseconds(0)
+    return CanaryState(
+        *(subject.tenant, subject.operation, subject.baseline, subject.candidate),
+        rung=-1,
+        weight_ppm=0,
+        weight_since_ms=never,
+        decided_ms=never,
+        data_ms=never,
+        seen_until_ms=never,
+        ended="stopped",
+    )
 
 
 def start(subject: Subject, settings: CanarySettings, now_ms: int) -> CanaryState:
