@@ -35,6 +35,8 @@ def effective(config: Config) -> dict[str, Json]:
         },
         "archive": msgspec.to_builtins(config.archive, enc_hook=str),
         "siem": msgspec.to_builtins(config.siem, enc_hook=str),
+        "scaling": msgspec.to_builtins(config.scaling, enc_hook=str),
+        "slos": msgspec.to_builtins(config.slos),
         "keys": msgspec.to_builtins(config.keys),
         "plan": plan,
         "credentials": {str(name): MASK for name in config.credentials},

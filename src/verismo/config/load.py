@@ -17,8 +17,10 @@ from verismo.config.locate import KeyPath
 from verismo.config.operations import read_operations
 from verismo.config.reading import read_table
 from verismo.config.references import check_references
+from verismo.config.scaling import check_scaling
 from verismo.config.schema import Config, ControlListen, Ledger, Listen, LogSettings, Telemetry
 from verismo.config.siem import check_siem
+from verismo.config.slotable import check_slos
 from verismo.config.source import Findings, Source, open_source
 from verismo.config.tables import KeysTable, MainTable
 from verismo.config.witnesses import read_witnesses
@@ -109,6 +111,10 @@ def _assemble(
         docs_base_url=_optional_url(main.docs_base_url, source, "docs_base_url"),
         siem=check_siem(
             main.siem, source, environ, data=root / main.data, required=require_credentials
+        ),
+        scaling=check_scaling(main.scaling, source, main.deployments),
+        slos=check_slos(
+            main.slo, source, main.tenants, frozenset(one.operation.id for one in operations)
         ),
     )
 

@@ -10,7 +10,9 @@ import msgspec
 from verismo.config import tables
 from verismo.config.archivetable import ArchiveTable
 from verismo.config.operationtable import OperationTable
+from verismo.config.scalingtable import ScalingTable
 from verismo.config.siemtable import SiemTable, SinkTable
+from verismo.config.slotable import SloTable
 from verismo.model.limits import Limits
 from verismo.model.operation import Timeouts
 from verismo.model.tenant import RateLimit
@@ -29,6 +31,8 @@ SECTIONS: Final[tuple[tuple[str, type[msgspec.Struct]], ...]] = (
     ("[archive]", ArchiveTable),
     ("[siem]", SiemTable),
     ("[siem.sinks.NAME]", SinkTable),
+    ("[scaling.NAME]", ScalingTable),
+    ("[slo.NAME]", SloTable),
     ("[keys]", tables.KeysTable),
     ("[observe]", tables.ObserveTable),
     ("[providers.NAME]", tables.ProviderTable),

@@ -13,6 +13,8 @@ from verismo.attest.note import VerifierKey
 from verismo.attest.succession import KeyRules
 from verismo.attest.witnesspolicy import WitnessPolicy
 from verismo.config.archivetable import ArchiveSettings
+from verismo.config.scalingtable import ScalingTarget
+from verismo.config.slotable import Slo
 from verismo.config.source import Problem
 from verismo.model.ids import ProviderId
 from verismo.model.limits import Limits
@@ -231,6 +233,8 @@ class Config(msgspec.Struct, frozen=True):
             is missing here and named in `warnings`.
         docs_base_url: start of the `type` links in error bodies; empty means none.
         siem: where events go.
+        scaling: whose replicas are decided about, by name.
+        slos: what routes promise, by name.
         warnings: what is allowed but probably not meant.
     """
 
@@ -252,4 +256,6 @@ class Config(msgspec.Struct, frozen=True):
     credentials: dict[ProviderId, Secret]
     docs_base_url: str
     siem: Siem = Siem()
+    scaling: tuple[ScalingTarget, ...] = ()
+    slos: tuple[Slo, ...] = ()
     warnings: tuple[Problem, ...] = ()

@@ -10,8 +10,10 @@ from typing import Annotated, Literal
 import msgspec
 
 from verismo.config.archivetable import ArchiveTable
+from verismo.config.scalingtable import ScalingTable
 from verismo.config.schema import LogLevel, UpstreamClient
 from verismo.config.siemtable import SiemTable
+from verismo.config.slotable import SloTable
 from verismo.model.limits import Limits
 from verismo.model.operation import ProviderKind, Timeouts
 from verismo.model.tenant import Enforcement, RateLimit
@@ -333,6 +335,8 @@ class MainTable(msgspec.Struct, frozen=True):
         witness: who cosigns it.
         archive: where its days are kept.
         siem: the export to SIEMs.
+        scaling: how many replicas Kubernetes Deployments are to have, by name.
+        slo: what routes promise, by name.
         observe: unregistered operations.
         providers: upstream services by name.
         deployments: models at providers by name.
@@ -354,6 +358,8 @@ class MainTable(msgspec.Struct, frozen=True):
     witness: WitnessTable = WitnessTable()
     archive: ArchiveTable = ArchiveTable()
     siem: SiemTable = SiemTable()
+    scaling: dict[str, ScalingTable] = {}
+    slo: dict[str, SloTable] = {}
     observe: ObserveTable = ObserveTable()
     providers: dict[str, ProviderTable] = {}
     deployments: dict[str, DeploymentTable] = {}
