@@ -3,6 +3,7 @@
 import sqlite3
 from pathlib import Path
 
+from verismo.adapters import lease_sqlite
 from verismo.model.errors import StateError
 
 SCHEMA_VERSION = 1
@@ -10,15 +11,7 @@ SCHEMA_VERSION = 1
 # Indices are given out in runs: rows that follow one another in their source and in the log. At
 # 5,000 answers a second a run holds a thousand, so a leaf costs the ledger a few bytes beside its
 # tiles. An answer is found by its slot and number, which its statement says.
-_TABLES = """
-CREATE TABLE lease (
-    one INTEGER PRIMARY KEY CHECK (one = 1),
-    token INTEGER NOT NULL,
-    holder TEXT NOT NULL,
-    until_ms INTEGER NOT NULL
-) STRICT;
-INSERT INTO lease VALUES (1, 0, '', 0);
-CREATE TABLE source (
+_TABLES = f"""{lease_sqlite.TABLE}CREATE TABLE source (
     id INTEGER PRIMARY KEY,
     name TEXT NOT NULL UNIQUE,
     cursor INTEGER NOT NULL

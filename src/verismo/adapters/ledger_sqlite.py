@@ -11,13 +11,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from verismo.adapters import lease_sqlite
 from verismo.adapters import ledger_schema as schema
 from verismo.model.errors import StateError
 from verismo.model.ledger import ENTRY_BYTES, FULL_TILE_ENTRIES, LogId
 from verismo.ports.ledger import (
     Growth,
     LeafPlace,
-    LeaseElsewhere,
     LedgerForked,
     LogState,
     Run,
@@ -29,6 +29,7 @@ BUSY_MS_MAX = 5_000
 """How long a transaction waits for another process's."""
 HOUR_MS = 3_600_000
 
+_HOLDS = "integrates the ledger"
 _RESTORED = (
     "If a backup of the ledger was put back: `verismo ledger adopt` goes on from the published "
     "tiles. Never delete ledger.db or the checkpoints beside the keys."
@@ -65,39 +66,24 @@ class SqliteLedger:
     def acquire(self, holder: str, now_ms: int, ttl_ms: int) -> int:
         """Take the lease; see `ports.ledger.Lease`."""
         with self._writing(None) as connection:
-            token, current, until_ms = connection.execute(
-                "SELECT token, holder, until_ms FROM lease"
-            ).fetchone()
-            # A lease that ends later than one could is of a clock that has stepped back since.
-            if current not in ("", holder) and now_ms < until_ms <= now_ms + ttl_ms:
-                raise LeaseElsewhere(
-                    f"{current} integrates the ledger",
-                    next_step="Nothing to do: one integrates, the others stand by. If that process "
-                    "is dead, its lease runs out by itself.",
-                )
-            connection.execute(
-                "UPDATE lease SET token = ?, holder = ?, until_ms = ?",
-                (token + 1, holder, now_ms + ttl_ms),
+            return lease_sqlite.acquire(
+                connection, holder, now_ms=now_ms, ttl_ms=ttl_ms, does=_HOLDS
             )
-            return int(token) + 1
 
     def renew(self, token: int, now_ms: int, ttl_ms: int) -> None:
         """Prolong the lease."""
         with self._writing(token) as connection:
-            connection.execute("UPDATE lease SET until_ms = ?", (now_ms + ttl_ms,))
+            lease_sqlite.renew(connection, now_ms, ttl_ms)
 
     def release(self, token: int) -> None:
         """Give the lease up; the token stays used."""
         with self._writing(None) as connection:
-            connection.execute(
-                "UPDATE lease SET holder = '', until_ms = 0 WHERE token = ?", (token,)
-            )
+            lease_sqlite.release(connection, token)
 
     def holder(self, now_ms: int) -> str:
         """Return who holds the lease now, empty if nobody does."""
         with self._reading() as connection:
-            found = _rows(connection, "SELECT holder FROM lease WHERE until_ms > ?", now_ms)
-            return str(found[0][0]) if found else ""
+            return lease_sqlite.holder_of(connection, now_ms)
 
     def cursors(self) -> Mapping[str, int]:
         """Return the last number of each source that has an index."""
@@ -303,7 +289,7 @@ class SqliteLedger:
             is_done = False
             try:
                 if token is not None:
-                    _check_fence(connection, token)
+                    lease_sqlite.check_token(connection, token, _HOLDS)
                 yield connection
                 # A crash here: nothing of the transaction is there.
                 connection.execute("COMMIT")
@@ -360,15 +346,6 @@ def _empty() -> sqlite3.Connection:
     connection = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
     schema.create_tables(connection)
     return connection
-
-
-def _check_fence(connection: sqlite3.Connection, token: int) -> None:
-    latest, holder = connection.execute("SELECT token, holder FROM lease").fetchone()
-    if latest != token:
-        raise LeaseElsewhere(
-            f"the lease of the ledger went to {holder or 'another process'}",
-            next_step="Nothing to do: one integrates, the others stand by.",
-        )
 
 
 # The rows' columns are typed by STRICT tables; sqlite3 cannot say so.

@@ -24,8 +24,17 @@ TYPE_STATEMENT: Literal["attest+jws"] = "attest+jws"
 TYPE_HEAD: Literal["attest-head+jws"] = "attest-head+jws"
 TYPE_VOID: Literal["attest-void+jws"] = "attest-void+jws"
 TYPE_KEYRING: Literal["attest-keyring+jws"] = "attest-keyring+jws"
+TYPE_DECISION: Literal["attest-decision+jws"] = "attest-decision+jws"
+TYPE_STEERING: Literal["attest-steering+jws"] = "attest-steering+jws"
 
-SignatureType = Literal["attest+jws", "attest-head+jws", "attest-void+jws", "attest-keyring+jws"]
+SignatureType = Literal[
+    "attest+jws",
+    "attest-head+jws",
+    "attest-void+jws",
+    "attest-keyring+jws",
+    "attest-decision+jws",
+    "attest-steering+jws",
+]
 
 
 class JwsRefused(ValueError):

@@ -8,6 +8,7 @@ from typing import Final
 import msgspec
 
 from verismo.attest.succession import KeyRules
+from verismo.config.adapttable import check_adapt
 from verismo.config.addresses import check_listeners, check_url
 from verismo.config.archivetable import check_archive
 from verismo.config.compiler import compile_plan
@@ -112,6 +113,7 @@ def _assemble(
         siem=check_siem(
             main.siem, source, environ, data=root / main.data, required=require_credentials
         ),
+        adapt=check_adapt(main.adapt, source),
         scaling=check_scaling(main.scaling, source, main.deployments),
         slos=check_slos(
             main.slo, source, main.tenants, frozenset(one.operation.id for one in operations)

@@ -8,6 +8,7 @@ from typing import Annotated, Final, get_args, get_origin
 import msgspec
 
 from verismo.config import tables
+from verismo.config.adapttable import AdaptTable
 from verismo.config.archivetable import ArchiveTable
 from verismo.config.operationtable import OperationTable
 from verismo.config.scalingtable import ScalingTable
@@ -31,6 +32,7 @@ SECTIONS: Final[tuple[tuple[str, type[msgspec.Struct]], ...]] = (
     ("[archive]", ArchiveTable),
     ("[siem]", SiemTable),
     ("[siem.sinks.NAME]", SinkTable),
+    ("[adapt]", AdaptTable),
     ("[scaling.NAME]", ScalingTable),
     ("[slo.NAME]", SloTable),
     ("[keys]", tables.KeysTable),

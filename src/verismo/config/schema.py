@@ -12,6 +12,7 @@ import msgspec
 from verismo.attest.note import VerifierKey
 from verismo.attest.succession import KeyRules
 from verismo.attest.witnesspolicy import WitnessPolicy
+from verismo.config.adapttable import AdaptTable
 from verismo.config.archivetable import ArchiveSettings
 from verismo.config.scalingtable import ScalingTarget
 from verismo.config.slotable import Slo
@@ -233,6 +234,7 @@ class Config(msgspec.Struct, frozen=True):
             is missing here and named in `warnings`.
         docs_base_url: start of the `type` links in error bodies; empty means none.
         siem: where events go.
+        adapt: the controllers.
         scaling: whose replicas are decided about, by name.
         slos: what routes promise, by name.
         warnings: what is allowed but probably not meant.
@@ -256,6 +258,7 @@ class Config(msgspec.Struct, frozen=True):
     credentials: dict[ProviderId, Secret]
     docs_base_url: str
     siem: Siem = Siem()
+    adapt: AdaptTable = AdaptTable()
     scaling: tuple[ScalingTarget, ...] = ()
     slos: tuple[Slo, ...] = ()
     warnings: tuple[Problem, ...] = ()

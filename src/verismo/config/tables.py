@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from verismo.config.adapttable import AdaptTable
 from verismo.config.archivetable import ArchiveTable
 from verismo.config.scalingtable import ScalingTable
 from verismo.config.schema import LogLevel, UpstreamClient
@@ -335,6 +336,7 @@ class MainTable(msgspec.Struct, frozen=True):
         witness: who cosigns it.
         archive: where its days are kept.
         siem: the export to SIEMs.
+        adapt: the controllers.
         scaling: how many replicas Kubernetes Deployments are to have, by name.
         slo: what routes promise, by name.
         observe: unregistered operations.
@@ -358,6 +360,7 @@ class MainTable(msgspec.Struct, frozen=True):
     witness: WitnessTable = WitnessTable()
     archive: ArchiveTable = ArchiveTable()
     siem: SiemTable = SiemTable()
+    adapt: AdaptTable = AdaptTable()
     scaling: dict[str, ScalingTable] = {}
     slo: dict[str, SloTable] = {}
     observe: ObserveTable = ObserveTable()

@@ -16,7 +16,7 @@ class DecisionRow(msgspec.Struct, frozen=True):
     """One signed record.
 
     Args:
-        n: counted from 1 without a gap.
+        n: counted from 1 without a gap, save after a restore.
         rule: which rule decided; `outcome` for the record of what came of an act.
         subject: canonical JSON of the subject; rows of one rule and subject follow each other.
         verdict: for lists; the decision has it too.
@@ -54,7 +54,10 @@ class DecisionReader(Protocol):
         ...
 
     def last(self) -> int:
-        """Return the highest number, 0 for none."""
+        """Return the highest number, 0 for none; after a restore, that up to which none comes.
+
+        A backup does not know the numbers that were given out after it was made.
+        """
         ...
 
     def blob(self, digest: str) -> bytes | None:

@@ -47,6 +47,10 @@ class SteeringReader(Protocol):
 class SteeringStore(SteeringReader, Protocol):
     """Written by the one control process that holds the lease of decisions."""
 
+    def last(self) -> int:
+        """Return the newest version; after a restore, the number up to which none is given out."""
+        ...
+
     def publish(self, token: int, row: SteeringRow) -> None:
         """Store the next version durably.
 
