@@ -12,7 +12,14 @@ from verismo.adapters.siem_sqlite import FILE_NAME, SqliteSiemStore
 from verismo.attest.parity import extend_tallies
 from verismo.attest.rollup import SiemCounters
 from verismo.control import siem as export_module
-from verismo.control.siem import ExportDesk, SinkExport, event_list, siem_counters
+from verismo.control.siem import (
+    ExportDesk,
+    ExportStatus,
+    SinkExport,
+    event_list,
+    lag_ms,
+    siem_counters,
+)
 from verismo.model.errors import StateError
 from verismo.ports.siem import Progress, SinkUnavailable
 
@@ -315,6 +322,22 @@ async def test_status_knows_how_long_the_oldest_event_waits(export, sink, clock)
     await rounds(export, clock, 2)
     assert export.status.oldest_ms == 0
     assert export.status.delivered == 20
+
+
+async def test_lag_is_of_what_waits_and_not_of_the_batch_that_was_just_sent(export, store):
+    while store.cursor("main", siem.LOG) < 19:
+        await export.step()
+    sent = export.status
+    assert sent.oldest_ms > 0, "the export has looked again"
+    assert lag_ms(sent, 0, sent.oldest_ms + 5) == 0
+    assert lag_ms(sent, 1, sent.oldest_ms + 5) == 5
+    assert lag_ms(sent, None, sent.oldest_ms + 5) == 5
+    assert lag_ms(sent, 1, sent.oldest_ms - 5) == 0
+
+
+def test_lag_of_a_sink_that_is_down_counts_since_nobody_could_look():
+    assert lag_ms(ExportStatus(is_up=False, oldest_ms=10), 0, 15) == 5
+    assert lag_ms(ExportStatus(is_up=False), 0, 15) == 0
 
 
 async def test_counters_for_the_rollup_are_of_one_log(export, store, sink):

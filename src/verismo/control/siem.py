@@ -229,6 +229,20 @@ class SinkExport:
         self._told = detail
 
 
+def lag_ms(status: ExportStatus, waiting: int | None, now_ms: int) -> int:
+    """Return how long the oldest event has waited that a sink was not sent yet; 0 if none waits.
+
+    Args:
+        status: of the sink's export.
+        waiting: leaves after its cursor; None if that cannot be told.
+        now_ms: Unix ms.
+    """
+    # The cursor moves before the export has looked again: until then its status names what it sent.
+    if not status.oldest_ms or (status.is_up and waiting == 0):
+        return 0
+    return max(0, now_ms - status.oldest_ms)
+
+
 def event_list(name: str, records: Sequence[LoggedRecord]) -> list[SiemEvent]:
     """Return the events of leaves of one log.
 

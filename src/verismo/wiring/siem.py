@@ -15,7 +15,7 @@ from verismo.adapters.siem_sqlite import FILE_NAME, SqliteSiemStore
 from verismo.adapters.siem_syslog import SyslogSettings, SyslogSink
 from verismo.adapters.telemetry_siem import SinkFigures, siem_lines
 from verismo.config.schema import Config, Sink
-from verismo.control.siem import ExportDesk, ExportStatus, SinkExport
+from verismo.control.siem import ExportDesk, ExportStatus, SinkExport, lag_ms
 from verismo.control.siemleaves import LedgerLeaves
 from verismo.control.siemparity import ParityDesk, ParityWatch
 from verismo.model.errors import ConfigError, StateError
@@ -199,7 +199,6 @@ class SiemLoop:
             unopened = ExportStatus(is_up=False, oldest_ms=self._began_ms)
             status = unopened if export is None else export.status
             watch = self._watches.get(name)
-            lag_ms = max(0, now_ms - status.oldest_ms) if status.oldest_ms else 0
             found.append(
                 SinkFigures(
                     sink=name,
@@ -207,7 +206,7 @@ class SiemLoop:
                     delivered=status.delivered,
                     failures=status.failures,
                     waiting=waiting.get(name),
-                    lag_s=lag_ms / 1_000,
+                    lag_s=lag_ms(status, waiting.get(name), now_ms) / 1_000,
                     dead=dead.get(name),
                     parity_ppm=None if watch is None else watch.status.parity_ppm,
                     checked_s=None if watch is None else watch.status.checked_ms / 1_000,
