@@ -21,6 +21,7 @@ from verismo.config.references import check_references
 from verismo.config.scaling import check_scaling
 from verismo.config.schema import Config, ControlListen, Ledger, Listen, LogSettings, Telemetry
 from verismo.config.siem import check_siem
+from verismo.config.slack import check_slack
 from verismo.config.slotable import check_slos
 from verismo.config.source import Findings, Source, open_source
 from verismo.config.tables import KeysTable, MainTable
@@ -114,6 +115,7 @@ def _assemble(
             main.siem, source, environ, data=root / main.data, required=require_credentials
         ),
         adapt=check_adapt(main.adapt, source),
+        slack=check_slack(main.slack, source, environ, required=require_credentials),
         scaling=check_scaling(main.scaling, source, main.deployments),
         slos=check_slos(
             main.slo, source, main.tenants, frozenset(one.operation.id for one in operations)

@@ -13,6 +13,7 @@ from verismo.config.archivetable import ArchiveTable
 from verismo.config.operationtable import OperationTable
 from verismo.config.scalingtable import ScalingTable
 from verismo.config.siemtable import SiemTable, SinkTable
+from verismo.config.slacktable import SlackTable
 from verismo.config.slotable import SloTable
 from verismo.model.limits import Limits
 from verismo.model.operation import Timeouts
@@ -33,6 +34,7 @@ SECTIONS: Final[tuple[tuple[str, type[msgspec.Struct]], ...]] = (
     ("[siem]", SiemTable),
     ("[siem.sinks.NAME]", SinkTable),
     ("[adapt]", AdaptTable),
+    ("[slack]", SlackTable),
     ("[scaling.NAME]", ScalingTable),
     ("[slo.NAME]", SloTable),
     ("[keys]", tables.KeysTable),

@@ -17,6 +17,7 @@ from verismo.config.archivetable import ArchiveSettings
 from verismo.config.scalingtable import ScalingTarget
 from verismo.config.slotable import Slo
 from verismo.config.source import Problem
+from verismo.model.decision import Controller
 from verismo.model.ids import ProviderId
 from verismo.model.limits import Limits
 from verismo.model.plan import Plan
@@ -211,6 +212,20 @@ class Witnesses(msgspec.Struct, frozen=True):
     timeout_ms: int
 
 
+class Slack(msgspec.Struct, frozen=True):
+    """Cards of decisions to Slack.
+
+    Args:
+        webhook: where they are posted; None sends none.
+        timeout_ms: for each step with Slack.
+        controllers: whose decisions become cards.
+    """
+
+    webhook: Secret | None = None
+    timeout_ms: int = 5_000
+    controllers: tuple[Controller, ...] = ()
+
+
 class Config(msgspec.Struct, frozen=True):
     """A whole configuration that passed every check.
 
@@ -237,6 +252,7 @@ class Config(msgspec.Struct, frozen=True):
         adapt: the controllers.
         scaling: whose replicas are decided about, by name.
         slos: what routes promise, by name.
+        slack: where cards of decisions go.
         warnings: what is allowed but probably not meant.
     """
 
@@ -259,6 +275,7 @@ class Config(msgspec.Struct, frozen=True):
     docs_base_url: str
     siem: Siem = Siem()
     adapt: AdaptTable = AdaptTable()
+    slack: Slack = Slack()
     scaling: tuple[ScalingTarget, ...] = ()
     slos: tuple[Slo, ...] = ()
     warnings: tuple[Problem, ...] = ()

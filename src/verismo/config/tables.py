@@ -14,6 +14,7 @@ from verismo.config.archivetable import ArchiveTable
 from verismo.config.scalingtable import ScalingTable
 from verismo.config.schema import LogLevel, UpstreamClient
 from verismo.config.siemtable import SiemTable
+from verismo.config.slacktable import SlackTable
 from verismo.config.slotable import SloTable
 from verismo.model.limits import Limits
 from verismo.model.operation import ProviderKind, Timeouts
@@ -339,6 +340,7 @@ class MainTable(msgspec.Struct, frozen=True):
         adapt: the controllers.
         scaling: how many replicas Kubernetes Deployments are to have, by name.
         slo: what routes promise, by name.
+        slack: cards of decisions.
         observe: unregistered operations.
         providers: upstream services by name.
         deployments: models at providers by name.
@@ -361,6 +363,7 @@ class MainTable(msgspec.Struct, frozen=True):
     archive: ArchiveTable = ArchiveTable()
     siem: SiemTable = SiemTable()
     adapt: AdaptTable = AdaptTable()
+    slack: SlackTable = SlackTable()
     scaling: dict[str, ScalingTable] = {}
     slo: dict[str, SloTable] = {}
     observe: ObserveTable = ObserveTable()

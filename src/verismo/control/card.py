@@ -1,0 +1,211 @@
+"""A decision as a Slack message: what was decided, why, on what evidence, and how to override it.
+
+Pure: a decision in, bytes of Block Kit out, always within the limits that Slack documents: a longer
+text is cut, never refused. Text of people and names of routes are escaped, so that nobody can
+mention a channel or forge a link through a reason. There are no buttons: an incoming webhook takes
+no clicks, so the card names the command that overrides the decision.
+
+Source: Slack's reference of blocks and of text objects; notes-adapt 5.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Final
+
+import msgspec
+
+from verismo.control.reasonwords import in_words, spell
+from verismo.model.decision import Action, Decision, Metric, Subject, decision_digest
+from verismo.model.units import moment_utc
+
+HEADER_CHARS_MAX: Final = 150
+SECTION_CHARS_MAX: Final = 3_000
+FIELD_CHARS_MAX: Final = 2_000
+FIELDS_MAX: Final = 10
+NAME_CHARS_MAX: Final = 60
+"""Of one name in a heading, so that two of them leave room for the verdict."""
+
+_ENTITIES: Final[Mapping[str, str]] = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
+_SHOWN: Final[Mapping[str, tuple[str, ...]]] = {
+    "score": ("score_ppm", "threshold_ppm"),
+    "spend": ("w60_usd_micros", "limit_usd_micros"),
+    "limit": ("ceiling_usd_micros", "hours"),
+    "load": ("load_milli", "replicas_wished"),
+    "waits": ("requests", "late"),
+}
+_METRIC_VALUES: Final = ("effect_ppm", "score_ppm")
+
+
+class PlainText(msgspec.Struct, frozen=True, tag_field="type", tag="plain_text"):
+    """Text that is shown as it is."""
+
+    text: str
+    emoji: bool = False
+
+
+class Marked(msgspec.Struct, frozen=True, tag_field="type", tag="mrkdwn"):
+    """Text with Slack's marks; `verbatim` keeps names from becoming links and mentions."""
+
+    text: str
+    verbatim: bool = True
+
+
+class Header(msgspec.Struct, frozen=True, tag_field="type", tag="header"):
+    """One line in large letters."""
+
+    text: PlainText
+
+
+class Section(msgspec.Struct, frozen=True, tag_field="type", tag="section"):
+    """A paragraph."""
+
+    text: Marked
+
+
+class Fields(msgspec.Struct, frozen=True, tag_field="type", tag="section"):
+    """Short texts in two columns."""
+
+    fields: tuple[Marked, ...]
+
+
+class Context(msgspec.Struct, frozen=True, tag_field="type", tag="context"):
+    """Small print."""
+
+    elements: tuple[Marked, ...]
+
+
+class Card(msgspec.Struct, frozen=True):
+    """A message.
+
+    Args:
+        text: for notifications and for readers without blocks.
+        blocks: what is shown.
+    """
+
+    text: str
+    blocks: tuple[Header | Section | Fields | Context, ...]
+
+
+def card_of(decision: Decision[msgspec.Struct], *, command: str = "") -> Card:
+    """Make the card of a decision.
+
+    Args:
+        decision: of any controller.
+        command: the command line by which a person overrides it; empty where nobody can.
+    """
+    title = _title(decision)
+    reasons = [in_words(one) for one in decision.reasons]
+    blocks: list[Header | Section | Fields | Context] = [
+        Header(PlainText(escaped(title, HEADER_CHARS_MAX))),
+        Section(Marked(_lines("• ", reasons or ["no reason was given"]))),
+    ]
+    facts = [*_subject(decision.subject), *_action(decision.action), *_metrics(decision.metrics)]
+    if facts:
+        blocks.append(Fields(tuple(_field(*one) for one in facts[:FIELDS_MAX])))
+    if command:
+        # Nothing in a code block is marked up, and a backtick could only end it.
+        fitted = escaped(command.replace("`", "'"), SECTION_CHARS_MAX - 40)
+        blocks.append(Section(Marked(f"To override it:\n```{fitted}```")))
+    small = (
+        f"decision {decision_digest(decision)}",
+        f"{decision.controller} rule version {decision.version}",
+        f"settings {decision.settings[:12] or 'none'}",
+        moment_utc(decision.at_ms),
+    )
+    blocks.append(Context(tuple(Marked(escaped(one, FIELD_CHARS_MAX)) for one in small)))
+    fallback = escaped(f"{title}: {'; '.join(reasons)}", SECTION_CHARS_MAX)
+    return Card(fallback, tuple(blocks))
+
+
+def encode_card(card: Card) -> bytes:
+    """Return the body that is posted."""
+    return msgspec.json.encode(card)
+
+
+def escaped(text: str, chars_max: int) -> str:
+    """Return text that Slack shows as it is and that has at most so many characters.
+
+    Only `&`, `<` and `>` are escaped, as Slack asks; what cannot be printed becomes a space. It is
+    cut between characters, never within an entity, and counted as JavaScript counts.
+
+    Args:
+        text: from anywhere.
+        chars_max: at least 1.
+    """
+    pieces: list[str] = []
+    size, at_mark = 0, 0
+    for character in text:
+        is_shown = character.isprintable() or character == "\n"
+        piece = _ENTITIES.get(character, character if is_shown else " ")
+        size += _width(piece)
+        if size > chars_max:
+            return "".join(pieces[:at_mark]) + "…"
+        pieces.append(piece)
+        if size < chars_max:
+            at_mark = len(pieces)
+    return "".join(pieces)
+
+
+def _width(text: str) -> int:
+    return sum(2 if ord(character) > 0xFFFF else 1 for character in text)
+
+
+def _title(decision: Decision[msgspec.Struct]) -> str:
+    subject, action = decision.subject, decision.action
+    names = [subject.target, subject.operation, subject.tenant, subject.candidate]
+    about = " / ".join(shortened(one) for one in names if one)
+    now = "" if action.kind == "none" else f" at {spell(action.kind, action.after)}"
+    return f"{decision.verdict}: {about or decision.controller}{now}"
+
+
+def shortened(name: str) -> str:
+    """Return a name short enough for a heading."""
+    return name if len(name) <= NAME_CHARS_MAX else f"{name[: NAME_CHARS_MAX - 1]}…"
+
+
+def _lines(mark: str, lines: Iterable[str]) -> str:
+    text = "\n".join(mark + one.replace("\n", " ") for one in lines)
+    return escaped(text, SECTION_CHARS_MAX)
+
+
+def _field(name: str, value: str) -> Marked:
+    label = escaped(name, 100)
+    return Marked(f"*{label}*\n{escaped(value, FIELD_CHARS_MAX - 110)}")
+
+
+def _subject(subject: Subject) -> list[tuple[str, str]]:
+    route = " / ".join(one for one in (subject.tenant or "all tenants", subject.operation) if one)
+    facts = [("Route", route)] if subject.operation else []
+    if subject.candidate:
+        facts.append(("Baseline, candidate", f"{subject.baseline}, {subject.candidate}"))
+    if subject.target:
+        facts.append(("Target", subject.target))
+    return facts
+
+
+def _action(action: Action) -> list[tuple[str, str]]:
+    if action.kind == "none":
+        return []
+    before, after = spell(action.kind, action.before), spell(action.kind, action.after)
+    name = action.kind.removesuffix("_ppm").removesuffix("_usd_micros").replace("_", " ")
+    return [(name.capitalize(), f"{before} → {after}" if before != after else f"stays {after}")]
+
+
+def _metrics(metrics: tuple[Metric, ...]) -> list[tuple[str, str]]:
+    return [(f"{one.name} ({one.status})", _values(one)) for one in metrics]
+
+
+def _values(metric: Metric) -> str:
+    names = _SHOWN.get(metric.name, _METRIC_VALUES)
+    known = [(name, metric.values.get(name)) for name in names]
+    said = [f"{_plain(name)} {spell(name, one)}" for name, one in known if one is not None]
+    return ", ".join(said) or "no data"
+
+
+def _plain(name: str) -> str:
+    for unit in ("_ppm", "_usd_micros", "_milli"):
+        name = name.removesuffix(unit)
+    return name.replace("_", " ")
+
+
+CommandOf = Callable[[Decision[msgspec.Struct]], str]
+"""Returns the command line that overrides a decision; empty if nobody can."""

@@ -1,0 +1,157 @@
+"""Cards say what was decided, always within Slack's limits, and let nobody forge a mention."""
+
+import json
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from verismo.control.card import card_of, encode_card, escaped
+from verismo.model.decision import Action, Decision, Metric, Subject, decision_digest
+from verismo.simulate.slack import message_fault
+
+ROUTE = Subject("TENANT_001", "chat-support", "gpt-a", "gpt-b")
+
+
+class Nothing(msgspec.Struct, frozen=True):
+    pass
+
+
+def decision_of(**changed):
+    values = {
+        "controller": "canary",
+        "version": 1,
+        "subject": ROUTE,
+        "verdict": "HOLD",
+        "action": Action("weight_ppm", 200_000, 50_000),
+        "reasons": ("evidence_worse", "traffic_reduced", "bake_doubled"),
+        "inputs": "a" * 64,
+        "settings": "b" * 64,
+        "at_ms": 1_790_000_000_000,
+        "metrics": (
+            Metric("score", "WORSE", {"score_ppm": 550_000, "threshold_ppm": 850_000}),
+            Metric("p95", "WORSE", {"effect_ppm": 118_000, "score_ppm": 420_000}),
+            Metric("cost", "NODATA", {"effect_ppm": None, "score_ppm": None}),
+        ),
+        "state": Nothing(),
+    }
+    return Decision(**{**values, **changed})
+
+
+def shown(decision, **options):
+    return json.loads(encode_card(card_of(decision, **options)))
+
+
+def texts(card):
+    return json.dumps(card["blocks"], ensure_ascii=False)
+
+
+def test_card_says_verdict_route_and_weight_in_its_heading():
+    card = shown(decision_of())
+    assert card["blocks"][0]["type"] == "header"
+    heading = card["blocks"][0]["text"]["text"]
+    assert heading == "HOLD: chat-support / TENANT_001 / gpt-b at 5 %"
+
+
+def test_card_gives_reasons_in_words_and_metrics_with_units():
+    card = texts(shown(decision_of()))
+    assert "• the evidence says that the candidate is worse than tolerated" in card
+    assert "20 % → 5 %" in card
+    assert "*p95 (WORSE)*\\neffect 11.8 %, score 42 %" in card
+    assert "score 55 %, threshold 85 %" in card
+
+
+def test_missing_number_is_no_data_and_no_zero():
+    assert "*cost (NODATA)*\\nno data" in texts(shown(decision_of()))
+
+
+def test_card_names_the_whole_digest_and_the_command_that_overrides():
+    decision = decision_of()
+    digest = decision_digest(decision)
+    card = texts(shown(decision, command=f"verismo canary hold --of {digest}"))
+    assert f"decision {digest}" in card
+    assert f"```verismo canary hold --of {digest}```" in card
+
+
+def test_no_command_is_named_where_nobody_can_override():
+    assert "override" not in texts(shown(decision_of()))
+
+
+def test_text_for_notifications_says_it_in_one_line():
+    text = shown(decision_of())["text"]
+    assert text.startswith("HOLD: chat-support / TENANT_001 / gpt-b at 5 %: the evidence says")
+    assert "\n" not in text
+
+
+def test_action_that_changes_nothing_is_said_to_stay():
+    card = texts(shown(decision_of(action=Action("weight_ppm", 50_000, 50_000))))
+    assert "stays 5 %" in card
+    assert "→" not in card
+
+
+def test_scaling_card_is_about_its_target():
+    decision = decision_of(
+        controller="scaling",
+        subject=Subject(target="gateway"),
+        verdict="SCALE_UP",
+        action=Action("replicas", 4, 6),
+        metrics=(),
+    )
+    assert shown(decision)["blocks"][0]["text"]["text"] == "SCALE_UP: gateway at 6"
+
+
+def test_mention_in_a_reason_is_shown_as_text():
+    hostile = decision_of(reasons=("invariant_broken: <!channel> <https://evil.example|click>",))
+    card = encode_card(card_of(hostile, command="x <!here>")).decode()
+    assert "<" not in card
+    assert "&lt;!channel&gt;" in card
+
+
+def test_names_become_no_links_and_no_mentions():
+    card = shown(decision_of())
+    marked = [
+        one
+        for block in card["blocks"]
+        for one in [block.get("text"), *block.get("fields", []), *block.get("elements", [])]
+        if one and one["type"] == "mrkdwn"
+    ]
+    assert marked
+    assert all(one["verbatim"] for one in marked)
+
+
+def test_command_cannot_end_its_code_block():
+    card = shown(decision_of(), command="verismo ``` <!channel>")
+    [block] = [one for one in card["blocks"] if "override" in one.get("text", {}).get("text", "")]
+    assert block["text"]["text"].count("```") == 2
+
+
+@given(
+    name=st.text(max_size=400),
+    reason=st.text(max_size=4_000),
+    command=st.text(max_size=4_000),
+    count=st.integers(0, 30),
+)
+def test_every_card_is_taken_whatever_it_says(name, reason, command, count):
+    decision = decision_of(
+        subject=Subject(name, name, name, name),
+        reasons=(reason, f"window_refused: {reason}"),
+        metrics=tuple(Metric(f"{name}{at}", "OK", {"effect_ppm": 1}) for at in range(count)),
+    )
+    assert message_fault(encode_card(card_of(decision, command=command))) == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "chars_max", "fitted"),
+    [
+        ("abcde", 5, "abcde"),
+        ("abcdef", 5, "abcd…"),
+        ("ab&cd", 6, "ab…"),
+        ("ab&", 7, "ab&amp;"),
+        ("a\x07b\u202ec", 9, "a b c"),
+        ("😀😀😀", 4, "😀…"),
+        ("", 1, ""),
+    ],
+)
+def test_text_is_cut_between_characters_and_never_within_an_entity(text, chars_max, fitted):
+    assert escaped(text, chars_max) == fitted
