@@ -12,14 +12,12 @@ from pathlib import Path
 
 from verismo.adapters import adapt_schema as schema
 from verismo.adapters import lease_sqlite
+from verismo.attest.controlrecord import NUMBERS_PER_S
 from verismo.model.errors import StateError
 
 FILE_NAME = "adapt.db"
 BUSY_MS_MAX = 5_000
 """How long a transaction waits for another process's."""
-NUMBERS_PER_S = 1_000_000
-"""After a restore numbers go on from the time of the restore, in seconds, times this: further than
-the records that were made since the backup can have come."""
 
 _DECIDES = "decides"
 
@@ -135,13 +133,11 @@ def pass_numbers(path: Path, restored_ms: int) -> None:
     Raises:
         StateError: it cannot be written.
     """
+    passed = restored_ms // 1_000 * NUMBERS_PER_S
     file = AdaptFile(path)
     try:
         with file.writing(None) as connection:
-            connection.execute(
-                "UPDATE passed SET n = ? WHERE n < ?",
-                (restored_ms // 1_000 * NUMBERS_PER_S, restored_ms // 1_000 * NUMBERS_PER_S),
-            )
+            connection.execute("UPDATE passed SET n = ? WHERE n < ?", (passed, passed))
     finally:
         file.close()
 

@@ -29,6 +29,10 @@ OUTCOME: Final = "outcome"
 STEERING: Final = "steering"
 """The rule of an outcome that speaks of the steering, and so of every decision before it."""
 
+NUMBERS_PER_S: Final = 1_000_000
+"""After a restore numbers go on from its time, in whole seconds since 1970, times this: further
+than those can have come that were given out after the backup."""
+
 Kind = Literal["decision", "outcome"]
 
 
@@ -43,7 +47,7 @@ class ControlRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         v: format version.
         iss: the gateway's issuer.
         iat: when it was recorded, Unix ms.
-        n: counted from 1 without a gap.
+        n: counted from 1 without a gap; after a restore from a multiple of `NUMBERS_PER_S` and 1.
         prev: of the statement of the record before; 64 zeros in the first.
         kind: a decision, or what came of one.
         rule: which rule decided; `steering` for what came of all decisions before.
@@ -169,12 +173,22 @@ def check_follows(previous: bytes | None, record: ControlRecord) -> None:
         RecordRefused: one is missing, stands twice or was exchanged.
     """
     before = None if previous is None else read_record(previous)
-    if record.n != (1 if before is None else before.n + 1):
+    if not is_next(0 if before is None else before.n, record.n):
         raise RecordRefused(f"record {record.n} does not follow the one before it")
     if record.prev != (NO_RECORD if previous is None else canonical.digest(previous)):
         raise RecordRefused(f"record {record.n} is not linked to the one before it")
     if before is not None and record.iss != before.iss:
         raise RecordRefused(f"record {record.n} is of another issuer than the one before it")
+
+
+def is_next(before: int, n: int) -> bool:
+    """Say whether a number follows another; versions of the steering are counted alike.
+
+    Args:
+        before: the number before, 0 for none.
+        n: the number after it.
+    """
+    return n == before + 1 or (n > before and n % NUMBERS_PER_S == 1)
 
 
 def _check(record: ControlRecord) -> None:

@@ -1,0 +1,102 @@
+"""Every rule that decisions are made by, under the name that records give it.
+
+`verismo audit` computes each decision again by the rule that its record names, so a rule stays here
+for as long as there are records of it.
+"""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final, TypeVar, cast
+
+import msgspec
+
+from verismo.adapt import budget, budgetlimit, canary, override, scaling
+from verismo.adapt.canaryobservation import CanaryObservation
+from verismo.adapt.canarysettings import CanarySettings
+from verismo.adapt.canarystate import CanaryState
+from verismo.adapt.demand import ScalingObservation
+from verismo.adapt.scalingsettings import ScalingSettings
+from verismo.control.looks import Rule
+from verismo.model.act import Act
+from verismo.model.decision import Decision
+from verismo.model.units import Milliseconds
+
+State = TypeVar("State", bound=msgspec.Struct)
+Observation = TypeVar("Observation")
+Settings = TypeVar("Settings", bound=msgspec.Struct)
+
+AnyRule = Rule[msgspec.Struct, object, msgspec.Struct]
+"""A rule whose types only the recorded bytes know."""
+
+
+def _limit(
+    state: budgetlimit.LimitState,
+    observation: budgetlimit.LimitObservation,
+    settings: budgetlimit.LimitSettings,
+    now_ms: int,
+) -> Decision[budgetlimit.LimitState]:
+    return budgetlimit.decide(state, observation, settings, Milliseconds(now_ms))
+
+
+def _throttle(
+    state: budget.BudgetState,
+    observation: budget.BudgetObservation,
+    settings: budget.BudgetSettings,
+    now_ms: int,
+) -> Decision[budget.BudgetState]:
+    return budget.decide(state, observation, settings, Milliseconds(now_ms))
+
+
+def _scale(
+    state: scaling.ScalingState,
+    observation: ScalingObservation,
+    settings: ScalingSettings,
+    now_ms: int,
+) -> Decision[scaling.ScalingState]:
+    return scaling.decide(state, observation, settings, Milliseconds(now_ms))
+
+
+CANARY: Final = Rule(
+    "canary", canary.VERSION, CanaryState, CanaryObservation, CanarySettings, canary.decide
+)
+CANARY_ACT: Final = Rule(
+    "canary-act", override.VERSION, CanaryState, Act, CanarySettings, override.decide
+)
+BUDGET: Final = Rule(
+    "budget",
+    budget.VERSION,
+    budget.BudgetState,
+    budget.BudgetObservation,
+    budget.BudgetSettings,
+    _throttle,
+)
+BUDGET_LIMIT: Final = Rule(
+    "budget-limit",
+    budgetlimit.VERSION,
+    budgetlimit.LimitState,
+    budgetlimit.LimitObservation,
+    budgetlimit.LimitSettings,
+    _limit,
+)
+SCALING: Final = Rule(
+    "scaling", scaling.VERSION, scaling.ScalingState, ScalingObservation, ScalingSettings, _scale
+)
+
+
+def _any(rule: Rule[State, Observation, Settings]) -> AnyRule:
+    # What a rule is given is decoded to its own types first, so it never meets another's.
+    return cast("AnyRule", rule)
+
+
+RULES: Final[Mapping[str, AnyRule]] = MappingProxyType(
+    {
+        rule.name: rule
+        for rule in (
+            _any(CANARY),
+            _any(CANARY_ACT),
+            _any(BUDGET),
+            _any(BUDGET_LIMIT),
+            _any(SCALING),
+        )
+    }
+)
