@@ -93,6 +93,8 @@ def _register(
     path: KeyPath = ("operations", key)
     if not entry.deployments and entry.kind != "agent":
         source.error((*path, "deployments"), "must name at least one deployment")
+    if entry.candidates and not entry.deployments:
+        source.error((*path, "candidates"), "need a deployment that they are compared with")
     for name in ("tools", "methods", "param_headers"):
         if entry.kind != "mcp" and getattr(entry, name):
             source.error((*path, name), f"is for kind mcp, not {entry.kind}")
@@ -168,4 +170,5 @@ def _operation(operation_id: OperationId, name: str, entry: OperationTable) -> O
         deployments=tuple(DeploymentId(name) for name in entry.deployments),
         aliases=entry.aliases,
         tenants=tuple(TenantId(name) for name in entry.tenants),
+        candidates=tuple(DeploymentId(name) for name in entry.candidates),
     )

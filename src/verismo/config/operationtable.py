@@ -25,6 +25,8 @@ class OperationTable(msgspec.Struct, frozen=True):
         purpose: the purpose that its data is used for; a tenant must have it among its own.
         deployments: in fallback order; their providers must fit the kind. An `agent` may have none:
             then it runs at the client, which has its runs sealed.
+        candidates: deployments that serve only what a rollout gives them, and are never fallen
+            back to; none of `deployments`.
         aliases: other names that clients may put into `model`.
         tenants: who may run it; empty means every tenant.
         name: for people; by default the table's name, for GraphQL the document's operation name.
@@ -41,6 +43,7 @@ class OperationTable(msgspec.Struct, frozen=True):
     kind: OperationKind
     purpose: Name
     deployments: tuple[Name, ...] = ()
+    candidates: tuple[Name, ...] = ()
     aliases: tuple[Alias, ...] = ()
     tenants: tuple[Name, ...] = ()
     name: str = ""

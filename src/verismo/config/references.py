@@ -9,7 +9,7 @@ from verismo.config.locate import KeyPath
 from verismo.config.operations import Registered
 from verismo.config.source import Source, Toml, suggestion
 from verismo.config.tables import DeploymentTable, MainTable, ProviderTable
-from verismo.model.ids import OperationId
+from verismo.model.ids import DeploymentId, OperationId
 from verismo.model.operation import Operation, OperationKind, ProviderKind
 
 FITTING: Final[Mapping[OperationKind, tuple[ProviderKind, ...]]] = {
@@ -93,16 +93,14 @@ def _check_model(
 def _check_deployments(registered: Registered, main: MainTable, known: Known) -> None:
     operation, source = registered.operation, registered.source
     for index, name in enumerate(operation.deployments):
-        where = (*registered.path, "deployments", index)
-        _check_known("deployment", name, known.deployments, source, where)
-        deployment = main.deployments.get(name)
-        provider = main.providers.get(deployment.provider) if deployment else None
-        if provider is not None and provider.kind not in FITTING[operation.kind]:
-            source.error(
-                where,
-                f"{name} is at a provider of kind {provider.kind}, which cannot run "
-                f"{operation.kind} operations; that takes {' or '.join(FITTING[operation.kind])}",
-            )
+        _check_deployment(registered, name, ("deployments", index), main, known)
+    for index, name in enumerate(operation.candidates):
+        where = (*registered.path, "candidates", index)
+        _check_deployment(registered, name, ("candidates", index), main, known)
+        if name in operation.deployments:
+            source.error(where, f"{name!r} is among the deployments: it serves already")
+        elif name in operation.candidates[:index]:
+            source.error(where, f"{name!r} stands twice")
     if operation.kind == "agent" and len(_provider_kinds(operation, main)) > 1:
         source.error(
             (*registered.path, "deployments"),
@@ -110,10 +108,30 @@ def _check_deployments(registered: Registered, main: MainTable, known: Known) ->
         )
 
 
+def _check_deployment(
+    registered: Registered, name: str, within: KeyPath, main: MainTable, known: Known
+) -> None:
+    operation, source = registered.operation, registered.source
+    where = (*registered.path, *within)
+    _check_known("deployment", name, known.deployments, source, where)
+    deployment = main.deployments.get(name)
+    provider = main.providers.get(deployment.provider) if deployment else None
+    if provider is not None and provider.kind not in FITTING[operation.kind]:
+        source.error(
+            where,
+            f"{name} is at a provider of kind {provider.kind}, which cannot run "
+            f"{operation.kind} operations; that takes {' or '.join(FITTING[operation.kind])}",
+        )
+
+
 def _provider_kinds(operation: Operation, main: MainTable) -> set[ProviderKind]:
-    deployments = [main.deployments[n] for n in operation.deployments if n in main.deployments]
-    providers = [main.providers.get(deployment.provider) for deployment in deployments]
+    names = [name for name in _used_by(operation) if name in main.deployments]
+    providers = [main.providers.get(main.deployments[name].provider) for name in names]
     return {one.kind for one in providers if one is not None and one.kind in FITTING["agent"]}
+
+
+def _used_by(operation: Operation) -> tuple[DeploymentId, ...]:
+    return (*operation.deployments, *operation.candidates)
 
 
 def _check_tenants(registered: Registered, main: MainTable, known: Known) -> None:
@@ -165,7 +183,7 @@ def _share_tenant(one: Registered, other: Registered) -> bool:
 def _warn_of_unused(main: MainTable, source: Source, operations: Sequence[Registered]) -> None:
     used: set[str] = set(main.observe.deployments)
     for registered in operations:
-        used.update(registered.operation.deployments)
+        used.update(_used_by(registered.operation))
     for name in main.deployments:
         if name not in used:
             source.warn(("deployments", name), "nothing uses this deployment")

@@ -14,6 +14,7 @@ from verismo.gateway.snapshot import Snapshot
 from verismo.model.errors import PolicyRefusal
 from verismo.model.ids import DeploymentId, ProviderId
 from verismo.model.operation import Deployment
+from verismo.model.steering import Rollout
 from verismo.ports.policy import PolicyEngine, PolicyInput, ToolInput, Verdict
 
 
@@ -21,12 +22,28 @@ class Decided(msgspec.Struct, frozen=True):
     """The policy's answer for a request.
 
     Args:
-        allowed: deployments that the policy allows, in fallback order.
+        allowed: deployments that the policy allows, in fallback order; no candidate among them.
         verdict: of the first allowed deployment.
+        split: the rollout that draws an arm for this request; None if there is none, or if the
+            policy does not allow both its sides: then the request is no part of it.
     """
 
     allowed: tuple[Deployment, ...]
     verdict: Verdict
+    split: "Split | None" = None
+
+    @property
+    def possible(self) -> tuple[Deployment, ...]:
+        """Everything that may be called."""
+        return self.allowed if self.split is None else (*self.allowed, self.split.candidate)
+
+
+class Split(msgspec.Struct, frozen=True):
+    """A rollout with its two sides, both of which the policy allows."""
+
+    rollout: Rollout
+    baseline: Deployment
+    candidate: Deployment
 
 
 class Denied(PolicyRefusal):
@@ -105,7 +122,7 @@ def decide(
     allowed: list[Deployment] = []
     first_allowed: Verdict | None = None
     mildest: Verdict | None = None
-    for deployment in _candidates(snapshot, caller, resolved):
+    for deployment in _deployments(snapshot, caller, resolved):
         verdict = policy.decide(_asked_with(_question(caller, resolved, deployment), call))
         if verdict.allow:
             allowed.append(deployment)
@@ -113,13 +130,36 @@ def decide(
         elif mildest is None or len(verdict.deny) < len(mildest.deny):
             mildest = verdict
     if first_allowed is not None:
-        return Decided(allowed=tuple(allowed), verdict=first_allowed)
+        split = _split_of(snapshot, caller, resolved, allowed)
+        if split is not None:
+            question = _question(caller, resolved, split.candidate)
+            if not policy.decide(_asked_with(question, call)).allow:
+                split = None
+        return Decided(tuple(allowed), first_allowed, split)
     if mildest is not None:
         raise Denied(mildest)
     raise PolicyRefusal("the operation names no deployment", reasons=("policy_error",))
 
 
-def _candidates(snapshot: Snapshot, caller: Caller, resolved: Resolved) -> tuple[Deployment, ...]:
+def _split_of(
+    snapshot: Snapshot, caller: Caller, resolved: Resolved, allowed: list[Deployment]
+) -> Split | None:
+    """Return the rollout that gives its candidate some of this route, if its baseline is allowed.
+
+    A rollout never lets anybody in: whoever may not call the baseline is refused as before.
+    """
+    if not resolved.registered or not snapshot.rollouts:
+        return None
+    rollout = snapshot.rollout(caller.view.tenant.id, resolved.operation.id)
+    if rollout is None or not rollout.weight_ppm:
+        return None
+    for one in allowed:
+        if one.id == rollout.baseline:
+            return Split(rollout, one, snapshot.plan.deployments[rollout.candidate])
+    return None
+
+
+def _deployments(snapshot: Snapshot, caller: Caller, resolved: Resolved) -> tuple[Deployment, ...]:
     """Return where the operation may run; an agent at the client has its run sealed here."""
     operation = resolved.operation
     if operation.kind == "agent" and not operation.deployments:

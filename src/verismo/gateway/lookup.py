@@ -46,9 +46,13 @@ def _may_be_cached(ask: Ask, operation: Operation) -> bool:
 
 def _key(journey: Journey, operation: Operation) -> bytes:
     tenant = journey.caller.view.tenant.id
-    # With the bundle: what another policy let through may not be served under this one.
-    plan, purpose, bundle = journey.snapshot.digest, journey.caller.purpose, journey.bundle
-    parts = (tenant, operation.id, plan, purpose, bundle)
+    # With the bundle: what another policy let through may not be served under this one. With the
+    # candidate: what one answered is not served once its rollout is over. Both arms share what is
+    # kept, and the arm is drawn after this, so a hit favours neither.
+    snapshot, purpose, bundle = journey.snapshot, journey.caller.purpose, journey.bundle
+    rollout = snapshot.rollout(tenant, operation.id)
+    candidate = rollout.candidate if rollout is not None and rollout.weight_ppm else ""
+    parts = (tenant, operation.id, snapshot.base, candidate, purpose, bundle)
     digest = hashlib.sha256("\0".join(parts).encode("utf-8"))
     digest.update(b"\0" + journey.request.query + b"\0" + journey.request.body)
     return digest.digest()

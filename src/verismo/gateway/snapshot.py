@@ -1,7 +1,7 @@
-"""The snapshot: the plan and the API keys compiled into one immutable value for the hot path.
+"""The snapshot: plan, steering and API keys compiled into one immutable value for the hot path.
 
-A worker swaps it whole when the plan or the keys change, so that no request ever sees half of a
-change. Everything a request looks up is a dictionary access here.
+A worker swaps it whole when one of them changes, so that no request ever sees half of a change.
+Everything a request looks up is a dictionary access here.
 """
 
 import hashlib
@@ -13,9 +13,11 @@ import msgspec
 from verismo.model.ids import KeyId, OperationId, TenantId
 from verismo.model.operation import Operation
 from verismo.model.plan import Plan, plan_digest
+from verismo.model.steering import Rollout, Steering, Throttle, steering_digest
 from verismo.model.tenant import ApiKey, Tenant
 
 HANDLE_CHARS = 32
+_EVERY_TENANT = TenantId("")
 
 
 class TenantView(msgspec.Struct, frozen=True):
@@ -41,17 +43,30 @@ class Snapshot(msgspec.Struct, frozen=True):
 
     Args:
         plan: as compiled.
-        digest: the plan's hex SHA-256, which goes into statements.
+        base: the plan's hex SHA-256, which steering names.
+        digest: what goes into statements: the steering's hex SHA-256, without any the plan's.
         keys: API keys by their public part.
         tenants: views by tenant id.
         version: the directory version that the keys were read at.
+        steering: in force; None for none.
+        rollouts: by operation and tenant; the tenant is empty where all are meant.
+        throttles: by tenant and operation.
     """
 
     plan: Plan
+    base: str
     digest: str
     keys: dict[KeyId, ApiKey]
     tenants: dict[TenantId, TenantView]
     version: int
+    steering: Steering | None = None
+    rollouts: dict[tuple[OperationId, TenantId], Rollout] = {}
+    throttles: dict[tuple[TenantId, OperationId], Throttle] = {}
+
+    def rollout(self, tenant: TenantId, operation: OperationId) -> Rollout | None:
+        """Return the rollout of a route, its own before that of all tenants; None for none."""
+        found = self.rollouts.get((operation, tenant))
+        return found or self.rollouts.get((operation, _EVERY_TENANT))
 
 
 class SnapshotCell:
@@ -76,12 +91,25 @@ def compile_snapshot(
         handle_secret: 32 bytes of this installation; tenants' handles are derived from it.
         version: the directory's version when the keys were read.
     """
+    base = plan_digest(plan)
     return Snapshot(
         plan=plan,
-        digest=plan_digest(plan),
+        base=base,
+        digest=base,
         keys={key.id: key for key in keys},
         tenants={tenant.id: _view(plan, tenant, handle_secret) for tenant in plan.tenants.values()},
         version=version,
+    )
+
+
+def steered(snapshot: Snapshot, steering: Steering) -> Snapshot:
+    """Return a snapshot under a steering that was verified and belongs to its plan."""
+    return msgspec.structs.replace(
+        snapshot,
+        digest=steering_digest(steering),
+        steering=steering,
+        rollouts={(one.operation, one.tenant): one for one in steering.rollouts},
+        throttles={(one.tenant, one.operation): one for one in steering.throttles},
     )
 
 

@@ -99,6 +99,7 @@ class Operation(msgspec.Struct, frozen=True):
         tools: for MCP the tools that may be listed and called, else empty.
         param_headers: for MCP by tool: which argument, by its dotted path, each `Mcp-Param-<key>`
             header repeats.
+        candidates: deployments that serve only what a rollout gives them; never a fallback.
     """
 
     id: OperationId
@@ -113,3 +114,4 @@ class Operation(msgspec.Struct, frozen=True):
     methods: tuple[McpMethod, ...] = ()
     tools: tuple[str, ...] = ()
     param_headers: dict[str, dict[str, str]] = {}
+    candidates: tuple[DeploymentId, ...] = ()

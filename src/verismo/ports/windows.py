@@ -5,6 +5,7 @@ from typing import Protocol
 
 import msgspec
 
+from verismo.model.errors import StateError
 from verismo.model.ids import DeploymentId, OperationId, TenantId
 from verismo.model.units import Milliseconds, UsdMicros
 from verismo.model.window import Window
@@ -60,6 +61,10 @@ class Interval(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     loads: tuple[DeploymentLoad, ...] = ()
 
 
+class IntervalThere(StateError):
+    """The writer wrote an interval of this start before; trying again does not help."""
+
+
 class WindowSink(Protocol):
     """Where workers write. Not durable across a power cut: what decisions read is kept with them.
 
@@ -71,7 +76,8 @@ class WindowSink(Protocol):
         """Store one interval.
 
         Raises:
-            StateError: it cannot be written, or is there already.
+            IntervalThere: it was written before; do not try again.
+            StateError: it cannot be written now.
         """
         ...
 

@@ -202,8 +202,14 @@ class TokenKeys:
         self._now_ms = now_ms
         history = self._history.read()
         self._version = len(history)
+        self._entries = history[-1].ring.keys if history else ()
         self.signer = self._opened(_signing(next(reversed(history), None), "token", now_ms()))
         self.published = PublishedKeys(rules, history)
+
+    @property
+    def entries(self) -> tuple[KeyEntry, ...]:
+        """Every key of the newest version of the ring that was read."""
+        return self._entries
 
     def refresh(self) -> WindowedSigner | None:
         """Read what is new in the ring, and change the key if the clock says so.
@@ -219,6 +225,7 @@ class TokenKeys:
         if len(history) != self._version:
             self.published.swap(history)
             self._version = len(history)
+            self._entries = history[-1].ring.keys
         entry = _signing(history[-1], "token", self._now_ms())
         if entry.kid == self.signer.kid and _window(entry) == self.signer.window_ms:
             return None
