@@ -15,7 +15,7 @@ from typing import Final
 import msgspec
 
 from verismo.model.errors import StateError
-from verismo.ports.windows import Interval, IntervalThere
+from verismo.ports.windows import Interval, IntervalThere, Written
 
 FILE_NAME: Final = "windows.db"
 SCHEMA_VERSION: Final = 1
@@ -79,6 +79,16 @@ class SqliteWindows:
                 (from_ms, until_ms),
             ).fetchall()
             return [self._decode(counted) for (counted,) in rows]
+
+    def written(self, from_ms: int, until_ms: int) -> Sequence[Written]:
+        """Return who wrote which intervals that began from one time up to another, by start."""
+        with self._lent() as connection:
+            rows = connection.execute(
+                "SELECT start_ms, end_ms, writer FROM interval WHERE start_ms >= ? AND "
+                "start_ms < ? ORDER BY start_ms, writer",
+                (from_ms, until_ms),
+            )
+            return [Written(*row) for row in rows]
 
     def prune(self, before_ms: int) -> None:
         """Forget intervals that ended before a time."""

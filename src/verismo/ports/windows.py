@@ -61,6 +61,20 @@ class Interval(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     loads: tuple[DeploymentLoad, ...] = ()
 
 
+class Written(msgspec.Struct, frozen=True):
+    """That an interval was written.
+
+    Args:
+        start_ms: Unix ms.
+        end_ms: Unix ms, not included.
+        writer: the worker's slot.
+    """
+
+    start_ms: Milliseconds
+    end_ms: Milliseconds
+    writer: str
+
+
 class IntervalThere(StateError):
     """The writer wrote an interval of this start before; trying again does not help."""
 
@@ -87,6 +101,14 @@ class WindowSource(Protocol):
 
     def intervals(self, from_ms: int, until_ms: int) -> Sequence[Interval]:
         """Return every worker's intervals with `from_ms <= start_ms < until_ms`, by start.
+
+        Raises:
+            StateError: they cannot be read.
+        """
+        ...
+
+    def written(self, from_ms: int, until_ms: int) -> Sequence[Written]:
+        """Return who wrote which of those intervals, by start; quicker than reading them.
 
         Raises:
             StateError: they cannot be read.
