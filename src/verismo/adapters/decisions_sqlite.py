@@ -62,6 +62,10 @@ class SqliteDecisions:
         with self._file.reading() as connection:
             return _last(connection, "record", "n")
 
+    def tip(self) -> DecisionRow | None:
+        """Return the newest row of all; None for none."""
+        return next(iter(self._select("ORDER BY n DESC LIMIT 1")), None)
+
     def blob(self, digest: str) -> bytes | None:
         """Return what was kept under a hex SHA-256; None if it is not there. It is not checked.
 
@@ -73,6 +77,18 @@ class SqliteDecisions:
                 "SELECT deflated FROM blob WHERE digest = ?", (digest,)
             ).fetchone()
         return None if found is None else _inflated(found[0], digest)
+
+    def named(self, n: int) -> frozenset[str]:
+        """Return the digests of the bytes that are kept for a record; empty once forgotten."""
+        with self._file.reading() as connection:
+            found = connection.execute("SELECT digest FROM named WHERE n = ?", (n,))
+            return frozenset(str(row[0]) for row in found)
+
+    def named_last(self) -> int:
+        """Return the highest number of a record that bytes are kept for, 0 for none."""
+        with self._file.reading() as connection:
+            found = connection.execute("SELECT COALESCE(MAX(n), 0) FROM named").fetchone()
+            return int(found[0])
 
     def append(self, token: int, row: DecisionRow, blobs: Mapping[str, bytes]) -> None:
         """Store the next record and what it names, in one transaction."""
@@ -93,17 +109,7 @@ class SqliteDecisions:
             )
 
     def forget(self, token: int, before_ms: int) -> int:
-        """Forget the bytes that only records written before a time name; records stay.
-
-        What the newest record of each rule and subject names is kept whatever its age: decisions
-        go on from there.
-
-        Returns:
-            How many were forgotten.
-
-        Raises:
-            LeaseElsewhere: another process decides now.
-        """
+        """Forget the bytes that only records written before a time name; returns how many."""
         with self._file.writing(token) as connection:
             connection.execute(
                 "DELETE FROM named WHERE n IN (SELECT n FROM record WHERE written_ms < ?) "

@@ -65,12 +65,43 @@ class DecisionReader(Protocol):
         ...
 
 
+class DecisionArchive(DecisionReader, Protocol):
+    """What an audit looks at besides: whose bytes are kept."""
+
+    def named(self, n: int) -> frozenset[str]:
+        """Return the digests of the bytes that are kept for a record; empty once forgotten."""
+        ...
+
+    def named_last(self) -> int:
+        """Return the highest number of a record that bytes are kept for, 0 for none."""
+        ...
+
+
 class DecisionStore(DecisionReader, Protocol):
     """What is kept, for the one control process that holds the lease.
 
     Durability: what `append` returned from survives a power cut. Fencing: see `ports.ledger.Lease`;
     the same contract, with a lease of its own.
     """
+
+    def tip(self) -> DecisionRow | None:
+        """Return the newest row of all; None for none."""
+        ...
+
+    def forget(self, token: int, before_ms: int) -> int:
+        """Forget the bytes that only records written before a time name; records stay.
+
+        What the newest record of each rule and subject names is kept whatever its age: decisions
+        go on from there.
+
+        Returns:
+            How many were forgotten.
+
+        Raises:
+            LeaseElsewhere: another process decides now.
+            StateError: they cannot be written.
+        """
+        ...
 
     def append(self, token: int, row: DecisionRow, blobs: Mapping[str, bytes]) -> None:
         """Store the next record and what it names, in one transaction.
