@@ -26,6 +26,8 @@ CAP = 2.5
 LEVELS = (2, 5, 20)
 INJECTIONS = 6
 INJECTION_BINS = 120
+BRIEF_SHARE = 8
+"""The brief run has every eighth tenant."""
 THROTTLED_S_MAX = 120
 HALVES = {"development": 1, "held-out": 101}
 """With the first seed of each."""
@@ -74,8 +76,9 @@ def main() -> None:
         results.publish(asked, COLUMNS, [], facts | {"missing": {"servegen": str(folder)}})
         return
     everyone = tenants(folder)
-    halves = {"development": everyone[0::2], "held-out": everyone[1::2]}
-    seeds = 1 if asked.quick else 3
+    step = results.sized(asked, full=2, quick=2, brief=2 * BRIEF_SHARE)
+    halves = {"development": everyone[0::step], "held-out": everyone[1::step]}
+    seeds = results.sized(asked, full=3, quick=1, brief=1)
     rows = [
         row_of(name, half, [run for tenant in chosen for run in runs_of(rule, tenant, half, seeds)])
         for name, rule in rules(asked).items()
@@ -85,7 +88,7 @@ def main() -> None:
 
 
 def rules(asked: argparse.Namespace) -> dict[str, Rule]:
-    """Return the rules under test; the quick run leaves out the second learner."""
+    """Return the rules under test; smaller runs leave out the second learner."""
     found: dict[str, Rule] = {
         "static 2 x P99": Stepped(2),
         f"static {asked.cap:g} x P99": Stepped(asked.cap),
@@ -93,7 +96,7 @@ def rules(asked: argparse.Namespace) -> dict[str, Rule]:
         "EWMA z=4": Ewma(),
         f"verismo, cap {asked.cap:g} x P99": Stepped(asked.cap, LimitSettings()),
     }
-    if not asked.quick:
+    if results.sized(asked, full=True, quick=False, brief=False):
         found["one kappa of 1.5, cap 2 x P99"] = Stepped(2, AS_IN_NOTES)
     return found
 

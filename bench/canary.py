@@ -83,7 +83,7 @@ def main() -> None:
     parser = results.options(__doc__ or "")
     parser.add_argument("--traces", type=Path, default=TRACES, help="folder of the public traces")
     asked = parser.parse_args()
-    runs = 24 if asked.quick else 300
+    runs = results.sized(asked, full=300, quick=24, brief=4)
     requests = requests_of(asked.traces)
     look_ms: list[float] = []
     rows: list[dict[str, Value]] = []

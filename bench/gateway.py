@@ -53,12 +53,14 @@ class Sizes:
         rounds: how often every slice is taken.
         slice_s: its length.
         warm_requests: sent to each gateway before, one after the other.
+        own: of this repository, beside the peers.
         loads: scenarios and connections.
     """
 
     rounds: int
     slice_s: int
     warm_requests: int
+    own: tuple[str, ...]
     loads: tuple[tuple[str, int], ...]
 
 
@@ -66,6 +68,7 @@ FULL = Sizes(
     rounds=5,
     slice_s=3,
     warm_requests=200,
+    own=("verismo", LIBRARIES, "passthrough"),
     loads=(
         *((scenario, n) for scenario in ("small", "prompt87k", "stream50") for n in (1, 16, 64)),
         ("burst50", 16),
@@ -75,10 +78,16 @@ QUICK = Sizes(
     rounds=1,
     slice_s=1,
     warm_requests=10,
+    own=("verismo", "passthrough"),
     loads=(
         *(("small", 1), ("small", 16), ("small", 64)),
         *(("prompt87k", 16), ("stream50", 16), ("burst50", 16)),
     ),
+)
+BRIEF = replace(
+    QUICK,
+    warm_requests=3,
+    loads=(("small", 64), ("prompt87k", 1), ("stream50", 16), ("burst50", 16)),
 )
 
 
@@ -107,18 +116,17 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, help="how often each slice is taken")
     parser.add_argument("--no-install", action="store_true", help="leave out peers not installed")
     asked = parser.parse_args()
-    sizes = QUICK if asked.quick else FULL
+    sizes = results.sized(asked, full=FULL, quick=QUICK, brief=BRIEF)
     if asked.rounds:
         sizes = replace(sizes, rounds=asked.rounds)
     if asked.loads:
         sizes = replace(sizes, loads=tuple(_load(text) for text in asked.loads.split(",")))
     require_program("wrk")
     peers = [name for name in asked.peers.split(",") if name]
-    own = ("verismo", "passthrough") if asked.quick else ("verismo", LIBRARIES, "passthrough")
     with results.run_folder() as folder, ExitStack() as stack:
         place = stack.enter_context(site(folder, may_install=not asked.no_install))
         machine = describe(place.chosen)
-        gateways, missing = _start(stack, place, (*peers, *own))
+        gateways, missing = _start(stack, place, (*peers, *sizes.own))
         _check(gateways, sizes.warm_requests)
         series = _measure(gateways, sizes, place)
         memory_mb = {id(one): results.rounded(one.program.memory_mb()) for one in gateways}

@@ -32,7 +32,7 @@ def main() -> None:
     parser.add_argument("--top", type=int, default=40, help="how many functions")
     parser.add_argument("--native", action="store_true", help="look into C and Rust as well")
     asked = parser.parse_args()
-    seconds = 5 if asked.quick else 20
+    seconds = results.sized(asked, full=20, quick=5, brief=1)
     with results.run_folder() as folder, ExitStack() as stack:
         place = stack.enter_context(site(folder))
         machine = describe(place.chosen)

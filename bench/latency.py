@@ -44,11 +44,12 @@ class Sizes:
 
 FULL = Sizes(blocks=50, block_requests=200, warm_requests=500)
 QUICK = Sizes(blocks=10, block_requests=100, warm_requests=50)
+BRIEF = Sizes(blocks=2, block_requests=20, warm_requests=5)
 
 
 def main() -> None:
     asked = results.options(__doc__ or "").parse_args()
-    sizes = QUICK if asked.quick else FULL
+    sizes = results.sized(asked, full=FULL, quick=QUICK, brief=BRIEF)
     with results.run_folder() as folder, ExitStack() as stack:
         place = stack.enter_context(site(folder))
         machine = describe(place.chosen)

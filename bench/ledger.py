@@ -97,11 +97,19 @@ QUICK = Sizes(
     proofs=500,
     seconds=5,
 )
+BRIEF = Sizes(
+    records=1_000,
+    small=1_000,
+    trees=(2_000, 4_000),
+    turns=(1_000, 4_000, 500, 3),
+    proofs=50,
+    seconds=1,
+)
 
 
 def main() -> None:
     asked = results.options(__doc__ or "").parse_args()
-    sizes = QUICK if asked.quick else FULL
+    sizes = results.sized(asked, full=FULL, quick=QUICK, brief=BRIEF)
     with results.run_folder() as folder, ExitStack() as stack:
         place = stack.enter_context(site(folder))
         machine = describe(place.chosen)

@@ -36,6 +36,7 @@ class Sizes:
 
 FULL = Sizes(early_requests=20_000, late_requests=200_000, slice_s=2)
 QUICK = Sizes(early_requests=2_000, late_requests=10_000, slice_s=1)
+BRIEF = Sizes(early_requests=100, late_requests=200, slice_s=1)
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ class Reading:
 
 def main() -> None:
     asked = results.options(__doc__ or "").parse_args()
-    sizes = QUICK if asked.quick else FULL
+    sizes = results.sized(asked, full=FULL, quick=QUICK, brief=BRIEF)
     with results.run_folder() as folder, ExitStack() as stack:
         place = stack.enter_context(site(folder))
         machine = describe(place.chosen)
@@ -69,13 +70,13 @@ def main() -> None:
 
 
 def _after(gateway: Gateway, place: Site, sent: int, wanted: int, slice_s: int) -> Reading:
-    """Load until a number of answers is reached, then read the memory.
+    """Load for a slice at least and until a number of answers is reached, then read the memory.
 
     Raises:
         LoadFailed: a request was not answered with success.
     """
-    while sent < wanted:
-        load = Load("small", CONNECTIONS, slice_s)
+    load, begun = Load("small", CONNECTIONS, slice_s), sent
+    while sent == begun or sent < wanted:
         taken = measure(gateway, load, place)
         if taken.failed or not taken.requests:
             raise LoadFailed(f"{taken.failed} requests failed, {taken.requests} were answered")

@@ -75,11 +75,12 @@ class Sizes:
 
 FULL = Sizes(records=1_000_000, seconds=60, exchanges=200, recorded=20_000, streams=21)
 QUICK = Sizes(records=5_000, seconds=4, exchanges=20, recorded=2_000, streams=3)
+BRIEF = Sizes(records=500, seconds=1, exchanges=5, recorded=200, streams=1)
 
 
 def main() -> None:
     asked = results.options(__doc__ or "").parse_args()
-    sizes = QUICK if asked.quick else FULL
+    sizes = results.sized(asked, full=FULL, quick=QUICK, brief=BRIEF)
     with results.run_folder() as folder, ExitStack() as stack:
         place = stack.enter_context(site(folder))
         machine = describe(place.chosen)

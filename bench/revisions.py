@@ -54,8 +54,9 @@ def main() -> None:
     parser.add_argument("--connections", type=int, default=16)
     parser.add_argument("--rounds", type=int, help="how often each takes its turn")
     asked = parser.parse_args()
-    rounds = asked.rounds or (3 if asked.quick else 20)
-    load = Load(asked.scenario, asked.connections, 1 if asked.quick else 2)
+    rounds = asked.rounds or results.sized(asked, full=20, quick=3, brief=1)
+    slice_s = results.sized(asked, full=2, quick=1, brief=1)
+    load = Load(asked.scenario, asked.connections, slice_s)
     with results.run_folder() as folder, ExitStack() as stack:
         place = stack.enter_context(site(folder))
         machine = describe(place.chosen)

@@ -23,9 +23,7 @@ from harness.table import Value
 TRACES = Path(__file__).parents[2] / "shared" / "traces" / "adapt"
 LEARNING_S = 3_600
 """Before what is counted: nobody starts with a size that fits."""
-TUNED_DAYS, HELD_OUT_DAYS = (1, 9), (11, 14)
-TUNED_DAYS_QUICK, HELD_OUT_DAYS_QUICK = (2, 2), (11, 12)
-COLD_S = (60, 180)
+LONG = ("m-mid", "m-large", "m-small")
 SHORT = ("mm-image", "deepseek-r1")
 """Workloads with one day in the trace; none of it was used to choose anything."""
 COLUMNS = {
@@ -43,6 +41,29 @@ COLUMNS = {
     "gap_breaches": "< 120 s apart",
     "reversals": "reversals < 10 min",
 }
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """What is measured.
+
+    Args:
+        long, short: workloads, as far as the trace has them.
+        cold_s: seconds until a new replica serves.
+        held_out: first and last day.
+        tuned: the days that settings were chosen on; None leaves them out.
+    """
+
+    long: tuple[str, ...]
+    short: tuple[str, ...]
+    cold_s: tuple[int, ...]
+    held_out: tuple[int, int]
+    tuned: tuple[int, int] | None = None
+
+
+FULL = Sizes(LONG, SHORT, (60, 180), (11, 14), (1, 9))
+QUICK = Sizes(LONG, SHORT, (60, 180), (11, 12))
+BRIEF = Sizes(LONG[:1], SHORT[1:], (180,), (11, 11))
 
 
 @dataclass(frozen=True)
@@ -87,7 +108,8 @@ def main() -> None:
         sys.exit(77)
     machine = describe(cores())
     rates = aggregate_rates(file)
-    rows = [row for cell in cells(asked.quick, rates) for row in measure(cell, rates)]
+    sizes = results.sized(asked, full=FULL, quick=QUICK, brief=BRIEF)
+    rows = [row for cell in cells(sizes, rates) for row in measure(cell, rates)]
     facts = {
         **contract(rows),
         "seeds": "crc32 of workload/first day, such as m-mid/11",
@@ -98,17 +120,15 @@ def main() -> None:
     results.note(f"held-out days: {contract(rows)}")
 
 
-def cells(is_quick: bool, rates: Rates) -> list[Cell]:
-    """Return what is measured."""
-    long = [name for name in ("m-mid", "m-large", "m-small") if name in rates]
-    tuned, held = (
-        (TUNED_DAYS_QUICK, HELD_OUT_DAYS_QUICK) if is_quick else (TUNED_DAYS, HELD_OUT_DAYS)
-    )
+def cells(sizes: Sizes, rates: Rates) -> list[Cell]:
+    """Return what is measured, as far as the trace has it."""
+    long = [name for name in sizes.long if name in rates]
     found = []
-    for cold_s in COLD_S:
-        found += [Cell("tuned", name, *tuned, cold_s) for name in long if not is_quick]
-        found += [Cell("held out", name, *held, cold_s) for name in long]
-        found += [Cell("held out", name, 1, 1, cold_s) for name in SHORT if name in rates]
+    for cold_s in sizes.cold_s:
+        if sizes.tuned is not None:
+            found += [Cell("tuned", name, *sizes.tuned, cold_s) for name in long]
+        found += [Cell("held out", name, *sizes.held_out, cold_s) for name in long]
+        found += [Cell("held out", name, 1, 1, cold_s) for name in sizes.short if name in rates]
     return sorted(found, key=lambda cell: (cell.kind, cell.workload, cell.cold_s))
 
 

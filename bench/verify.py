@@ -57,11 +57,12 @@ class Sizes:
 
 FULL = Sizes(seconds=30, exchanges=200, offline_rounds=200)
 QUICK = Sizes(seconds=5, exchanges=40, offline_rounds=100)
+BRIEF = Sizes(seconds=1, exchanges=5, offline_rounds=10)
 
 
 def main() -> None:
     asked = results.options(__doc__ or "").parse_args()
-    sizes = QUICK if asked.quick else FULL
+    sizes = results.sized(asked, full=FULL, quick=QUICK, brief=BRIEF)
     with results.run_folder() as folder, ExitStack() as stack:
         place = stack.enter_context(site(folder))
         machine = describe(place.chosen)

@@ -10,17 +10,31 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 from harness.machine import SCRATCH
 from harness.table import Row, table
+
+Size = TypeVar("Size")
 
 
 def options(description: str) -> argparse.ArgumentParser:
     """Return the parser with the options that all benchmarks share."""
     parser = argparse.ArgumentParser(description=description)
-    parser.add_argument("--quick", action="store_true", help="smaller sizes, at most 50 s")
+    sizes = parser.add_mutually_exclusive_group()
+    sizes.add_argument("--quick", action="store_true", help="smaller sizes, at most 50 s")
+    sizes.add_argument(
+        "--brief", action="store_true", help="a few seconds: shows that it runs, measures nothing"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the result here")
     return parser
+
+
+def sized(asked: argparse.Namespace, *, full: Size, quick: Size, brief: Size) -> Size:
+    """Return the sizes that were asked for."""
+    if asked.brief:
+        return brief
+    return quick if asked.quick else full
 
 
 @contextmanager

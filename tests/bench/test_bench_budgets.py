@@ -55,7 +55,7 @@ def test_a_sum_of_the_last_bins_is_one(budgets):
 @pytest.mark.slow
 def test_without_traces_the_benchmark_measures_nothing_and_says_so(tmp_path):
     file = tmp_path / "result.json"
-    command = [sys.executable, str(BENCH / "budget.py"), "--quick", "--json", str(file)]
+    command = [sys.executable, str(BENCH / "budget.py"), "--brief", "--json", str(file)]
     done = subprocess.run(
         [*command, "--traces", str(tmp_path)], cwd=ROOT, capture_output=True, text=True, timeout=60
     )
@@ -72,7 +72,7 @@ def test_the_benchmark_gives_the_figures_of_the_held_out_half(tmp_path):
     if not (ROOT.parent / "shared" / "traces" / "adapt" / "servegen").is_dir():
         pytest.skip("no traces of ServeGen here")
     file = tmp_path / "result.json"
-    command = [sys.executable, str(BENCH / "budget.py"), "--quick", "--json", str(file)]
+    command = [sys.executable, str(BENCH / "budget.py"), "--brief", "--json", str(file)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=170)
     assert done.returncode == 0, done.stderr
     document = json.loads(file.read_text(encoding="utf-8"))

@@ -1,10 +1,11 @@
-"""Every benchmark runs with --quick, takes --json and writes the promised shape.
+"""Every benchmark runs with --brief, takes --json and writes the promised shape.
 
 No speed is asserted: these machines are shared. What is asserted is that everything was answered,
 that Verismo's answers verified, and that a number which could not be measured is not there.
 """
 
 import json
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -15,10 +16,8 @@ ROOT = Path(__file__).parents[2]
 BENCH = ROOT / "bench"
 RUN_S_MAX = 170
 MEASURED = ("requests_per_s", "p50_ms", "p99_ms", "cpu_us")
-LOADS_QUICK = {
-    *(("small", connections) for connections in (1, 16, 64)),
-    *((scenario, 16) for scenario in ("prompt87k", "stream50", "burst50")),
-}
+LOADS_BRIEF = {("small", 64), ("prompt87k", 1), ("stream50", 16), ("burst50", 16)}
+PEERS_KEPT = ("litellm", "smg")
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(RUN_S_MAX + 10)]
 
@@ -26,11 +25,11 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(RUN_S_MAX + 10)]
 def result_of(name, folder, *more):
     """Run a benchmark and return its JSON; it may install nothing."""
     file = folder / "result.json"
-    command = [sys.executable, str(BENCH / f"{name}.py"), "--quick", "--json", str(file), *more]
+    command = [sys.executable, str(BENCH / f"{name}.py"), "--brief", "--json", str(file), *more]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=RUN_S_MAX)
     assert done.returncode == 0, done.stderr[-2_000:]
     document = json.loads(file.read_text(encoding="utf-8"))
-    assert document["command"].startswith(f"python bench/{name}.py --quick")
+    assert document["command"].startswith(f"python bench/{name}.py --brief")
     assert document["machine"]["gateway_core"] is not None
     assert {"python", "verismo", "commit"} <= document["versions"].keys()
     return document
@@ -47,12 +46,16 @@ def assert_numbers_or_flag(row):
 
 
 @pytest.mark.parametrize("script", sorted(BENCH.glob("*.py")), ids=lambda path: path.stem)
-def test_every_benchmark_takes_the_options_that_scripts_rely_on(script):
-    command = [sys.executable, str(script), "--help"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
-    assert done.returncode == 0, done.stderr
-    assert "--quick" in done.stdout
-    assert "--json FILE" in done.stdout
+def test_every_benchmark_takes_the_options_that_scripts_rely_on(script, monkeypatch, capsys):
+    monkeypatch.syspath_prepend(BENCH)
+    monkeypatch.setattr(sys, "argv", [str(script), "--help"])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path(str(script), run_name="__main__")
+    assert ended.value.code == 0
+    said = capsys.readouterr().out
+    assert "--quick" in said
+    assert "--brief" in said
+    assert "--json FILE" in said
 
 
 @pytest.mark.external("nginx", "wrk")
@@ -63,21 +66,27 @@ def test_the_gateway_benchmark_measures_every_load_with_nothing_unanswered(tmp_p
         assert_numbers_or_flag(row)
     for name in ("direct", "verismo"):
         found = [(row["scenario"], row["connections"]) for row in rows if row["name"] == name]
-        assert len(found) == len(LOADS_QUICK)
-        assert set(found) == LOADS_QUICK
+        assert len(found) == len(LOADS_BRIEF)
+        assert set(found) == LOADS_BRIEF
     flagged = [row for row in rows if row["name"] == "verismo" and "flag" in row]
     assert flagged == []
     assert document["missing"] == {}
-    assert document["ratios"]["verismo/nginx"].keys() >= {"small@16", "small@64"}
+    assert document["ratios"]["verismo/nginx"].keys() >= {"small@64", "prompt87k@1"}
     assert document["ratios"]["verismo/passthrough"].keys() == {"stream50@16", "burst50@16"}
     assert {"nginx", "wrk"} <= document["versions"].keys()
 
 
+@pytest.fixture(scope="module")
+def beside_peers(tmp_path_factory):
+    """Return the result of one run with the peers that are a Python program or a binary."""
+    more = ("--peers", ",".join(PEERS_KEPT), "--loads", "small@16", "--no-install")
+    return result_of("gateway", tmp_path_factory.mktemp("peers"), *more)
+
+
 @pytest.mark.external("nginx", "wrk")
-@pytest.mark.parametrize("peer", ["litellm", "smg"])
-def test_a_peer_is_measured_in_the_same_run_or_said_to_be_missing(peer, tmp_path):
-    more = ("--peers", peer, "--loads", "small@16", "--no-install")
-    document = result_of("gateway", tmp_path, *more)
+@pytest.mark.parametrize("peer", PEERS_KEPT)
+def test_a_peer_is_measured_in_the_same_run_or_said_to_be_missing(peer, beside_peers):
+    document = beside_peers
     rows = [row for row in document["rows"] if row["name"] == peer]
     if peer in document["missing"]:
         assert rows == []
@@ -102,7 +111,7 @@ def test_every_paced_verification_is_answered_and_valid(tmp_path):
     rows = {row["name"]: row for row in document["rows"]}
     assert rows.keys() == {"api", "ed25519-only", "offline", "offline-with-graph"}
     assert [row for row in rows.values() if "flag" in row] == []
-    assert rows["api"]["requests"] == 5 * document["rate_per_s"]
+    assert rows["api"]["requests"] == document["rate_per_s"]
     assert rows["api"]["p50_ms"] <= rows["api"]["p95_ms"] <= rows["api"]["p99_ms"]
     assert rows["offline"]["requests_per_s"] > 0
 
@@ -111,8 +120,8 @@ def test_every_paced_verification_is_answered_and_valid(tmp_path):
 def test_memory_is_read_twice_while_requests_go_on(tmp_path):
     document = result_of("memory", tmp_path)
     early, late = document["rows"]
-    assert 2_000 <= early["requests"] < late["requests"]
-    assert late["requests"] >= 10_000
+    assert 100 <= early["requests"] < late["requests"]
+    assert late["requests"] >= 200
     assert early["ratio"] == 1
     assert document["ratio"] == late["ratio"] > 0
 
@@ -145,7 +154,7 @@ def test_the_ledger_benchmark_measures_leaves_proofs_and_memory(tmp_path):
     ):
         assert document[name] > 0, name
     integrated = [row for row in document["rows"] if row["name"] == "integrate"]
-    assert sum(row["leaves"] for row in integrated) == 100_000
+    assert sum(row["leaves"] for row in integrated) == 4_000
     assert all(row["cpu_us"] > 0 and row["rss_mb"] > 0 for row in integrated)
     small, large = (row for row in document["rows"] if row["name"].startswith("integrate in turn"))
     assert small["leaves"] == large["leaves"] > 0
@@ -153,17 +162,17 @@ def test_the_ledger_benchmark_measures_leaves_proofs_and_memory(tmp_path):
         (large["cpu_us"] / small["cpu_us"] - 1) * 100, abs=0.06
     )
     answered = [row for row in document["rows"] if row["name"] == "answer to proof"]
-    assert [row["leaves"] for row in answered] == [5_000]
+    assert [row["leaves"] for row in answered] == [document["rate_per_s"]]
 
 
 @pytest.mark.external("nginx")
 def test_every_paced_read_of_provenance_is_answered(tmp_path):
     document = result_of("provenance", tmp_path)
     rows = {row["name"]: row for row in document["rows"]}
-    assert rows.keys() >= {"read, 5,000 stored", "verify", "record a hop"}
+    assert rows.keys() >= {"read, 500 stored", "verify", "record a hop"}
     assert [row for row in rows.values() if "flag" in row] == []
-    for name in ("read, 5,000 stored", "verify"):
-        assert rows[name]["requests"] == 4 * document["rate_per_s"]
+    for name in ("read, 500 stored", "verify"):
+        assert rows[name]["requests"] == document["rate_per_s"]
         assert rows[name]["p50_ms"] <= rows[name]["p95_ms"] <= rows[name]["p99_ms"]
     assert rows["record a hop"]["cpu_us"] > 0
 
