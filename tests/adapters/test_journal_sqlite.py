@@ -303,7 +303,7 @@ async def test_reader_follows_slots_that_appear_later(tmp_path: Path):
         journals.append(journal)
         assert list(reader.slots()) == [f"s{i}" for i in range(index + 1)]
         assert reader.find(prov_id(index + 1)) == answer(index + 1, cost=1)
-    assert reader.spent_since(0) == {"TENANT_001": 3}
+    assert reader.spent_by_slot(0) == {f"s{i}": {"TENANT_001": 1} for i in range(3)}
     for journal in journals:
         await journal.close()
 

@@ -8,7 +8,7 @@ import pytest
 from tests.support.gateway import Gateway, Setup, chat_body, running_gateway
 from tests.support.waiting import until
 
-from verismo.adapters.budget_fixed import DAY_MS
+from verismo.adapters.budget_leased import DAY_MS
 from verismo.simulate.settings import SimulatorSettings
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.slow]

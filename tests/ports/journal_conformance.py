@@ -316,14 +316,14 @@ class JournalConformance:
         assert list(reader.scan("nobody", 0, 10)) == []
         await journal.close()
 
-    async def test_cost_is_summed_by_tenant_from_a_time_on(self, storage: Storage):
+    async def test_cost_is_summed_by_slot_and_tenant_from_a_time_on(self, storage: Storage):
         journal, reader = storage.open(), storage.reader()
         for number, (tenant, cost) in enumerate(
             [("a", 10), ("b", 7), ("a", 5), ("c", 0), ("a", 1)], start=1
         ):
             await journal.append(answer(number, tenant, cost))
-        assert reader.spent_since(0) == {"a": 16, "b": 7}
-        assert reader.spent_since(NOW_MS + 2) == {"a": 6, "b": 7}
-        assert reader.spent_since(NOW_MS + 3) == {"a": 6}
-        assert reader.spent_since(NOW_MS + 6) == {}
+        assert reader.spent_by_slot(0) == {storage.slot: {"a": 16, "b": 7}}
+        assert reader.spent_by_slot(NOW_MS + 2) == {storage.slot: {"a": 6, "b": 7}}
+        assert reader.spent_by_slot(NOW_MS + 3) == {storage.slot: {"a": 6}}
+        assert reader.spent_by_slot(NOW_MS + 6) == {storage.slot: {}}
         await journal.close()

@@ -21,7 +21,7 @@ from tests.support.answers import Answer, answer_from, proof_problems
 from tests.support.telemetry import KeptTelemetry
 from tests.support.waiting import until
 
-from verismo.adapters.budget_fixed import FixedBudget
+from verismo.adapters.budget_leased import LeasedBudget
 from verismo.adapters.journal_file import Commit, commit_batch
 from verismo.adapters.journal_reader import SqliteJournalReader
 from verismo.adapters.journal_sqlite import SqliteJournal
@@ -83,7 +83,7 @@ class Gateway:
         self.upstream = upstream
         self.telemetry = KeptTelemetry()
         self.reader = SqliteJournalReader(config.data)
-        self.budgets: list[FixedBudget] = []
+        self.budgets: list[LeasedBudget] = []
         self.journals: list[SqliteJournal] = []
         self.worker: Worker
         self.url = ""
@@ -272,8 +272,8 @@ def check_sequence(records: list[JournalRecord], public: Mapping[str, PublicKey]
 
 
 def _parts(gateway: Gateway, setup: Setup) -> Parts:
-    def budget(*arguments) -> FixedBudget:
-        gateway.budgets.append(FixedBudget(*arguments))
+    def budget(*arguments) -> LeasedBudget:
+        gateway.budgets.append(LeasedBudget(*arguments))
         return gateway.budgets[-1]
 
     def journal(data, slot, sign_void) -> SqliteJournal:

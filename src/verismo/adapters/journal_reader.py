@@ -79,8 +79,8 @@ class SqliteJournalReader:
         """Return the names of the slots that have a journal, ended ones included, sorted."""
         return sorted(slot_files(self._data))
 
-    def spent_since(self, since_ms: int) -> dict[TenantId, int]:
-        """Return the cost in USD micros of each tenant's records written since a time.
+    def spent_by_slot(self, since_ms: int) -> dict[str, dict[TenantId, int]]:
+        """Return the cost in USD micros of each slot's and tenant's records since a time.
 
         Raises:
             StateError: a journal file cannot be read.
@@ -89,11 +89,10 @@ class SqliteJournalReader:
             "SELECT tenant, SUM(cost_usd_micros) FROM record "
             "WHERE written_ms >= ? AND cost_usd_micros > 0 GROUP BY tenant"
         )
-        spent: dict[TenantId, int] = {}
-        for path in slot_files(self._data).values():
-            for tenant, cost in self._read(path, select, (since_ms,)):
-                spent[TenantId(tenant)] = spent.get(TenantId(tenant), 0) + cost
-        return spent
+        return {
+            slot: {TenantId(tenant): cost for tenant, cost in self._read(path, select, (since_ms,))}
+            for slot, path in slot_files(self._data).items()
+        }
 
     def close(self) -> None:
         """Close every file; a later call opens them again."""

@@ -2,10 +2,13 @@
 
 from verismo.gateway.journey import Journey
 from verismo.gateway.ratelimit import RateLimiter
+from verismo.model.errors import BudgetExhausted, RouteThrottled
+from verismo.model.ids import OperationId
 from verismo.model.operation import Deployment
 from verismo.model.traffic import Usage
 from verismo.model.units import UsdMicros
-from verismo.ports.budget import Budget
+from verismo.ports.budget import Budget, Claim
+from verismo.ports.meter import SpendMeter
 from verismo.ports.prices import Prices
 
 CHARS_PER_TOKEN = 4
@@ -13,6 +16,8 @@ CHARS_PER_TOKEN = 4
 OUTPUT_TOKENS_ASSUMED = 1_024
 """Reserved where the client sets no limit; the settlement replaces it by the real count."""
 OUTPUT_TOKENS_MAX = 1_000_000
+_MINUTE_S = 60
+_DAY_S = 86_400
 
 
 class Admission:
@@ -22,12 +27,20 @@ class Admission:
         limiter: the rate limits.
         budget: the money.
         prices: for the estimate.
+        meter: counts what routes offer to spend; None where no controller looks at it.
     """
 
-    def __init__(self, limiter: RateLimiter, budget: Budget, prices: Prices) -> None:
+    def __init__(
+        self,
+        limiter: RateLimiter,
+        budget: Budget,
+        prices: Prices,
+        meter: SpendMeter | None = None,
+    ) -> None:
         self._limiter = limiter
         self._budget = budget
         self._prices = prices
+        self._meter = meter
 
     def check_rate(self, journey: Journey, terms: list[tuple[bytes, bytes]]) -> None:
         """Take one request from the caller's rates.
@@ -52,10 +65,21 @@ class Admission:
             for meter in meters:
                 terms += meter.headers(now_ms)
 
-    def reserve(self, journey: Journey, deployments: tuple[Deployment, ...]) -> None:
+    def reserve(
+        self,
+        journey: Journey,
+        deployments: tuple[Deployment, ...],
+        terms: list[tuple[bytes, bytes]],
+    ) -> None:
         """Set aside what the dearest allowed deployment may cost.
 
+        Args:
+            journey: the request; its operation is known.
+            deployments: what the policy allows.
+            terms: gets the headers that say how the budget stands where it is short.
+
         Raises:
+            RouteThrottled: the route is throttled, and its token bucket does not hold it.
             BudgetExhausted: the tenant's budget does not hold it.
         """
         began = journey.now_ms()
@@ -65,8 +89,24 @@ class Admission:
             cost = self._prices.cost(providers[one.provider], one, usage)
             if cost is not None and cost > estimate:
                 estimate = cost
-        tenant = journey.caller.view.tenant.id
-        journey.reservation = self._budget.reserve(tenant, UsdMicros(estimate), began)
+        tenant, operation = journey.caller.view.tenant, OperationId(journey.operation)
+        if self._meter is not None:
+            self._meter.offered(tenant.id, operation, UsdMicros(estimate))
+        throttle = journey.snapshot.throttles.get((tenant.id, operation))
+        if throttle is not None:
+            terms.append((b"x-budget-state", b"throttled"))
+        claim = Claim(journey.prov_id, tenant.id, operation, UsdMicros(estimate), throttle)
+        try:
+            journey.reservation = self._budget.reserve(claim, began)
+        except RouteThrottled as error:
+            rate = 0 if throttle is None else throttle.usd_micros_per_minute
+            terms += _quota("route", rate, _MINUTE_S, error.retry_after_s)
+            raise
+        except BudgetExhausted as error:
+            terms.append((b"x-budget-state", b"exhausted"))
+            limit = tenant.budget_usd_micros_per_day
+            terms += _quota("budget", limit, _DAY_S, error.retry_after_s)
+            raise
         journey.hop("budget", {"reserved_usd_micros": estimate}, began)
 
     def settle(self, journey: Journey) -> None:
@@ -91,6 +131,18 @@ class Admission:
         for meter in self._limiter.meters(journey.caller, journey.received_ms):
             if meter.tokens is not None:
                 meter.tokens.take(usage.input_tokens + usage.output_tokens)
+
+
+def _quota(name: str, quota: int, window_s: int, wait_s: int | None) -> list[tuple[bytes, bytes]]:
+    """Return the RateLimit header fields of a quota of money that has nothing left.
+
+    Source: draft-ietf-httpapi-ratelimit-headers; the unit `usd-micros` is our own.
+    """
+    policy = f'"{name}";q={quota};w={window_s};qu="usd-micros"'
+    return [
+        (b"ratelimit-policy", policy.encode()),
+        (b"ratelimit", f'"{name}";r=0;t={wait_s or window_s}'.encode()),
+    ]
 
 
 def _estimated(journey: Journey) -> Usage:

@@ -169,7 +169,7 @@ class Pipeline:
         cache_key, cached = look_up(desk.cache, journey)
         if cached is not None:
             return await self._serve_cached(journey, cached, terms)
-        desk.admission.reserve(journey, decided.allowed)
+        desk.admission.reserve(journey, decided.allowed, terms)
         ready = choose(desk.breakers, journey, decided.allowed)
         if not resolved.registered:
             desk.observer.note(journey)

@@ -80,6 +80,7 @@ class Meter:
             raise RateLimited(
                 f"the {self.name} allows {self.rate.tokens_per_minute} tokens a minute",
                 retry_after_s=wait,
+                policies=(self.name,),
             )
 
     def check_requests(self, now_ms: int) -> None:
@@ -93,6 +94,7 @@ class Meter:
             raise RateLimited(
                 f"the {self.name} allows {self.rate.requests_per_minute} requests a minute",
                 retry_after_s=wait,
+                policies=(self.name,),
             )
 
     def take_request(self) -> None:

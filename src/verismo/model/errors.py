@@ -44,7 +44,13 @@ Each error has a stable `code`, an HTTP `status`, a `title`, and a `next_step` f
 `docs/errors.md` lists them; a test compares.
 """
 
-from typing import ClassVar
+from typing import ClassVar, Final
+
+QUOTA_EXCEEDED: Final = "https://iana.org/assignments/http-problem-types#quota-exceeded"
+REDUCED_CAPACITY: Final = (
+    "https://iana.org/assignments/http-problem-types#temporary-reduced-capacity"
+)
+"""Problem types of draft-ietf-httpapi-ratelimit-headers."""
 
 
 class VerismoError(Exception):
@@ -60,6 +66,8 @@ class VerismoError(Exception):
     title: ClassVar[str] = "Internal error"
     next_step: ClassVar[str] = "Report it with the x-request-id; the gateway's log names the cause."
     openai_type: ClassVar[str] = "server_error"
+    problem_type: ClassVar[str] = ""
+    """A registered problem type (RFC 9457); empty for a page of our own."""
 
     def __init__(self, detail: str, *, retry_after_s: int | None = None) -> None:
         super().__init__(detail)
@@ -276,15 +284,28 @@ class PolicyRefusal(VerismoError):
 
 
 class CapacityError(VerismoError):
-    """The caller or the gateway is over a limit; the same request may succeed later."""
+    """The caller or the gateway is over a limit; the same request may succeed later.
+
+    Args:
+        detail: what happened.
+        retry_after_s: when a retry makes sense, seconds.
+        policies: names in `RateLimit-Policy` of the quotas that are used up.
+    """
 
     openai_type = "rate_limit_error"
+
+    def __init__(
+        self, detail: str, *, retry_after_s: int | None = None, policies: tuple[str, ...] = ()
+    ) -> None:
+        super().__init__(detail, retry_after_s=retry_after_s)
+        self.policies = policies
 
 
 class RateLimited(CapacityError):
     """The tenant or the key sent more requests or tokens than its rate allows."""
 
     code = "rate_limited"
+    problem_type = QUOTA_EXCEEDED
     status = 429
     title = "Rate limit reached"
     next_step = "Wait for `Retry-After` seconds; the `RateLimit` header shows what is left."
@@ -294,6 +315,7 @@ class BudgetExhausted(CapacityError):
     """The tenant's budget for the period is spent or reserved."""
 
     code = "budget_exhausted"
+    problem_type = QUOTA_EXCEEDED
     status = 429
     title = "Budget exhausted"
     next_step = "Wait for the next period or raise `budget_usd_per_day` of the tenant."
@@ -303,6 +325,7 @@ class RouteThrottled(CapacityError):
     """The route spends far more than it usually does and is throttled for a while."""
 
     code = "route_throttled"
+    problem_type = REDUCED_CAPACITY
     status = 429
     title = "Route throttled"
     next_step = "Retry after `Retry-After` seconds; operators: `verismo decisions`, `budget raise`."

@@ -137,6 +137,6 @@ class JournalReader(Protocol):
         """Return the names of the slots that have a journal, sorted."""
         ...
 
-    def spent_since(self, since_ms: int) -> dict[TenantId, int]:
-        """Return the cost in USD micros of each tenant's records written since a time."""
+    def spent_by_slot(self, since_ms: int) -> dict[str, dict[TenantId, int]]:
+        """Return the cost in USD micros of each slot's and tenant's records since a time."""
         ...

@@ -6,14 +6,13 @@ import asyncio
 import ipaddress
 import logging
 import threading
-import time
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack
 from socket import socket
 
 import msgspec
 
-from verismo.adapters.budget_fixed import FixedBudget, day_start_ms
+from verismo.adapters.budget_leased import LeasedBudget
 from verismo.adapters.cache_memory import MemoryCache
 from verismo.adapters.http_uvicorn import HttpServer, ServerSettings
 from verismo.adapters.journal_reader import SqliteJournalReader
@@ -44,14 +43,14 @@ from verismo.gateway.report import Reporter
 from verismo.gateway.runs import Runs
 from verismo.gateway.seal import Sealer
 from verismo.gateway.snapshot import Snapshot, SnapshotCell, compile_snapshot
-from verismo.model.ids import ProviderId, TenantId
+from verismo.model.ids import ProviderId
 from verismo.model.traffic import Usage
-from verismo.model.units import UsdMicros
 from verismo.ports.directory import Directory, Observation
 from verismo.ports.journal import JournalFailed, Record
 from verismo.ports.policy import PolicyEngine
 from verismo.ports.telemetry import Telemetry
 from verismo.ports.upstream import Upstream
+from verismo.wiring.budget import RENEW_S, KeptBudget, MakeBudget
 from verismo.wiring.firststart import key_files
 from verismo.wiring.keys import OpenSigner, TokenKeys
 from verismo.wiring.ledgerreads import open_ledger_reads
@@ -86,15 +85,13 @@ class Parts(msgspec.Struct, frozen=True):
     Args:
         signer: from the key's file and role.
         journal: from the data folder, the slot and what signs a gap.
-        budget: as `FixedBudget` is made.
+        budget: as `LeasedBudget` is made.
         telemetry: from the configuration and the slot.
     """
 
     signer: OpenSigner = FileSigner
     journal: OpenJournal = SqliteJournal
-    budget: Callable[
-        [Callable[[TenantId], UsdMicros], int, Mapping[TenantId, int], int], FixedBudget
-    ] = FixedBudget
+    budget: MakeBudget = LeasedBudget
     telemetry: Callable[[Config, str], Telemetry] = open_telemetry
 
 
@@ -133,6 +130,7 @@ class Worker:
         self._keys = TokenKeys(config.data, config.keys, parts.signer)
         self._journal = parts.journal(config.data, self._slot, self._void)
         self._reader = SqliteJournalReader(config.data)
+        self._budget = KeptBudget(config, self._slot, parts.budget)
         self._runs = KeptRuns(config)
         self._vault = open_vault(config.data, self._state)
         self._snapshot = SnapshotCell(self._compile())
@@ -169,15 +167,7 @@ class Worker:
         for deployment in config.plan.deployments.values():
             # The first look-up reads the whole price list; no request should wait for that.
             prices.cost(config.plan.providers[deployment.provider], deployment, Usage(1, 1))
-        workers = config.listen.workers
-        today = day_start_ms(time.time_ns() // 1_000_000)
-        spent = self._reader.spent_since(today)
-        budget = self._parts.budget(
-            lambda tenant: config.plan.tenants[tenant].budget_usd_micros_per_day,
-            workers,
-            {tenant: cost // workers for tenant, cost in spent.items()},
-            today,
-        )
+        limiter = RateLimiter(config.listen.workers)
         dispatcher = Dispatcher(
             upstream=self._upstream,
             dialects={
@@ -197,7 +187,7 @@ class Worker:
             sealer=self._sealer,
             journal=self._journal,
             policy=self._policy,
-            admission=Admission(RateLimiter(workers), budget, prices),
+            admission=Admission(limiter, self._budget.leased, prices),
             cache=MemoryCache(),
             breakers=self.breakers,
             dispatcher=dispatcher,
@@ -263,6 +253,7 @@ class Worker:
             closing.callback(close_telemetry, self._telemetry)
             closing.callback(self._state.close)
             closing.callback(self._runs.close)
+            closing.callback(self._budget.close)
             closing.callback(self._reader.close)
             closing.push_async_callback(self._upstream.aclose)
             closing.push_async_callback(self._journal.close)
@@ -274,6 +265,7 @@ class Worker:
             closing.callback(rounds.end)
             rounds.begin("watch", WATCH_S, self._refresh)
             rounds.begin("report", REPORT_S, self._report)
+            rounds.begin("budget", RENEW_S, self._budget.renew)
             rounds.begin("forget runs", PRUNE_S, self._runs.prune)
             listener.listen(BACKLOG)
             await self.server.serve(listener, ready)

@@ -30,6 +30,7 @@ from verismo.model.errors import (
     Overloaded,
     PolicyRefusal,
     RateLimited,
+    RouteThrottled,
     Unauthenticated,
     UpstreamBroken,
     UpstreamTimeout,
@@ -106,6 +107,21 @@ def test_a_problem_has_the_members_of_rfc_9457_in_their_types():
     }
 
 
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (BudgetExhausted("x", policies=("budget",)), "quota-exceeded"),
+        (RateLimited("x", policies=("tenant",)), "quota-exceeded"),
+        (RouteThrottled("x", policies=("route",)), "temporary-reduced-capacity"),
+    ],
+)
+def test_a_429_has_a_registered_problem_type_and_names_the_quota(error, kind):
+    problem = json.loads(problem_body(error, "urn:uuid:r1", DOCS))
+    assert problem["type"] == f"https://iana.org/assignments/http-problem-types#{kind}"
+    assert problem["violated-policies"] == list(error.policies)
+    assert problem["code"] == error.code
+
+
 def test_a_retry_time_is_told_where_there_is_one():
     assert (
         json.loads(problem_body(RateLimited("x", retry_after_s=3), "i", DOCS))["retry_after_s"] == 3
@@ -144,7 +160,7 @@ def test_graphql_errors_have_graphql_s_shape(error: VerismoError, registering: b
     assert only["message"] == "x"
     assert only["extensions"]["code"] == code
     assert only["extensions"]["next_step"] == error.next_step
-    assert only["extensions"]["type"] == f"{DOCS}#{error.code}"
+    assert only["extensions"]["type"] == (error.problem_type or f"{DOCS}#{error.code}")
     assert only["extensions"].get("retry_after_s") == error.retry_after_s
     assert GRAPHQL_ERROR_MEDIA == "application/graphql-response+json"
 

@@ -18,6 +18,7 @@ import msgspec
 from verismo.gateway.dialects.graphql import GRAPHQL_MEDIA
 from verismo.gateway.jsonbody import JsonBody, JsonValue, parse_object
 from verismo.model.errors import (
+    CapacityError,
     DuplicateMember,
     MalformedRequest,
     MethodNotAllowed,
@@ -49,7 +50,9 @@ class _OpenAiError(msgspec.Struct):
     code: str
 
 
-class _Problem(msgspec.Struct, omit_defaults=True):
+class _Problem(
+    msgspec.Struct, omit_defaults=True, rename={"violated_policies": "violated-policies"}
+):
     type: str
     title: str
     status: int
@@ -60,9 +63,12 @@ class _Problem(msgspec.Struct, omit_defaults=True):
     error: _OpenAiError
     reasons: tuple[str, ...] = ()
     retry_after_s: int | None = None
+    violated_policies: tuple[str, ...] = ()
 
 
-class _Extensions(msgspec.Struct, omit_defaults=True):
+class _Extensions(
+    msgspec.Struct, omit_defaults=True, rename={"violated_policies": "violated-policies"}
+):
     code: str
     next_step: str
     type: str
@@ -70,6 +76,7 @@ class _Extensions(msgspec.Struct, omit_defaults=True):
     instance: str
     reasons: tuple[str, ...] = ()
     retry_after_s: int | None = None
+    violated_policies: tuple[str, ...] = ()
 
 
 class _GraphqlError(msgspec.Struct):
@@ -116,7 +123,7 @@ def problem_body(error: VerismoError, instance: str, docs_base: str) -> bytes:
     detail, next_step = _clean(error.detail), _next_step(error)
     message = f"{detail.rstrip('.')}. {next_step}"
     problem = _Problem(
-        type=f"{docs_base}#{error.code}",
+        type=error.problem_type or f"{docs_base}#{error.code}",
         title=error.title,
         status=error.status,
         detail=detail,
@@ -126,6 +133,7 @@ def problem_body(error: VerismoError, instance: str, docs_base: str) -> bytes:
         error=_OpenAiError(message, error.openai_type, None, error.code),
         reasons=error.reasons if isinstance(error, PolicyRefusal) else (),
         retry_after_s=error.retry_after_s,
+        violated_policies=error.policies if isinstance(error, CapacityError) else (),
     )
     return msgspec.json.encode(problem)
 
@@ -150,11 +158,12 @@ def graphql_error_body(
     extensions = _Extensions(
         code=code,
         next_step=_next_step(error),
-        type=f"{docs_base}#{error.code}",
+        type=error.problem_type or f"{docs_base}#{error.code}",
         status=error.status,
         instance=instance,
         reasons=error.reasons if isinstance(error, PolicyRefusal) else (),
         retry_after_s=error.retry_after_s,
+        violated_policies=error.policies if isinstance(error, CapacityError) else (),
     )
     return msgspec.json.encode(_GraphqlErrors([_GraphqlError(_clean(error.detail), extensions)]))
 
