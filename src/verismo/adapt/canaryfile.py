@@ -1,0 +1,144 @@
+"""A rollout in one file: its settings, what it was shown at each look, and what was decided.
+
+So anybody can compute the decisions again, without the gateway that they were made for. A file that
+was simulated says so, in itself and wherever it is read.
+"""
+
+from typing import Final, Literal
+
+import msgspec
+
+from verismo.adapt import canary
+from verismo.adapt.canaryobservation import CanaryObservation
+from verismo.adapt.canarysettings import PPM, CanarySettings
+from verismo.adapt.canarystate import CanaryState, start
+from verismo.adapt.sequential import Evidence
+from verismo.model.decision import Decision, Metric, Subject, Verdict, decision_digest
+from verismo.model.units import Milliseconds
+
+VERSION: Final = 1
+Origin = Literal["gateway", "scraped", "simulated"]
+OUTSIDE: Final = CanarySettings(ladder_ppm=(PPM // 2, PPM))
+"""Of a comparison whose traffic is split elsewhere: one rung, then all."""
+
+
+class FileLook(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One look and its decision.
+
+    Args:
+        at_ms: Unix ms; the clock reading that the rule was given.
+        verdict: the answer.
+        reasons: codes, the first one decided.
+        weight_ppm: the candidate's share of the traffic before.
+        metrics: what was looked at.
+        observation: what was shown.
+        digest: of the whole decision, hex.
+        note: why windows are missing, in words.
+    """
+
+    at_ms: Milliseconds
+    verdict: Verdict
+    reasons: tuple[str, ...]
+    weight_ppm: int
+    metrics: tuple[Metric, ...]
+    observation: CanaryObservation
+    digest: str
+    note: str = ""
+
+
+class CanaryFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A rollout as it went.
+
+    Args:
+        v: format version.
+        origin: where the windows come from; `simulated` ones were never served to anybody.
+        note: what a reader has to know about them.
+        subject: about what.
+        score: parameters of the score and of the evidence.
+        started_ms: Unix ms.
+        decisions: in order.
+        verdict: what it came to in the end.
+        reasons: why.
+    """
+
+    v: int
+    origin: Origin
+    note: str
+    subject: Subject
+    score: CanarySettings
+    started_ms: Milliseconds
+    decisions: tuple[FileLook, ...]
+    verdict: Verdict
+    reasons: tuple[str, ...]
+
+
+def decide_outside(
+    state: CanaryState, observation: CanaryObservation, settings: CanarySettings, now_ms: int
+) -> Decision[CanaryState]:
+    """Judge a candidate whose share of the traffic somebody else sets.
+
+    The rule compares within each window, so any split will do; that it is the intended one cannot
+    be told. The rest is `canary.decide`.
+    """
+    baseline, candidate = observation.baseline, observation.candidate
+    if baseline is not None and candidate is not None:
+        both = baseline.requests + candidate.requests
+        if both > 0 and 0 < candidate.requests < both:
+            share = min(max(PPM * candidate.requests // both, 1), PPM - 1)
+            state = msgspec.structs.replace(state, weight_ppm=share)
+    return canary.decide(
+        msgspec.structs.replace(state, split=Evidence()), observation, settings, now_ms
+    )
+
+
+def file_look(
+    before: CanaryState,
+    observation: CanaryObservation,
+    decision: Decision[CanaryState],
+    note: str = "",
+) -> FileLook:
+    """Return a decision as it stands in a file."""
+    return FileLook(
+        decision.at_ms,
+        decision.verdict,
+        decision.reasons,
+        before.weight_ppm,
+        decision.metrics,
+        observation,
+        decision_digest(decision),
+        note,
+    )
+
+
+def replay(file: CanaryFile) -> tuple[FileLook, ...]:
+    """Decide everything in a file anew.
+
+    Args:
+        file: of any origin; its own verdicts are not looked at.
+
+    Returns:
+        The looks as they are now; equal to those in the file if nothing was altered and the rule is
+        the same version.
+
+    Raises:
+        SettingsRefused: its settings do not fit together.
+    """
+    rule = decide_outside if file.origin == "scraped" else canary.decide
+    state = start(file.subject, file.score, file.started_ms)
+    found = []
+    for look in file.decisions:
+        decision = rule(state, look.observation, file.score, look.at_ms)
+        found.append(file_look(state, look.observation, decision, look.note))
+        state = decision.state
+    return tuple(found)
+
+
+def differences(file: CanaryFile) -> tuple[int, ...]:
+    """Return the numbers of the looks, from 1, that come out otherwise than the file says."""
+    return tuple(
+        number
+        for number, (told, found) in enumerate(
+            zip(file.decisions, replay(file), strict=True), start=1
+        )
+        if told != found
+    )

@@ -1,0 +1,58 @@
+"""Reads metrics pages over HTTP (port: `verismo.ports.scrape.MetricsReader`)."""
+
+import ssl
+from typing import Final
+
+import httpx2
+
+from verismo.ports.scrape import ScrapeFailed
+
+BODY_BYTES_MAX: Final = 33_554_432
+"""A page of many workers has a few megabytes."""
+ACCEPT: Final = "application/openmetrics-text;version=1.0.0, text/plain;version=0.0.4;q=0.9"
+
+
+class HttpMetrics:
+    """A `MetricsReader`; use it in one event loop. Redirects are not followed.
+
+    Args:
+        timeout_s: for each step of an exchange.
+        key: sent as a bearer token; empty for none.
+    """
+
+    def __init__(self, timeout_s: float, key: str = "") -> None:
+        headers = {"accept": ACCEPT}
+        if key:
+            headers["authorization"] = f"Bearer {key}"
+        self._client = httpx2.AsyncClient(
+            verify=ssl.create_default_context(),
+            timeout=timeout_s,
+            headers=headers,
+            trust_env=False,
+        )
+
+    async def read(self, url: str) -> bytes:
+        """Return the body; see `ports.scrape.MetricsReader`."""
+        try:
+            async with self._client.stream("GET", url) as response:
+                if response.status_code != 200:
+                    raise _failed(url, f"it answers {response.status_code}")
+                body = b""
+                async for piece in response.aiter_bytes():
+                    body += piece
+                    if len(body) > BODY_BYTES_MAX:
+                        raise _failed(url, f"it answers more than {BODY_BYTES_MAX} bytes")
+        except (httpx2.HTTPError, httpx2.InvalidURL) as error:
+            raise _failed(url, str(error) or type(error).__name__) from error
+        return body
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._client.aclose()
+
+
+def _failed(url: str, reason: str) -> ScrapeFailed:
+    return ScrapeFailed(
+        f"{url} gives no metrics: {reason}",
+        next_step="Check the address, the key and that its metrics are published.",
+    )

@@ -1,0 +1,314 @@
+"""Compares two gateways from outside, by the metrics that both publish.
+
+Who splits the traffic is somebody else; nothing is changed here. The first window is the reference:
+it says where the baseline's p95 lies and which margins the buckets allow there. Then one window
+after another is judged by the canary's rule, until it answers or the windows are over. What the
+metrics do not tell is no data, and no data is HOLD.
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+import msgspec
+
+from verismo.adapt.bucketgrid import (
+    GridTooCoarse,
+    Margins,
+    Reference,
+    Wanted,
+    edges_of_bounds,
+    margins_on,
+    reference_of,
+)
+from verismo.adapt.canaryfile import VERSION, CanaryFile, FileLook, decide_outside, file_look
+from verismo.adapt.canaryobservation import CanaryObservation
+from verismo.adapt.canarysettings import CanarySettings
+from verismo.adapt.canarystate import P95_PPM, P99_PPM, CanaryState, edges_of, start
+from verismo.control.metricstext import TextRefused
+from verismo.control.scrapes import (
+    Growth,
+    Meters,
+    Reading,
+    SourceLies,
+    grown,
+    read_metrics,
+    window_of,
+    without_costs,
+)
+from verismo.model.decision import Metric, Subject, Verdict
+from verismo.model.units import Milliseconds
+from verismo.ports.scrape import MetricsReader, ScrapeFailed
+
+PARTS: Final = 6
+"""Scrapes of a window; from how their means differ the spread of costs is estimated."""
+FINAL: Final = frozenset({"PROMOTE", "HOLD", "ROLLBACK"})
+SUBJECT: Final = Subject("", "outside", "baseline", "candidate")
+
+
+class Comparison(msgspec.Struct, frozen=True):
+    """What is compared.
+
+    Args:
+        baseline: URL of the metrics of the gateway that serves now.
+        candidate: URL of the one that may take over.
+        windows: how many are judged, after the reference.
+        window_ms: how long each is; at least `PARTS` milliseconds.
+        meters: which metrics are read.
+        score: weights and margins that are asked for.
+    """
+
+    baseline: str
+    candidate: str
+    windows: int
+    window_ms: int
+    meters: Meters
+    score: CanarySettings
+
+
+class Clock(msgspec.Struct, frozen=True):
+    """The time, and how to wait for it.
+
+    Args:
+        now_ms: returns Unix ms.
+        until: waits until a time, Unix ms; returns at once if it is over.
+    """
+
+    now_ms: Callable[[], int]
+    until: Callable[[int], Awaitable[None]]
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """How it ended."""
+
+    verdict: Verdict
+    reasons: tuple[str, ...]
+
+
+class _Part(msgspec.Struct, frozen=True):
+    """Both arms' growth in one window, or why there is none."""
+
+    baseline: tuple[Growth, ...] = ()
+    candidate: tuple[Growth, ...] = ()
+    fault: str = ""
+
+
+class _Base(msgspec.Struct, frozen=True):
+    """What the reference window has set."""
+
+    settings: CanarySettings
+    reference: Reference | None
+    note: str
+
+
+class OutsideWatch:
+    """One comparison from its first scrape to its answer.
+
+    Args:
+        asked: what is compared.
+        metrics: reads the two URLs.
+        clock: the time.
+        tell: is given each look as it is made.
+    """
+
+    def __init__(
+        self,
+        asked: Comparison,
+        metrics: MetricsReader,
+        clock: Clock,
+        tell: Callable[[FileLook], None],
+    ) -> None:
+        self._asked = asked
+        self._metrics = metrics
+        self._clock = clock
+        self._tell = tell
+        self._looks: list[FileLook] = []
+        self._last: tuple[Reading | str, Reading | str] = ("", "")
+
+    async def run(self) -> CanaryFile:
+        """Compare until there is an answer."""
+        began_ms = self._clock.now_ms()
+        self._last = await self._read_both()
+        part = await self._window(began_ms)
+        try:
+            base = self._settle(part)
+        except (SourceLies, GridTooCoarse) as error:
+            failed = Outcome("HOLD", ("insufficient_data", str(error)))
+            return self._file(began_ms, self._asked.score, "", failed)
+        outcome = await self._judge(began_ms, part, base)
+        return self._file(began_ms, base.settings, base.note, outcome)
+
+    async def _judge(self, began_ms: int, part: _Part, base: _Base) -> Outcome:
+        state = start(SUBJECT, base.settings, began_ms)
+        since_ms = began_ms
+        for number in range(self._asked.windows + 1):
+            if number:
+                part = await self._window(since_ms)
+            shown, fault = self._shown(part, since_ms, base)
+            now_ms = self._clock.now_ms()
+            decision = decide_outside(state, shown, base.settings, now_ms)
+            look = file_look(state, shown, decision, fault)
+            self._looks.append(look)
+            self._tell(look)
+            state = decision.state
+            if decision.verdict in FINAL:
+                return Outcome(decision.verdict, decision.reasons)
+            if _has_left(state, base.reference):
+                return Outcome("HOLD", ("insufficient_data", "latency_left_the_buckets"))
+            since_ms += self._asked.window_ms
+        return _conclude(state, base.settings, self._looks[-1])
+
+    async def _window(self, since_ms: int) -> _Part:
+        """Scrape both until a window is over."""
+        grew: tuple[list[Growth], list[Growth]] = ([], [])
+        fault = ""
+        for part in range(1, PARTS + 1):
+            await self._clock.until(since_ms + self._asked.window_ms * part // PARTS)
+            last, self._last = self._last, await self._read_both()
+            for found, name, before, after in zip(
+                grew, ("baseline", "candidate"), last, self._last, strict=True
+            ):
+                try:
+                    found.append(_grown(before, after))
+                except SourceLies as error:
+                    fault = fault or f"{name}: {error}"
+        return _Part(tuple(grew[0]), tuple(grew[1]), fault)
+
+    async def _read_both(self) -> tuple[Reading | str, Reading | str]:
+        return (await self._read(self._asked.baseline), await self._read(self._asked.candidate))
+
+    async def _read(self, url: str) -> Reading | str:
+        """Return what a URL counts, or why it cannot be told."""
+        try:
+            return read_metrics(await self._metrics.read(url), self._asked.meters)
+        except (ScrapeFailed, TextRefused, SourceLies) as error:
+            return error.detail if isinstance(error, ScrapeFailed) else str(error)
+
+    def _settle(self, part: _Part) -> _Base:
+        """Take the margins that the buckets allow where the baseline's latency lies."""
+        if part.fault:
+            raise SourceLies(part.fault)
+        ours, theirs = part.baseline[0].bounds_us, part.candidate[0].bounds_us
+        if ours != theirs:
+            raise SourceLies("buckets_differ: the two histograms have different bounds")
+        bake_ms = (self._asked.windows + 2) * self._asked.window_ms
+        score = msgspec.structs.replace(
+            self._asked.score,
+            windows_min=self._asked.windows,
+            bake_ms_max=max(self._asked.score.bake_ms_max, bake_ms),
+        )
+        if not score.weights.p95_ppm and not score.weights.p99_ppm:
+            return _Base(score, None, "latency has no weight and is not compared")
+        window = window_of(part.baseline, "baseline", 0, 1, has_latency=True)
+        p95, p99 = (window.latency.quantile_edge(share) for share in (P95_PPM, P99_PPM))
+        if p95 is None or p99 is None:
+            raise SourceLies("the baseline answered no request in the first window")
+        reference = reference_of(p95, p99)
+        edges = edges_of_bounds(ours)
+        found = [
+            margins_on(edges, ours, reference, wanted)
+            for wanted in (
+                Wanted(score.p95_tolerance_ppm, score.p95_harm_ppm),
+                Wanted(score.p99_tolerance_ppm, score.p99_harm_ppm),
+            )
+        ]
+        settled = msgspec.structs.replace(
+            score,
+            p95_tolerance_ppm=found[0].tolerance_ppm,
+            p95_harm_ppm=found[0].harm_ppm,
+            p99_tolerance_ppm=found[1].tolerance_ppm,
+            p99_harm_ppm=found[1].harm_ppm,
+        )
+        return _Base(settled, reference, _note(score, found[0]))
+
+    def _shown(self, part: _Part, since_ms: int, base: _Base) -> tuple[CanaryObservation, str]:
+        until_ms = since_ms + self._asked.window_ms
+        has_latency = base.reference is not None
+        try:
+            if part.fault:
+                raise SourceLies(part.fault)
+            if part.baseline[0].bounds_us != part.candidate[0].bounds_us:
+                raise SourceLies("buckets_differ: the two histograms have different bounds")
+            ours = window_of(part.baseline, "baseline", since_ms, until_ms, has_latency=has_latency)
+            theirs = window_of(
+                part.candidate, "candidate", since_ms, until_ms, has_latency=has_latency
+            )
+        except (SourceLies, GridTooCoarse) as error:
+            return CanaryObservation(None, None), str(error)
+        if not ours.cost_usd_micros or not theirs.cost_usd_micros:
+            # A side whose costs are not told is not cheaper: then no costs are compared.
+            ours, theirs = without_costs(ours), without_costs(theirs)
+        return CanaryObservation(ours, theirs), ""
+
+    def _file(
+        self, began_ms: int, settings: CanarySettings, note: str, outcome: Outcome
+    ) -> CanaryFile:
+        where = f"scraped from {self._asked.baseline} and {self._asked.candidate}"
+        return CanaryFile(
+            v=VERSION,
+            origin="scraped",
+            note=f"{where}; {note}" if note else where,
+            subject=SUBJECT,
+            score=settings,
+            started_ms=Milliseconds(began_ms),
+            decisions=tuple(self._looks),
+            verdict=outcome.verdict,
+            reasons=outcome.reasons,
+        )
+
+
+def _grown(before: Reading | str, after: Reading | str) -> Growth:
+    if isinstance(before, str):
+        raise SourceLies(before)
+    if isinstance(after, str):
+        raise SourceLies(after)
+    return grown(before, after)
+
+
+def _has_left(state: CanaryState, reference: Reference | None) -> bool:
+    edges = edges_of(state)
+    if reference is None or edges is None:
+        return False
+    return edges[0] < reference.first or edges[1] > reference.last
+
+
+def _conclude(state: CanaryState, settings: CanarySettings, last: FileLook) -> Outcome:
+    """Say why there is no answer after all windows."""
+    weights = settings.weights
+    wanted = {
+        "p95": weights.p95_ppm,
+        "p99": weights.p99_ppm,
+        "error": weights.error_ppm,
+        "cost": weights.cost_ppm,
+    }
+    missing = [one.name for one in last.metrics if wanted.get(one.name) and _is_unknown(one)]
+    if last.verdict == "NODATA":
+        return Outcome("HOLD", ("insufficient_data", *last.reasons))
+    if missing:
+        return Outcome("HOLD", ("insufficient_data", *(f"no_data_of: {one}" for one in missing)))
+    if state.windows_here < settings.windows_min or state.requests_here < settings.requests_min:
+        counted = f"requests={state.requests_here} windows={state.windows_here}"
+        return Outcome("HOLD", ("insufficient_data", f"too_few {counted}"))
+    return Outcome("HOLD", ("inconclusive", *last.reasons))
+
+
+def _is_unknown(metric: Metric) -> bool:
+    return metric.status == "NODATA"
+
+
+def _note(asked: CanarySettings, found: Margins) -> str:
+    return (
+        "p95 on the buckets of the metrics: tolerance at least "
+        f"{_percent(found.tolerance_least_ppm)} (asked {_percent(asked.p95_tolerance_ppm)}), harm "
+        f"at most {_percent(found.harm_most_ppm)} (asked {_percent(asked.p95_harm_ppm)})"
+    )
+
+
+def _percent(share_ppm: int) -> str:
+    return f"{share_ppm / 10_000:.1f} %"
+
+
+def endpoint(url: str) -> str:
+    """Return the address of the metrics: `/metrics` where a URL has no path."""
+    scheme, _, rest = url.partition("://")
+    host, slash, path = rest.partition("/")
+    return url if slash and path else f"{scheme}://{host}/metrics"

@@ -1,0 +1,158 @@
+"""Two gateways are compared by what they publish; what is not told, or a lie, is never a number."""
+
+import msgspec
+import pytest
+from tests.support.countedgateway import CountedGateway, Pages, SteppedClock
+
+from verismo.adapt.canaryfile import OUTSIDE, CanaryFile, differences
+from verismo.adapt.canarysettings import parse_weights
+from verismo.adapters.telemetry_histogram import log_grid
+from verismo.control.metricstext import parse_selector
+from verismo.control.outside import Clock, Comparison, OutsideWatch, endpoint
+from verismo.control.scrapes import Meters
+
+BLUE, GREEN = "http://blue/metrics", "http://green/metrics"
+METERS = Meters(
+    parse_selector("verismo_request_seconds{outcome=answer}"),
+    parse_selector("verismo_requests_total{status=5..}"),
+    parse_selector("verismo_cost_usd_total"),
+)
+
+
+async def compared(blue, green, weights="p95=0.5,error=0.3,cost=0.2", windows=10, **more):
+    clock = SteppedClock()
+    asked = Comparison(
+        baseline=BLUE,
+        candidate=GREEN,
+        windows=windows,
+        window_ms=60_000,
+        meters=METERS,
+        score=msgspec.structs.replace(OUTSIDE, weights=parse_weights(weights)),
+    )
+    told = []
+    pages = Pages({BLUE: blue, GREEN: green}, **more)
+    watch = OutsideWatch(asked, pages, Clock(clock.now_ms, clock.until), told.append)
+    found = await watch.run()
+    assert tuple(told) == found.decisions
+    return found
+
+
+@pytest.mark.slow
+async def test_an_equal_candidate_is_promoted_after_all_windows():
+    found = await compared(CountedGateway(1), CountedGateway(2), requests=200)
+    assert (found.verdict, len(found.decisions)) == ("PROMOTE", 11)
+    assert found.decisions[0].reasons == ("reference_only",)
+    assert "tolerance at least" in found.note
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("more", [{"slower": 1.3}, {"failing": 0.02}, {"dearer": 1.3}], ids=str)
+async def test_a_harmful_candidate_is_held_or_rolled_back(more):
+    found = await compared(CountedGateway(1), CountedGateway(2, **more), requests=200)
+    assert found.verdict in ("HOLD", "ROLLBACK")
+    assert found.reasons[0] != "insufficient_data"
+
+
+async def test_a_candidate_that_fails_always_is_rolled_back():
+    found = await compared(CountedGateway(1), CountedGateway(2, failing=0.5))
+    assert (found.verdict, found.reasons[0]) == ("ROLLBACK", "error_severe")
+
+
+@pytest.mark.parametrize("away", [BLUE, GREEN])
+async def test_a_url_that_gives_no_data_is_held(away):
+    ways = {BLUE: CountedGateway(1), GREEN: CountedGateway(2), away: None}
+    found = await compared(ways[BLUE], ways[GREEN])
+    assert (found.verdict, found.reasons[0]) == ("HOLD", "insufficient_data")
+    assert "it is away" in found.reasons[1]
+
+
+async def test_a_url_that_vanishes_is_no_data_and_the_rest_goes_on():
+    green = CountedGateway(2)
+    bounds = green.bounds
+
+    def before(number, url):
+        if url == GREEN:
+            green.bounds = None if 20 <= number < 24 else bounds
+
+    found = await compared(CountedGateway(1), green, before=before)
+    missing = [one for one in found.decisions if one.verdict == "NODATA"]
+    assert 1 <= len(missing) <= 2
+    assert all("it is away" in one.note for one in missing)
+    assert found.verdict == "HOLD"
+    assert found.reasons[0] == "insufficient_data"
+
+
+@pytest.mark.parametrize("has_started", [True, False])
+async def test_a_counter_reset_spoils_its_window_alone(has_started):
+    blue = CountedGateway(1)
+
+    def before(number, url):
+        if (number, url) == (15, BLUE):
+            blue.reset()
+            blue.started += 1_000 * has_started
+
+    found = await compared(blue, CountedGateway(2), before=before)
+    spoiled = [one for one in found.decisions if one.verdict == "NODATA"]
+    assert len(spoiled) == 1
+    assert "counter_reset" in spoiled[0].note
+
+
+async def test_costs_that_only_one_side_tells_are_no_costs():
+    green = CountedGateway(2)
+    green.has_cost = False
+    found = await compared(CountedGateway(1), green)
+    assert (found.verdict, found.reasons[:2]) == ("HOLD", ("insufficient_data", "no_data_of: cost"))
+
+
+async def test_buckets_too_coarse_for_the_margins_are_no_data():
+    coarse = log_grid(0.005, 60.0, 1.3)
+    found = await compared(CountedGateway(1, coarse), CountedGateway(2, coarse))
+    assert (found.verdict, found.reasons[0]) == ("HOLD", "insufficient_data")
+    assert "bounds allow a tolerance of" in found.reasons[1]
+    assert found.decisions == ()
+
+
+@pytest.mark.slow
+async def test_without_a_weight_of_latency_coarse_buckets_do_not_matter():
+    coarse = (0.1, 1.0, 10.0)
+    ways = CountedGateway(1, coarse), CountedGateway(2, coarse)
+    found = await compared(*ways, weights="error=0.5,cost=0.5", requests=200)
+    assert found.verdict == "PROMOTE"
+
+
+async def test_different_bounds_are_not_compared():
+    found = await compared(CountedGateway(1), CountedGateway(2, (0.1, 1.0, 10.0)))
+    assert "buckets_differ" in found.reasons[1]
+
+
+async def test_no_requests_are_no_data():
+    found = await compared(CountedGateway(1), CountedGateway(2), requests=0)
+    assert (found.verdict, found.reasons[0]) == ("HOLD", "insufficient_data")
+    few = await compared(CountedGateway(1), CountedGateway(2), requests=3)
+    assert (few.verdict, few.reasons[0]) == ("HOLD", "insufficient_data")
+
+
+async def test_the_file_gives_the_same_verdicts_and_an_altered_one_does_not():
+    found = await compared(CountedGateway(1), CountedGateway(2, failing=0.02), windows=5)
+    text = msgspec.json.encode(found)
+    read = msgspec.json.decode(text, type=CanaryFile)
+    assert differences(read) == ()
+    looks = list(read.decisions)
+    ours = looks[1].observation.baseline
+    altered = msgspec.structs.replace(
+        looks[1].observation, baseline=msgspec.structs.replace(ours, errors=ours.errors + 1)
+    )
+    looks[1] = msgspec.structs.replace(looks[1], observation=altered)
+    assert differences(msgspec.structs.replace(read, decisions=tuple(looks)))[0] == 2
+
+
+@pytest.mark.parametrize(
+    ("url", "found"),
+    [
+        ("https://stage-blue.example.com", "https://stage-blue.example.com/metrics"),
+        ("https://stage-blue.example.com/", "https://stage-blue.example.com/metrics"),
+        ("http://h:9/custom/metrics", "http://h:9/custom/metrics"),
+    ],
+)
+def test_a_url_without_a_path_means_its_metrics(url, found):
+    assert endpoint(url) == found
