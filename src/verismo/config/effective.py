@@ -36,6 +36,7 @@ def effective(config: Config) -> dict[str, Json]:
         "archive": msgspec.to_builtins(config.archive, enc_hook=str),
         "siem": msgspec.to_builtins(config.siem, enc_hook=str),
         "adapt": msgspec.to_builtins(config.adapt),
+        "budgets": msgspec.to_builtins(config.budgets),
         "slack": msgspec.to_builtins(config.slack, enc_hook=str),
         "scaling": msgspec.to_builtins(config.scaling, enc_hook=str),
         "slos": msgspec.to_builtins(config.slos),

@@ -11,6 +11,7 @@ from verismo.attest.succession import KeyRules
 from verismo.config.adapttable import check_adapt
 from verismo.config.addresses import check_listeners, check_url
 from verismo.config.archivetable import check_archive
+from verismo.config.budgettable import check_budgets
 from verismo.config.compiler import compile_plan
 from verismo.config.credentials import read_credentials
 from verismo.config.environment import override
@@ -115,6 +116,9 @@ def _assemble(
             main.siem, source, environ, data=root / main.data, required=require_credentials
         ),
         adapt=check_adapt(main.adapt, source),
+        budgets=check_budgets(
+            main.budgets, source, main.tenants, frozenset(one.operation.id for one in operations)
+        ),
         slack=check_slack(main.slack, source, environ, required=require_credentials),
         scaling=check_scaling(main.scaling, source, main.deployments),
         slos=check_slos(

@@ -10,6 +10,7 @@ import msgspec
 from verismo.config import tables
 from verismo.config.adapttable import AdaptTable
 from verismo.config.archivetable import ArchiveTable
+from verismo.config.budgettable import BudgetsTable
 from verismo.config.operationtable import OperationTable
 from verismo.config.scalingtable import ScalingTable
 from verismo.config.siemtable import SiemTable, SinkTable
@@ -34,6 +35,7 @@ SECTIONS: Final[tuple[tuple[str, type[msgspec.Struct]], ...]] = (
     ("[siem]", SiemTable),
     ("[siem.sinks.NAME]", SinkTable),
     ("[adapt]", AdaptTable),
+    ("[budgets]", BudgetsTable),
     ("[slack]", SlackTable),
     ("[scaling.NAME]", ScalingTable),
     ("[slo.NAME]", SloTable),

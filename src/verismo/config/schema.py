@@ -14,6 +14,7 @@ from verismo.attest.succession import KeyRules
 from verismo.attest.witnesspolicy import WitnessPolicy
 from verismo.config.adapttable import AdaptTable
 from verismo.config.archivetable import ArchiveSettings
+from verismo.config.budgettable import Budgets
 from verismo.config.scalingtable import ScalingTarget
 from verismo.config.slotable import Slo
 from verismo.config.source import Problem
@@ -250,6 +251,7 @@ class Config(msgspec.Struct, frozen=True):
         docs_base_url: start of the `type` links in error bodies; empty means none.
         siem: where events go.
         adapt: the controllers.
+        budgets: what routes may spend within a minute.
         scaling: whose replicas are decided about, by name.
         slos: what routes promise, by name.
         slack: where cards of decisions go.
@@ -275,6 +277,7 @@ class Config(msgspec.Struct, frozen=True):
     docs_base_url: str
     siem: Siem = Siem()
     adapt: AdaptTable = AdaptTable()
+    budgets: Budgets = Budgets()
     slack: Slack = Slack()
     scaling: tuple[ScalingTarget, ...] = ()
     slos: tuple[Slo, ...] = ()

@@ -11,6 +11,7 @@ import msgspec
 
 from verismo.config.adapttable import AdaptTable
 from verismo.config.archivetable import ArchiveTable
+from verismo.config.budgettable import BudgetsTable
 from verismo.config.scalingtable import ScalingTable
 from verismo.config.schema import LogLevel, UpstreamClient
 from verismo.config.siemtable import SiemTable
@@ -338,6 +339,7 @@ class MainTable(msgspec.Struct, frozen=True):
         archive: where its days are kept.
         siem: the export to SIEMs.
         adapt: the controllers.
+        budgets: what routes may spend within a minute.
         scaling: how many replicas Kubernetes Deployments are to have, by name.
         slo: what routes promise, by name.
         slack: cards of decisions.
@@ -363,6 +365,7 @@ class MainTable(msgspec.Struct, frozen=True):
     archive: ArchiveTable = ArchiveTable()
     siem: SiemTable = SiemTable()
     adapt: AdaptTable = AdaptTable()
+    budgets: BudgetsTable = BudgetsTable()
     slack: SlackTable = SlackTable()
     scaling: dict[str, ScalingTable] = {}
     slo: dict[str, SloTable] = {}

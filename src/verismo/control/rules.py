@@ -10,7 +10,7 @@ from typing import Final, TypeVar, cast
 
 import msgspec
 
-from verismo.adapt import budget, budgetlimit, canary, override, scaling
+from verismo.adapt import budget, budgetact, budgetlimit, canary, override, scaling
 from verismo.adapt.canaryobservation import CanaryObservation
 from verismo.adapt.canarysettings import CanarySettings
 from verismo.adapt.canarystate import CanaryState
@@ -47,6 +47,15 @@ def _throttle(
     return budget.decide(state, observation, settings, Milliseconds(now_ms))
 
 
+def _set_by_hand(
+    state: budgetact.HandState,
+    observation: budgetact.HandObservation,
+    settings: budgetact.HandSettings,
+    now_ms: int,
+) -> Decision[budgetact.HandState]:
+    return budgetact.decide(state, observation, settings, Milliseconds(now_ms))
+
+
 def _scale(
     state: scaling.ScalingState,
     observation: ScalingObservation,
@@ -78,6 +87,14 @@ BUDGET_LIMIT: Final = Rule(
     budgetlimit.LimitSettings,
     _limit,
 )
+BUDGET_ACT: Final = Rule(
+    "budget-act",
+    budgetact.VERSION,
+    budgetact.HandState,
+    budgetact.HandObservation,
+    budgetact.HandSettings,
+    _set_by_hand,
+)
 SCALING: Final = Rule(
     "scaling", scaling.VERSION, scaling.ScalingState, ScalingObservation, ScalingSettings, _scale
 )
@@ -96,6 +113,7 @@ RULES: Final[Mapping[str, AnyRule]] = MappingProxyType(
             _any(CANARY_ACT),
             _any(BUDGET),
             _any(BUDGET_LIMIT),
+            _any(BUDGET_ACT),
             _any(SCALING),
         )
     }

@@ -1,0 +1,42 @@
+"""`[budgets]`: caps are of routes that there are, exact to a millionth of a dollar."""
+
+import pytest
+
+from verismo.config.effective import effective
+from verismo.model.errors import ConfigError
+
+CAPS = "[budgets.caps.TENANT_001]\n"
+
+
+def problem(workspace, text):
+    workspace.append("verismo.toml", text)
+    with pytest.raises(ConfigError) as caught:
+        workspace.load()
+    return caught.value.detail
+
+
+def test_without_a_table_every_route_has_a_share_of_its_day(workspace):
+    assert workspace.load().budgets.cap_share_ppm == 50_000
+
+
+def test_cap_of_a_route_is_in_micros_and_shown(workspace):
+    workspace.append("verismo.toml", CAPS + '"support.answer" = 2.500001\n')
+    config = workspace.load()
+    assert config.budgets.caps == {"TENANT_001": {"support.answer": 2_500_001}}
+    assert effective(config)["budgets"]["caps"]["TENANT_001"]["support.answer"] == 2_500_001
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (CAPS + '"support.anwser" = 1\n', "did you mean support.answer?"),
+        ('[budgets.caps.TENANT_01]\n"support.answer" = 1\n', "did you mean TENANT_001?"),
+        (CAPS + '"support.answer" = 0\n', "must be above 0"),
+        (CAPS + '"support.answer" = 0.0000001\n', "six decimal places"),
+        (CAPS + '"support.answer" = -1\n', "must be from 0"),
+        ("[budgets]\ncap_share_ppm = 0\n", "cap_share_ppm"),
+        ("[budgets]\ncap_share = 1\n", "did you mean cap_share_ppm?"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_with_its_place(workspace, text, told):
+    assert told in problem(workspace, text)
