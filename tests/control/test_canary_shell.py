@@ -1,0 +1,349 @@
+"""Rollouts are what is recorded: looked at in time, steered as decided, overridden by who saw."""
+
+import msgspec
+import pytest
+from tests.support.keptdecisions import KeptDecisions, newest_digest
+
+from verismo.adapt.canarysettings import CanarySettings
+from verismo.adapt.canarystate import CanaryState
+from verismo.control.canary import PROPAGATION_MS, UNKNOWN_LATENCY_MS, CanaryShell
+from verismo.control.rollouts import Rollouts
+from verismo.model.act import Act
+from verismo.model.decision import Subject
+from verismo.model.errors import DecisionStale, MalformedRequest, NotFound, StateError
+from verismo.model.ids import DeploymentId, OperationId, ProviderId, TenantId
+from verismo.model.operation import Deployment, Operation, Provider
+from verismo.model.plan import Plan
+from verismo.model.steering import Rollout
+from verismo.model.tenant import Tenant
+from verismo.model.window import Tally, Window
+
+STEP = 10_000
+NOW = 1_000 * STEP
+ALL = Subject("", "chat", "old", "new")
+ONE = Subject("T1", "chat", "old", "new")
+SETTINGS = CanarySettings(ladder_ppm=(200_000, 500_000, 1_000_000))
+REASON = "the provider's own latency is known"
+
+
+def plan(deployments=("old", "spare"), candidates=("new", "other")):
+    names = ("old", "spare", "new", "other")
+    return Plan(
+        v=1,
+        issuer="test",
+        tenants={
+            TenantId(one): Tenant(TenantId(one), "eu", ("support",), ("*",), "safelist")
+            for one in ("T1", "T2")
+        },
+        providers={ProviderId("p"): Provider(ProviderId("p"), "openai", "http://127.0.0.1:1/v1")},
+        deployments={
+            DeploymentId(one): Deployment(DeploymentId(one), ProviderId("p"), "m", "eu")
+            for one in names
+        },
+        operations={
+            OperationId("chat"): Operation(
+                *(OperationId("chat"), "chat", "chat", "support", deployments),
+                candidates=candidates,
+            )
+        },
+    )
+
+
+class Counted:
+    """`ArmWindows` of traffic that goes on: each interval has the same in it."""
+
+    def __init__(self):
+        self.per_interval = {("T1", "baseline", "old"): 80, ("T1", "candidate", "new"): 20}
+        self.is_missing = False
+        self.asked = []
+
+    def complete_until(self, now_ms):
+        return now_ms // STEP * STEP
+
+    def windows(self, from_ms, until_ms):
+        assert from_ms % STEP == until_ms % STEP == 0
+        self.asked.append((from_ms, until_ms))
+        if self.is_missing:
+            return None
+        count = (until_ms - from_ms) // STEP
+        return [
+            window(*key, requests * count, from_ms, until_ms)
+            for key, requests in self.per_interval.items()
+        ]
+
+
+def window(tenant, arm, deployment, requests, from_ms, until_ms):
+    tally = Tally()
+    for one in range(requests):
+        tally.add(500_000 + one * 1_000_000 // requests)
+    return Window(
+        *(tenant, "chat", arm, deployment, from_ms, until_ms, requests, 0),
+        *(requests * 10, requests * 100, tally.histogram()),
+    )
+
+
+class World:
+    def __init__(self):
+        self.kept = KeptDecisions()
+        self.counted = Counted()
+        self.plan = plan()
+        self.shell = self.opened(SETTINGS)
+
+    def opened(self, settings):
+        """Open a shell anew, as after a start with another configuration."""
+        return CanaryShell(
+            Rollouts(self.kept), self.counted, lambda: self.plan, settings, look_ms=STEP
+        )
+
+    def do(self, verb, now=NOW, subject=ALL, **more):
+        """Let a person act, and record what comes of it."""
+        return self.kept.decide(self.shell.take(self.act(verb, now, subject, **more), now), now)
+
+    def act(self, verb, now=NOW, subject=ALL, **more):
+        lasting = verb in ("hold", "extend", "promote", "rollback")
+        given = {
+            "role": "admin",
+            "of": "" if verb == "start" else newest_digest(self.kept),
+            "expires_ms": now + 600_000 if lasting else 0,
+        } | more
+        return Act("canary", verb, subject, "Dana", "k1", reason=REASON, at_ms=now, **given)
+
+    def look(self, now):
+        """Take the looks that are due, record them, and return the decisions."""
+        return [self.kept.decide(one, now) for one in self.shell.looks(now)]
+
+
+@pytest.fixture
+def world():
+    return World()
+
+
+@pytest.fixture
+def rolling(world):
+    world.do("start")
+    return world
+
+
+def test_without_a_start_nothing_is_looked_at_or_steered(world):
+    assert list(world.shell.looks(NOW)) == []
+    assert world.shell.steered(NOW).rollouts == ()
+
+
+def test_a_start_gives_the_candidate_its_first_share(rolling):
+    (found,) = rolling.shell.steered(NOW).rollouts
+    assert found == Rollout("chat", "", "old", "new", 200_000)
+
+
+def test_another_process_finds_the_same(rolling):
+    rolling.look(NOW + 60_000)
+    again = rolling.opened(SETTINGS)
+    assert again.steered(NOW) == rolling.shell.steered(NOW)
+    assert again.looks(NOW + 120_000) == rolling.shell.looks(NOW + 120_000)
+
+
+def test_nothing_is_shown_before_the_change_has_settled(rolling):
+    unsettled = NOW + PROPAGATION_MS + 2 * 1_400
+    assert list(rolling.shell.looks(unsettled)) == []
+    (look,) = rolling.shell.looks(NOW + 60_000)
+    shown = look.observation.candidate
+    assert shown.start_ms >= unsettled
+    assert shown.start_ms % STEP == 0
+    assert shown.end_ms == NOW + 60_000
+
+
+def test_of_a_route_that_was_never_seen_requests_are_taken_to_last_long(rolling):
+    rolling.counted.per_interval = {}
+    (look,) = rolling.shell.looks(NOW + 60_000)
+    assert look.observation.candidate.start_ms >= NOW + PROPAGATION_MS + 2 * UNKNOWN_LATENCY_MS
+
+
+def test_each_look_goes_on_where_the_last_one_ended(rolling):
+    (first,) = rolling.shell.looks(NOW + 60_000)
+    rolling.kept.decide(first, NOW + 60_000)
+    assert list(rolling.shell.looks(NOW + 60_000 + STEP - 1)) == []
+    (second,) = rolling.shell.looks(NOW + 60_000 + STEP)
+    assert second.observation.candidate.start_ms == first.observation.candidate.end_ms
+
+
+def test_what_was_missed_is_shown_in_one_look(rolling):
+    rolling.look(NOW + 60_000)
+    (late,) = rolling.shell.looks(NOW + 60_000 + 7 * STEP)
+    shown = late.observation.baseline
+    assert (shown.end_ms - shown.start_ms, shown.requests) == (7 * STEP, 7 * 80)
+
+
+def test_an_equal_candidate_climbs_the_ladder_to_its_end(rolling):
+    weights, now = [], NOW
+    for _ in range(400):
+        now += STEP
+        share = rolling.shell.steered(now).rollouts[0].weight_ppm
+        weights.append(share)
+        if share == 1_000_000:
+            break
+        theirs = 200 * share // 1_000_000
+        rolling.counted.per_interval = {
+            ("T1", "baseline", "old"): 200 - theirs,
+            ("T1", "candidate", "new"): theirs,
+        }
+        rolling.look(now)
+    assert sorted(set(weights)) == [200_000, 500_000, 1_000_000]
+    assert list(rolling.shell.looks(now + STEP)) == [], "nothing more is to be decided"
+    assert rolling.shell.steered(now).rollouts[0].weight_ppm == 1_000_000
+
+
+def test_a_rollout_for_all_is_shown_the_windows_of_all_tenants(rolling):
+    rolling.counted.per_interval |= {
+        ("T2", "baseline", "old"): 8,
+        ("T2", "candidate", "new"): 2,
+        ("T2", "candidate", "other"): 99,
+        ("T2", "unsplit", "old"): 99,
+    }
+    (look,) = rolling.shell.looks(NOW + 60_000)
+    shown = look.observation
+    intervals = (shown.baseline.end_ms - shown.baseline.start_ms) // STEP
+    assert shown.baseline.requests == 88 * intervals
+    assert shown.candidate.requests == 22 * intervals
+    assert rolling.kept.decide(look, NOW + 60_000).verdict == "CONTINUE"
+
+
+def test_a_rollout_for_one_tenant_is_shown_its_windows_alone(world):
+    world.do("start", subject=ONE)
+    world.counted.per_interval[("T2", "candidate", "new")] = 50
+    (look,) = world.shell.looks(NOW + 60_000)
+    shown = look.observation.candidate
+    assert shown.requests == 20 * (shown.end_ms - shown.start_ms) // STEP
+
+
+def test_windows_that_nobody_wrote_are_no_silence_but_no_data(rolling):
+    rolling.counted.is_missing = True
+    (found,) = rolling.look(NOW + 60_000)
+    assert (found.verdict, found.reasons) == ("NODATA", ("no_window",))
+
+
+def test_a_route_without_requests_is_held_in_the_end(rolling):
+    rolling.counted.per_interval = {}
+    reasons = []
+    for minute in range(1, 40):
+        reasons += [one.reasons[0] for one in rolling.look(NOW + minute * 60_000)]
+    assert "insufficient_data" in reasons
+    assert rolling.shell.steered(NOW).rollouts[0].weight_ppm == SETTINGS.hold_weight_ppm
+
+
+def test_after_a_rollback_and_after_stop_nothing_is_steered(rolling):
+    rolling.do("rollback")
+    assert rolling.shell.steered(NOW).rollouts == ()
+    assert list(rolling.shell.looks(NOW + 60_000)) == []
+    rolling.do("stop")
+    assert rolling.shell.steered(NOW).rollouts == ()
+    rolling.do("start", now=NOW + 1)
+    assert rolling.shell.steered(NOW).rollouts[0].weight_ppm == 200_000
+
+
+def test_a_configuration_that_no_longer_knows_the_rollout_ends_its_steering(rolling):
+    for changed in (plan(candidates=()), plan(deployments=("new",), candidates=("old",))):
+        rolling.plan = changed
+        assert rolling.shell.steered(NOW).rollouts == ()
+        assert list(rolling.shell.looks(NOW + 60_000)) == []
+    rolling.do("stop")
+
+
+def test_a_rollout_keeps_the_settings_that_it_was_started_with(rolling):
+    other = msgspec.structs.replace(SETTINGS, ladder_ppm=(10_001, 1_000_000))
+    again = rolling.opened(other)
+    (look,) = again.looks(NOW + 60_000)
+    assert look.settings == SETTINGS
+    held = again.take(rolling.act("hold"), NOW)
+    assert held.settings == SETTINGS
+    rolling.do("stop")
+    assert again.take(rolling.act("start"), NOW).settings == other
+
+
+def test_an_override_of_a_decision_that_still_holds_is_taken(rolling):
+    read = rolling.look(NOW + 60_000)[0]
+    seen = newest_digest(rolling.kept)
+    rolling.look(NOW + 60_000 + STEP)
+    assert newest_digest(rolling.kept) != seen
+    assert read.verdict == "CONTINUE"
+    found = rolling.do("promote", now=NOW + 60_000 + STEP, of=seen)
+    assert (found.verdict, found.action.after) == ("PROMOTE", 500_000)
+
+
+def test_an_override_of_a_decision_that_no_longer_holds_is_refused(rolling):
+    seen = newest_digest(rolling.kept)
+    rolling.do("promote", now=NOW + 1)
+    with pytest.raises(DecisionStale, match=newest_digest(rolling.kept)):
+        rolling.do("promote", now=NOW + 2, of=seen)
+
+
+@pytest.mark.parametrize("of", ["ab" * 32, "", "newest"])
+def test_an_override_of_something_that_is_no_decision_is_refused(rolling, of):
+    with pytest.raises(DecisionStale):
+        rolling.do("promote", now=NOW + 1, of=of)
+
+
+def test_an_override_of_a_decision_about_another_rollout_is_refused(world):
+    world.do("start", subject=ONE)
+    elsewhere = newest_digest(world.kept)
+    world.do("start", subject=Subject("T2", "chat", "old", "new"))
+    with pytest.raises(DecisionStale):
+        world.do("promote", subject=Subject("T2", "chat", "old", "new"), of=elsewhere, now=NOW + 1)
+
+
+@pytest.mark.parametrize(
+    ("subject", "error"),
+    [
+        (Subject("", "nothing", "old", "new"), NotFound),
+        (Subject("T9", "chat", "old", "new"), NotFound),
+        (Subject("", "chat", "old", "spare"), MalformedRequest),
+        (Subject("", "chat", "spare", "new"), MalformedRequest),
+        (Subject("", "chat", "new", "new"), MalformedRequest),
+        (Subject("", "chat", "", ""), MalformedRequest),
+    ],
+)
+def test_a_start_of_what_the_configuration_does_not_know_is_refused(world, subject, error):
+    with pytest.raises(error):
+        world.do("start", subject=subject)
+
+
+def test_requests_belong_to_one_rollout_at_most(rolling):
+    for subject in (Subject("", "chat", "old", "other"), ONE):
+        with pytest.raises(MalformedRequest, match="stop it first"):
+            rolling.do("start", subject=subject)
+    rolling.do("stop")
+    rolling.do("start", subject=ONE)
+    rolling.do("start", subject=Subject("T2", "chat", "old", "other"))
+    found = rolling.shell.steered(NOW).rollouts
+    assert [one.tenant for one in found] == ["T1", "T2"]
+
+
+@pytest.mark.parametrize(
+    ("verb", "more", "words"),
+    [
+        ("promote", {"role": "operator"}, "role admin"),
+        ("hold", {"expires_ms": 0}, "until when"),
+        ("start", {}, "runs already"),
+    ],
+)
+def test_what_may_not_be_done_is_refused_before_it_is_recorded(rolling, verb, more, words):
+    count = len(rolling.kept.kept)
+    with pytest.raises(MalformedRequest, match=words):
+        rolling.do(verb, **more)
+    assert len(rolling.kept.kept) == count
+
+
+def test_an_act_on_what_was_never_started_is_refused(world):
+    with pytest.raises(NotFound):
+        world.shell.take(world.act("promote", of="ab" * 32), NOW)
+
+
+def test_a_record_whose_bytes_were_altered_stops_the_round(rolling):
+    rolling.kept.damage(newest_digest(rolling.kept))
+    with pytest.raises(StateError, match="altered"):
+        rolling.shell.looks(NOW + 60_000)
+
+
+def test_the_state_that_is_carried_on_is_the_recorded_one(rolling):
+    first = rolling.look(NOW + 60_000)[0]
+    (second,) = rolling.shell.looks(NOW + 120_000)
+    assert isinstance(second.before, CanaryState)
+    assert second.before == first.state
