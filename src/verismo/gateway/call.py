@@ -160,6 +160,7 @@ class Dispatcher:
             # Before the breaker is asked: a call that cannot be spelled must not be its probe.
             tried = self._prepare(journey, ask, document, deployment, attempt)
             if not self._breakers.of(deployment.id).admits(journey.now_ms()):
+                journey.failed_at(deployment.id)
                 continue
             journey.deployment, journey.model, journey.usage = deployment, "", None
             try:
@@ -184,7 +185,8 @@ class Dispatcher:
     async def _try(self, journey: Journey, ask: Ask, tried: _Try) -> Whole | Flowing:
         """Make one try; its breaker, its hop and its counter know how it went."""
         deployment = tried.deployment
-        is_judged = False
+        is_judged = is_flowing = False
+        flight = journey.flight = self._breakers.began(deployment.id)
         try:
             answer = await self._send(journey, ask, tried)
         except UpstreamTooLarge as error:
@@ -202,7 +204,7 @@ class Dispatcher:
             _add_hop(journey, tried, {"error": "client_gone"})
             raise
         else:
-            is_judged = True
+            is_judged, is_flowing = True, isinstance(answer, Flowing)
             status = answer.inbound.status if isinstance(answer, Whole) else 200
             journey.is_owed = status < 400
             if status in RETRYABLE_STATUSES:
@@ -213,6 +215,8 @@ class Dispatcher:
         finally:
             if not is_judged:
                 self._breakers.of(deployment.id).released()
+            if not is_flowing:  # a stream is over once its last event is relayed
+                flight.over()
 
     def _prepare(
         self, journey: Journey, ask: Ask, document: str, deployment: Deployment, attempt: int
@@ -242,6 +246,8 @@ class Dispatcher:
         journey.is_owed = True
         try:
             reply = await self._upstream.send(self._spell(journey, tried))
+            if journey.flight is not None:
+                journey.flight.heard()
             if ask.stream and reply.status == 200 and _is_event_stream(reply):
                 return Flowing(
                     deployment=tried.deployment,
@@ -318,6 +324,7 @@ class Dispatcher:
     def _note_failure(self, journey: Journey, deployment: Deployment, code: str) -> None:
         breaker = self._breakers.of(deployment.id)
         breaker.failed(journey.now_ms())
+        journey.failed_at(deployment.id)
         if breaker.is_open:
             self._telemetry.breaker(deployment.id, True)
         self._telemetry.tried(deployment.id, code)

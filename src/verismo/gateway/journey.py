@@ -16,11 +16,12 @@ from verismo.attest.statement import CacheState, Decision, StatedRequest, is_non
 from verismo.gateway.ask import Ask
 from verismo.gateway.identify import Caller
 from verismo.gateway.openrun import Held, OpenRun
-from verismo.gateway.resolve import Resolved
+from verismo.gateway.resolve import UNREGISTERED, Resolved
 from verismo.gateway.snapshot import Snapshot
 from verismo.gateway.trace import TraceContext, continue_trace, parent_sampled
+from verismo.gateway.windows import Flight, RouteKey
 from verismo.model.hop import Attribute, HopKind
-from verismo.model.ids import ProvId, prov_id_from
+from verismo.model.ids import DeploymentId, OperationId, ProvId, prov_id_from
 from verismo.model.operation import Deployment
 from verismo.model.traffic import Request, Usage
 from verismo.model.units import UsdMicros
@@ -74,6 +75,9 @@ class Journey:
         self.decision: Decision = "none"
         self.cache: CacheState = "off"
         self.reservation: Reservation | None = None
+        self.route: RouteKey | None = None
+        self.is_failed = False
+        self.flight: Flight | None = None
         self.deployment: Deployment | None = None
         self.model = ""
         self.usage: Usage | None = None
@@ -136,6 +140,15 @@ class Journey:
         self.last = self.graph.add(kind, (self.last,), attrs, span, commitment)
         return self.last
 
+    def failed_at(self, deployment: DeploymentId) -> None:
+        """Note that a deployment failed, or was not asked since it had failed.
+
+        If it is the one that the request was assigned to, the request counts as failed, although
+        another may answer it.
+        """
+        if self.route is not None and self.route[3] == deployment:
+            self.is_failed = True
+
     def close_run(self, run: OpenRun, joined: Joined, facts: dict[str, Attribute]) -> None:
         """Go on with the graph that holds the run; the agent's own hop takes all of it.
 
@@ -178,6 +191,14 @@ class Journey:
     def operation(self) -> str:
         """The operation's id, `-` where none was resolved."""
         return self.resolved.operation.id if self.resolved is not None else "-"
+
+    @property
+    def route_operation(self) -> OperationId:
+        """The operation of the route that is counted: made-up names make no routes."""
+        resolved = self.resolved
+        if resolved is None or not resolved.registered:
+            return UNREGISTERED
+        return resolved.operation.id
 
     @property
     def asked(self) -> str:

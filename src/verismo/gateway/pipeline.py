@@ -169,8 +169,8 @@ class Pipeline:
         cache_key, cached = look_up(desk.cache, journey)
         if cached is not None:
             return await self._serve_cached(journey, cached, terms)
-        desk.admission.reserve(journey, decided.allowed, terms)
-        ready = choose(desk.breakers, journey, decided.allowed)
+        desk.admission.reserve(journey, decided.possible, terms)
+        ready = choose(desk.breakers, journey, decided)
         if not resolved.registered:
             desk.observer.note(journey)
         if is_agent and desk.runs is not None:

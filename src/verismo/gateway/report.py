@@ -1,12 +1,14 @@
-"""Tells telemetry how each request ended, once."""
+"""Tells telemetry and the windows how each request ended, once."""
 
 import logging
 import time
 
 from verismo.gateway.journey import Journey
+from verismo.gateway.windows import WindowCounts, outcome_of
 from verismo.ports.telemetry import Answered, Telemetry
 
 _S_PER_NS = 1e-9
+_NS_PER_US = 1_000
 log = logging.getLogger("verismo.gateway")
 
 
@@ -15,11 +17,15 @@ class Reporter:
 
     Args:
         telemetry: counters, histograms and traces.
+        windows: what controllers read.
         logs_requests: whether each request gets a log line; it holds no content.
     """
 
-    def __init__(self, telemetry: Telemetry, *, logs_requests: bool = False) -> None:
+    def __init__(
+        self, telemetry: Telemetry, windows: WindowCounts, *, logs_requests: bool = False
+    ) -> None:
         self._telemetry = telemetry
+        self._windows = windows
         self._logs_requests = logs_requests
 
     def finished(self, journey: Journey, status: int, code: str) -> None:
@@ -33,6 +39,7 @@ class Reporter:
         now_ns = time.monotonic_ns()
         total_ns = now_ns - journey.started_ns
         first_ns = (journey.first_byte_ns or now_ns) - journey.started_ns
+        self._count(journey, status, code, total_ns)
         usage, deployment, run = journey.usage, journey.deployment, journey.run
         joined = None if run is None else run.joined
         self._telemetry.answered(
@@ -80,6 +87,17 @@ class Reporter:
                     }
                 },
             )
+
+    def _count(self, journey: Journey, status: int, code: str, total_ns: int) -> None:
+        if journey.flight is not None:
+            journey.flight.over()
+        if journey.route is None:
+            return  # it was given to no deployment: refused before, or answered from the cache
+        first_ns = journey.first_byte_ns - journey.started_ns if journey.first_byte_ns else 0
+        outcome = outcome_of(status, code, is_failed=journey.is_failed)
+        self._windows.ended(
+            journey.route, outcome, total_ns // _NS_PER_US, first_ns // _NS_PER_US, journey.cost
+        )
 
     def lost(self, error: str) -> None:
         """Log that a terminal record could not be written; the failure was counted before."""

@@ -61,6 +61,7 @@ from verismo.wiring.rounds import Rounds
 from verismo.wiring.runs import PRUNE_S, KeptRuns
 from verismo.wiring.spans import open_spans
 from verismo.wiring.state import open_state
+from verismo.wiring.steered import FOLLOW_S, Steered
 from verismo.wiring.telemetry import (
     close_telemetry,
     open_telemetry,
@@ -140,7 +141,8 @@ class Worker:
         self._observer = Observer()
         self._unwritten: Sequence[Observation] = ()
         self._writing = threading.Lock()
-        self.breakers = Breakers()
+        self._steered = Steered(config, self._slot, self._keys, self._snapshot)
+        self.breakers = Breakers(self._steered.windows)
         self._sealer = Sealer(
             self._keys.signer,
             self._slot,
@@ -187,14 +189,14 @@ class Worker:
             sealer=self._sealer,
             journal=self._journal,
             policy=self._policy,
-            admission=Admission(limiter, self._budget.leased, prices),
+            admission=Admission(limiter, self._budget.leased, prices, self._steered.windows),
             cache=MemoryCache(),
             breakers=self.breakers,
             dispatcher=dispatcher,
             prices=prices,
             capture=Capture(self._vault),
             observer=self._observer,
-            reporter=Reporter(telemetry, logs_requests=config.log.requests),
+            reporter=Reporter(telemetry, self._steered.windows, logs_requests=config.log.requests),
             telemetry=telemetry,
             limits=config.limits,
             runs=None
@@ -258,12 +260,16 @@ class Worker:
             closing.push_async_callback(self._upstream.aclose)
             closing.push_async_callback(self._journal.close)
             closing.push_async_callback(self._report_rest)
+            closing.push_async_callback(self._steered.close)
             closing.push_async_callback(self._pipeline.drain)
             await self._recover()
+            await self._steered.begin()
             await self._serve_metrics(closing)
             rounds = Rounds(self.server.stop)
             closing.callback(rounds.end)
             rounds.begin("watch", WATCH_S, self._refresh)
+            rounds.begin("steering", FOLLOW_S, self._steered.follow)
+            rounds.begin("windows", FOLLOW_S, self._steered.write)
             rounds.begin("report", REPORT_S, self._report)
             rounds.begin("budget", RENEW_S, self._budget.renew)
             rounds.begin("forget runs", PRUNE_S, self._runs.prune)
