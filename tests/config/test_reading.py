@@ -49,7 +49,7 @@ def test_an_empty_file_is_all_defaults():
         ("data = ''", "x.toml:1: data: expected `str` of length >= 1"),
         ("[telemetry]\nsample_ppm = 1000001", "x.toml:2: telemetry.sample_ppm: expected `int` <="),
         ("tenant = {}", "x.toml:1: tenant: unknown key; did you mean tenants?"),
-        ("operations = {}", "x.toml:1: operations: unknown key; known: adapt, archive, control, "),
+        ("operations = {}", "x.toml:1: operations: unknown key; known: adapt, archive, budgets, "),
         ("[tenants.'a b']\nregion='x'\npurposes=['y']", 'x.toml:1: tenants."a b": a name has'),
         ("[tenants.a]\nregion = 'x'", "x.toml:1: tenants.a: purposes is missing"),
         (

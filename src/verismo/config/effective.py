@@ -37,6 +37,7 @@ def effective(config: Config) -> dict[str, Json]:
         "siem": msgspec.to_builtins(config.siem, enc_hook=str),
         "adapt": msgspec.to_builtins(config.adapt),
         "budgets": msgspec.to_builtins(config.budgets),
+        "canary": msgspec.to_builtins(config.canary),
         "slack": msgspec.to_builtins(config.slack, enc_hook=str),
         "scaling": msgspec.to_builtins(config.scaling, enc_hook=str),
         "slos": msgspec.to_builtins(config.slos),

@@ -12,6 +12,7 @@ from verismo.config.adapttable import check_adapt
 from verismo.config.addresses import check_listeners, check_url
 from verismo.config.archivetable import check_archive
 from verismo.config.budgettable import check_budgets
+from verismo.config.canarytable import check_canary
 from verismo.config.compiler import compile_plan
 from verismo.config.credentials import read_credentials
 from verismo.config.environment import override
@@ -119,6 +120,7 @@ def _assemble(
         budgets=check_budgets(
             main.budgets, source, main.tenants, frozenset(one.operation.id for one in operations)
         ),
+        canary=check_canary(main.canary, source, main.adapt.window_s),
         slack=check_slack(main.slack, source, environ, required=require_credentials),
         scaling=check_scaling(main.scaling, source, main.deployments),
         slos=check_slos(

@@ -11,6 +11,7 @@ from verismo.config import tables
 from verismo.config.adapttable import AdaptTable
 from verismo.config.archivetable import ArchiveTable
 from verismo.config.budgettable import BudgetsTable
+from verismo.config.canarytable import CanaryTable
 from verismo.config.operationtable import OperationTable
 from verismo.config.scalingtable import ScalingTable
 from verismo.config.siemtable import SiemTable, SinkTable
@@ -36,6 +37,7 @@ SECTIONS: Final[tuple[tuple[str, type[msgspec.Struct]], ...]] = (
     ("[siem.sinks.NAME]", SinkTable),
     ("[adapt]", AdaptTable),
     ("[budgets]", BudgetsTable),
+    ("[canary]", CanaryTable),
     ("[slack]", SlackTable),
     ("[scaling.NAME]", ScalingTable),
     ("[slo.NAME]", SloTable),

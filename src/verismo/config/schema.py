@@ -15,6 +15,7 @@ from verismo.attest.witnesspolicy import WitnessPolicy
 from verismo.config.adapttable import AdaptTable
 from verismo.config.archivetable import ArchiveSettings
 from verismo.config.budgettable import Budgets
+from verismo.config.canarytable import Canary
 from verismo.config.scalingtable import ScalingTarget
 from verismo.config.slotable import Slo
 from verismo.config.source import Problem
@@ -252,6 +253,7 @@ class Config(msgspec.Struct, frozen=True):
         siem: where events go.
         adapt: the controllers.
         budgets: what routes may spend within a minute.
+        canary: by what candidates are judged.
         scaling: whose replicas are decided about, by name.
         slos: what routes promise, by name.
         slack: where cards of decisions go.
@@ -278,6 +280,7 @@ class Config(msgspec.Struct, frozen=True):
     siem: Siem = Siem()
     adapt: AdaptTable = AdaptTable()
     budgets: Budgets = Budgets()
+    canary: Canary = Canary()
     slack: Slack = Slack()
     scaling: tuple[ScalingTarget, ...] = ()
     slos: tuple[Slo, ...] = ()

@@ -169,4 +169,4 @@ def suggestion(name: str, known: Iterable[str]) -> str:
         return f"; did you mean {nearest[0]}?"
     if not names:
         return "; there is none"
-    return f"; known: {', '.join(names)}" if len(names) <= 20 else ""
+    return f"; known: {', '.join(names)}" if len(names) <= 30 else ""

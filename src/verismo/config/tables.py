@@ -12,6 +12,7 @@ import msgspec
 from verismo.config.adapttable import AdaptTable
 from verismo.config.archivetable import ArchiveTable
 from verismo.config.budgettable import BudgetsTable
+from verismo.config.canarytable import CanaryTable
 from verismo.config.scalingtable import ScalingTable
 from verismo.config.schema import LogLevel, UpstreamClient
 from verismo.config.siemtable import SiemTable
@@ -340,6 +341,7 @@ class MainTable(msgspec.Struct, frozen=True):
         siem: the export to SIEMs.
         adapt: the controllers.
         budgets: what routes may spend within a minute.
+        canary: by what candidates are judged.
         scaling: how many replicas Kubernetes Deployments are to have, by name.
         slo: what routes promise, by name.
         slack: cards of decisions.
@@ -366,6 +368,7 @@ class MainTable(msgspec.Struct, frozen=True):
     siem: SiemTable = SiemTable()
     adapt: AdaptTable = AdaptTable()
     budgets: BudgetsTable = BudgetsTable()
+    canary: CanaryTable = CanaryTable()
     slack: SlackTable = SlackTable()
     scaling: dict[str, ScalingTable] = {}
     slo: dict[str, SloTable] = {}
