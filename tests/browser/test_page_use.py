@@ -5,7 +5,7 @@ import json
 import re
 
 import pytest
-from axe_playwright_python.async_playwright import Axe
+from axe_playwright_python.base import AXE_SCRIPT
 from playwright.async_api import FileChooser
 from tests.support.agentrun import agent_run
 from tests.support.verifypage import FILE_URL, Vector
@@ -46,17 +46,28 @@ def files(state: str) -> dict[str, str]:
 SHOWN = {"empty": "#drop", "refused": ".notice", "incomplete": ".next"}
 
 
+# What axe brings along the page's own policy would refuse; colors are to change at once.
+FOR_AXE = {"bypass_csp": True, "reduced_motion": "reduce"}
+RUN_AXE = "axe.run({resultTypes: ['violations']}).then((results) => results.violations)"
+BACKGROUND = "getComputedStyle(document.documentElement).backgroundColor"
+
+
 async def axe_findings(view) -> list[str]:
-    """Return what axe finds, with the element that it finds it at."""
-    results = await Axe().run(view.page)
-    return [
-        f"{found['id']}: {node['html'][:120]} {node.get('failureSummary', '')}"
-        for found in results.response["violations"]
-        for node in found["nodes"]
-    ]
+    """Return what axe finds in light and in dark, with the element that it finds it at."""
+    await view.page.evaluate(AXE_SCRIPT)
+    found, backgrounds = [], set()
+    for scheme in ("light", "dark"):
+        await view.page.emulate_media(color_scheme=scheme)
+        backgrounds.add(await view.page.evaluate(BACKGROUND))
+        found += [
+            f"{scheme}: {one['id']}: {node['html'][:120]} {node.get('failureSummary', '')}"
+            for one in await view.page.evaluate(RUN_AXE)
+            for node in one["nodes"]
+        ]
+    assert len(backgrounds) == 2
+    return found
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize(
     "state",
     [
@@ -64,10 +75,8 @@ async def axe_findings(view) -> list[str]:
         *("not valid", "unsigned", "cut", "by curl", "run"),
     ],
 )
-async def test_axe_finds_nothing(opened, state, scheme):
-    # What axe brings along the page's own policy would refuse.
-    options = {"color_scheme": scheme, "bypass_csp": True}
-    view = await opened(options=options, watched=False)
+async def test_axe_finds_nothing(opened, state):
+    view = await opened(options=FOR_AXE, watched=False)
     if files(state):
         await view.give(**files(state))
     await view.page.locator(SHOWN.get(state, ".verdict")).wait_for()
@@ -78,9 +87,20 @@ async def test_axe_finds_nothing(opened, state, scheme):
 
 async def test_axe_finds_nothing_where_nothing_can_be_verified(opened):
     script = "delete SubtleCrypto.prototype.importKey;"
-    view = await opened(script=script, options={"bypass_csp": True}, watched=False)
+    view = await opened(script=script, options=FOR_AXE, watched=False)
     await view.page.locator(".notice").wait_for()
     assert await axe_findings(view) == []
+
+
+async def test_axe_sees_what_cannot_be_read_in_the_dark(opened):
+    view = await opened(options=FOR_AXE, watched=False)
+    await view.page.add_style_tag(
+        content="@media (prefers-color-scheme: dark) { p { color: #222 !important; } }"
+    )
+    found = await axe_findings(view)
+    assert found
+    assert {one.split(":")[0] for one in found} == {"dark"}
+    assert "color-contrast" in found[0]
 
 
 async def test_a_keyboard_is_enough(opened, tmp_path):
