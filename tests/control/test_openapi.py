@@ -7,10 +7,12 @@ import msgspec
 import pytest
 from openapi_spec_validator import validate
 
-from verismo.control import apikeys
+from verismo.control import acts, apikeys
 from verismo.control.api import ControlDesk, control_app
+from verismo.model.decision import Decision
 from verismo.model.operation import Deployment, Operation, Provider
 from verismo.model.plan import Plan
+from verismo.model.steering import Rollout, Steering, Throttle
 from verismo.model.tenant import RateLimit, Tenant
 from verismo.ports.directory import Observation
 
@@ -54,6 +56,14 @@ def test_only_the_health_checks_and_the_description_are_public(document):
         ("ApiKey", apikeys.ApiKeyRow),
         ("NewApiKey", apikeys.NewApiKey),
         ("CreatedApiKey", apikeys.CreatedApiKey),
+        ("NewAct", acts.NewAct),
+        ("Decided", acts.Decided),
+        ("Decision", Decision),
+        ("DecisionView", acts.DecisionView),
+        ("SteeringView", acts.SteeringView),
+        ("Steering", Steering),
+        ("Rollout", Rollout),
+        ("Throttle", Throttle),
     ],
 )
 def test_each_schema_has_the_fields_of_its_type(document, name, type_):

@@ -17,6 +17,17 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from verismo.control.acts import (
+    ROWS_MAX,
+    ROWS_USUAL,
+    AdaptDesk,
+    DecisionView,
+    NewAct,
+    act_of,
+    list_decisions,
+    newest_decision,
+    steering_view,
+)
 from verismo.control.apikeys import (
     ApiKeyRow,
     CreatedApiKey,
@@ -30,6 +41,7 @@ from verismo.control.guard import Actor, authorize
 from verismo.control.problem import RoleTooLow, problem_response
 from verismo.control.requestbody import read_body
 from verismo.model.apikey import RANDOM_BYTES, new_api_key
+from verismo.model.decision import Subject
 from verismo.model.errors import (
     MalformedRequest,
     MethodNotAllowed,
@@ -45,6 +57,8 @@ from verismo.ports.directory import Directory, Observation
 
 LIST_MAX: Final = 1_000
 """Observations in one answer; there may be 10,000 for each tenant."""
+NUMBER_CHARS_MAX: Final = 15
+"""Below 2**53, as every number that is signed."""
 
 
 class ControlDesk(msgspec.Struct, frozen=True):
@@ -59,6 +73,7 @@ class ControlDesk(msgspec.Struct, frozen=True):
         now_ms: returns Unix ms.
         metrics_need_no_key: leave `/metrics` open; only for a listener on loopback.
         docs_base: URL of the page that explains the error codes; may be empty.
+        adapt: the controllers; None where they are off.
     """
 
     admins: Admins
@@ -69,6 +84,7 @@ class ControlDesk(msgspec.Struct, frozen=True):
     now_ms: Callable[[], int]
     metrics_need_no_key: bool = False
     docs_base: str = ""
+    adapt: AdaptDesk | None = None
 
 
 class Health(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -93,7 +109,13 @@ class Items(msgspec.Struct, frozen=True):
         total: how many there are in all.
     """
 
-    items: list[Tenant] | list[Operation] | list[Observation] | list[ApiKeyRow]
+    items: (
+        list[Tenant]
+        | list[Operation]
+        | list[Observation]
+        | list[ApiKeyRow]
+        | tuple[DecisionView, ...]
+    )
     total: int
 
 
@@ -114,6 +136,10 @@ def control_app(desk: ControlDesk) -> Starlette:
             Route("/v1/tenants", api.tenants),
             Route("/v1/operations", api.operations),
             Route("/v1/observations", api.observations),
+            Route("/v1/steering", api.steering),
+            Route("/v1/decisions", api.decisions),
+            Route("/v1/decisions/newest", api.newest_decision),
+            Route("/v1/acts", api.act, methods=["POST"]),
             Route("/v1/apikeys", api.list_apikeys, methods=["GET"]),
             Route("/v1/apikeys", api.create_apikey, methods=["POST"]),
             Route("/v1/apikeys/{key_id}/revoke", api.revoke_apikey, methods=["POST"]),
@@ -188,6 +214,43 @@ class ControlApi:
         found = await run_in_threadpool(self._desk.directory.observations, wanted)
         return _json(Items(list(found[:limit]), len(found)))
 
+    async def steering(self, request: Request) -> Response:
+        """Return what gateways are told by the controllers."""
+        await self._authorize(request, "viewer")
+        return _json(await run_in_threadpool(steering_view, self._adapt().steering))
+
+    async def decisions(self, request: Request) -> Response:
+        """List records of decisions in order; the newest ones without `after`."""
+        await self._authorize(request, "viewer")
+        after = request.query_params.get("after")
+        limit = request.query_params.get("limit")
+        reader = self._adapt().decisions
+        found = await run_in_threadpool(
+            list_decisions,
+            reader,
+            None if after is None else _number(after, "after"),
+            ROWS_USUAL if limit is None else _limit(limit, ROWS_MAX),
+        )
+        return _json(Items(found, await run_in_threadpool(reader.last)))
+
+    async def newest_decision(self, request: Request) -> Response:
+        """Return the newest decision about a subject: what an override has to name."""
+        await self._authorize(request, "viewer")
+        params = request.query_params
+        subject = Subject(**{name: params.get(name, "") for name in Subject.__struct_fields__})
+        rules = params.getlist("rule")
+        reader = self._adapt().decisions
+        return _json(await run_in_threadpool(newest_decision, reader, rules, subject))
+
+    async def act(self, request: Request) -> Response:
+        """Do what a person says; it is recorded and published when this answers."""
+        actor = await self._authorize(request, "operator")
+        asked = await read_body(request, NewAct)
+        decided = await self._adapt().take(act_of(asked, actor))
+        action = f"{asked.controller}.{asked.verb}"
+        record_change(actor, action, str(decided.n), verdict=decided.decision.verdict)
+        return _json(decided, 201)
+
     async def list_apikeys(self, request: Request) -> Response:
         """List the tenants' keys, without their hashes."""
         await self._authorize(request, "viewer")
@@ -237,6 +300,11 @@ class ControlApi:
         problem = VerismoError(f"the control API failed ({type(error).__name__})")
         return problem_response(problem, self._desk.docs_base)
 
+    def _adapt(self) -> AdaptDesk:
+        if self._desk.adapt is None:
+            raise NotFound("the controllers are off: `[adapt] enabled`")
+        return self._desk.adapt
+
     async def _authorize(self, request: Request, needed: AdminRole) -> Actor:
         try:
             return await run_in_threadpool(
@@ -256,9 +324,16 @@ def _json(value: msgspec.Struct, status: int = 200) -> Response:
     return Response(msgspec.json.encode(value), status, headers=headers)
 
 
-def _limit(text: str | None) -> int:
+def _limit(text: str | None, most: int = LIST_MAX) -> int:
     if text is None:
-        return LIST_MAX
-    if not text.isascii() or not text.isdigit() or len(text) > 6 or not 1 <= int(text) <= LIST_MAX:
-        raise MalformedRequest(f"`limit` must be 1 to {LIST_MAX}")
+        return most
+    found = _number(text, "limit")
+    if not 1 <= found <= most:
+        raise MalformedRequest(f"`limit` must be 1 to {most}")
+    return found
+
+
+def _number(text: str, name: str) -> int:
+    if not text.isascii() or not text.isdigit() or len(text) > NUMBER_CHARS_MAX:
+        raise MalformedRequest(f"`{name}` must be a number")
     return int(text)

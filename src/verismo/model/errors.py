@@ -27,7 +27,8 @@
     │   ├── RouteThrottled         429 route_throttled
     │   ├── RunLimit               429 run_limit
     │   ├── ProofPending           409 proof_pending
-    │   └── Overloaded             503 overloaded
+    │   ├── Overloaded             503 overloaded
+    │   └── DecidedElsewhere       503 decided_elsewhere
     ├── UpstreamError          the provider's fault; `retryable` says whether another may do
     │   ├── UpstreamUnreachable    502 upstream_unreachable
     │   ├── UpstreamBroken         502 upstream_broken
@@ -356,6 +357,15 @@ class Overloaded(CapacityError):
     status = 503
     title = "Gateway overloaded"
     next_step = "Retry after `Retry-After` seconds; operators: `limits.in_flight_max`, `--workers`."
+
+
+class DecidedElsewhere(CapacityError):
+    """Another control process holds the right to decide, or this one ends."""
+
+    code = "decided_elsewhere"
+    status = 503
+    title = "Another process decides"
+    next_step = "Ask the control process that `detail` names, or this one again in a few seconds."
 
 
 class UpstreamError(VerismoError):

@@ -8,8 +8,10 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from verismo.adapters.http_uvicorn import HttpServer, ServerSettings
 from verismo.adapters.journal_slot import next_slot_name
 from verismo.config.schema import Config, ControlListen
+from verismo.control.acts import AdaptDesk
 from verismo.control.api import ControlDesk, control_app
 from verismo.model.errors import StateError
+from verismo.wiring.adapt import AdaptLoop
 from verismo.wiring.chosen import siem_loop, witness_loop
 from verismo.wiring.keys import ROTATION_S, exposing_keys, rotating
 from verismo.wiring.ledger import LedgerLoop
@@ -47,7 +49,8 @@ async def run_control(config: Config, ready: Callable[[], None]) -> None:
     ledger = LedgerLoop(config, notice) if config.ledger.enabled else None
     rollups = RollupLoop(config) if config.ledger.enabled else None
     siem = siem_loop(config)
-    parts = [part for part in (witnesses, ledger, rollups, siem) if part is not None]
+    adapt = AdaptLoop(config) if config.adapt.enabled else None
+    parts = [part for part in (witnesses, ledger, rollups, siem, adapt) if part is not None]
     exposes: list[Expose] = [exposing_keys(config.data), *(part.expose for part in parts)]
     with open_state(config.data) as state, _bound(config.control) as listener:
         desk = ControlDesk(
@@ -59,6 +62,7 @@ async def run_control(config: Config, ready: Callable[[], None]) -> None:
             now_ms=lambda: time.time_ns() // 1_000_000,
             metrics_need_no_key=_is_loopback(config.control.host),
             docs_base=config.docs_base_url,
+            adapt=None if adapt is None else _adapt_desk(adapt),
         )
         server = HttpServer(control_app(desk), settings)
         rounds = Rounds(server.stop)
@@ -72,6 +76,10 @@ async def run_control(config: Config, ready: Callable[[], None]) -> None:
             for part in reversed(parts):
                 await part.close()
         rounds.check()
+
+
+def _adapt_desk(loop: AdaptLoop) -> AdaptDesk:
+    return AdaptDesk(loop.take, loop.decisions, loop.steering)
 
 
 def _slots(config: Config) -> list[str]:

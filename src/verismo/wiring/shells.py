@@ -1,0 +1,66 @@
+"""Composes the controllers' shells: one line for each, named as acts name them."""
+
+from collections.abc import Callable
+
+import msgspec
+
+from verismo.config.schema import Config
+from verismo.control.budget import BudgetShell, BudgetTerms
+from verismo.control.budgetrecords import BudgetRecords
+from verismo.control.canary import CanaryShell
+from verismo.control.looks import Shell
+from verismo.control.recorder import AnyDecision
+from verismo.control.rollouts import Rollouts
+from verismo.control.windowreads import ArmReads, WindowReads
+from verismo.model.decision import Controller
+from verismo.ports.decisions import DecisionReader
+
+
+class ShellParts(msgspec.Struct, frozen=True):
+    """What shells are made with.
+
+    Args:
+        config: the validated configuration.
+        decisions: what was decided; every shell goes on from there.
+        reads: what gateways counted.
+        now_ms: returns Unix ms; only for what must not be done late.
+    """
+
+    config: Config
+    decisions: DecisionReader
+    reads: WindowReads
+    now_ms: Callable[[], int]
+
+
+def open_shells(parts: ShellParts) -> dict[Controller, Shell]:
+    """Return the controllers that the configuration has, in the order in which they decide.
+
+    Args:
+        parts: what they are made with.
+    """
+    shells: dict[Controller, Shell] = {}
+    shells["canary"] = CanaryShell(
+        Rollouts(parts.decisions),
+        ArmReads(parts.reads),
+        lambda: parts.config.plan,
+        parts.config.canary.settings,
+        parts.config.canary.look_ms,
+    )
+    shells["budget"] = BudgetShell(
+        BudgetRecords(parts.decisions), parts.reads, budget_terms(parts.config)
+    )
+    return shells
+
+
+def open_told(parts: ShellParts) -> tuple[Callable[[AnyDecision], None], ...]:
+    """Return who else is told of decisions, such as cards; they never fail and never wait.
+
+    Args:
+        parts: what they are made with.
+    """
+    return ()
+
+
+def budget_terms(config: Config) -> BudgetTerms:
+    """Return what budgets go by in a configuration."""
+    return BudgetTerms(config.plan, config.budgets.cap_share_ppm, config.budgets.caps)
