@@ -14,6 +14,7 @@ from verismo.adapt.sequential import (
     LOOKS_BEFORE_MEAN,
     PPM,
     PSI_BETTER,
+    PSI_FAILING,
     PSI_SPLIT,
     PSI_WORSE,
     Difference,
@@ -61,10 +62,11 @@ def expected(baseline, candidate, above, odds, bets, odds_ppm, value=whole_log_p
         (PSI_WORSE, PPM, Fraction(1)),
         (PSI_WORSE, PPM, Fraction(4, 5)),
         (PSI_WORSE, 1_250_000, Fraction(5, 4)),
-        (PSI_WORSE, 5_000_000, Fraction(5)),
+        (PSI_FAILING, 1_250_000, Fraction(5, 4)),
+        (PSI_FAILING, 5_000_000, Fraction(5)),
         (PSI_BETTER, PPM, Fraction(1)),
         (PSI_BETTER, PPM, Fraction(3, 2)),
-        *(((psi,), PPM, Fraction(1)) for psi in (*PSI_WORSE, *PSI_BETTER)),
+        *(((psi,), PPM, Fraction(1)) for psi in (*PSI_WORSE, *PSI_FAILING, *PSI_BETTER)),
     ],
 )
 def test_given_how_many_lie_above_tails_are_not_expected_to_grow(sizes, bets, odds_ppm, true_odds):

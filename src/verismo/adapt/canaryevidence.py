@@ -12,6 +12,7 @@ from verismo.adapt.canaryscore import weights_of
 from verismo.adapt.canarysettings import PPM, CanarySettings, buckets_down, buckets_up
 from verismo.adapt.sequential import (
     PSI_BETTER,
+    PSI_FAILING,
     PSI_WORSE,
     Difference,
     Evidence,
@@ -78,7 +79,7 @@ def add_worse(found: Worse, look: Look, settings: CanarySettings) -> Worse:
     """Add a look to the evidence against the ordinary tolerances."""
     return Worse(
         _tails(found.p95, look, 0, buckets_up(PPM + settings.p95_tolerance_ppm), PSI_WORSE),
-        update_tails(found.error, _failures(look), PSI_WORSE, settings.error_odds_ppm),
+        update_tails(found.error, _failures(look), PSI_FAILING, settings.error_odds_ppm),
         _dearer(
             found.cost,
             look,
@@ -94,7 +95,7 @@ def add_severe(found: Worse, look: Look, settings: CanarySettings) -> Worse:
     ratio = settings.severe_ratio_ppm
     return Worse(
         _tails(found.p95, look, 0, buckets_up(ratio), PSI_WORSE),
-        update_tails(found.error, _failures(look), PSI_WORSE, settings.severe_odds_ppm),
+        update_tails(found.error, _failures(look), PSI_FAILING, settings.severe_odds_ppm),
         _dearer(found.cost, look, ratio - PPM, ratio - PPM),
     )
 

@@ -18,8 +18,11 @@ from typing import Final
 
 import msgspec
 
-PSI_WORSE: Final = (1.15, 1.4, 1.8, 2.5, 4.0, 8.0)
-PSI_BETTER: Final = tuple(1 / psi for psi in PSI_WORSE)
+PSI_WORSE: Final = (1.2, 1.4, 1.7, 2.2, 3.0)
+"""Bets on heavier tails: a candidate that is slower by half has three times as much beyond p95."""
+PSI_FAILING: Final = (1.5, 2.5, 4.0, 7.0)
+"""Bets on more failures: they are few at first, and a fault makes many times as many."""
+PSI_BETTER: Final = tuple(1 / psi for psi in (1.15, 1.4, 1.8, 2.5, 4.0, 8.0))
 PSI_SPLIT: Final = (1 / 2, 1 / 1.25, 1 / 1.05, 1.05, 1.25, 2.0)
 PPM: Final = 1_000_000
 LOOKS_BEFORE_MEAN: Final = 5
