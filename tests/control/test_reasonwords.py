@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 
 import verismo.adapt
+import verismo.control
 from verismo.control.reasonwords import WORDS, code_of, in_words, spell
 
 CORES = Path(verismo.adapt.__file__).parent
+CONTROL = Path(verismo.control.__file__).parent
 NOT_REASONS = frozenset(
     {
         # Arms, metrics and fields of windows.
@@ -21,7 +23,7 @@ NOT_REASONS = frozenset(
         *("holds", "windows", "requests", "late", "hours", "replicas", "replicas_wished"),
         # What people tell controllers, roles, and the beginning of `rollout_running`.
         *("start", "stop", "promote", "hold", "rollback", "extend", "resume"),
-        *("admin", "operator", "rollout"),
+        *("freeze", "raise", "admin", "operator", "rollout"),
         # Modules and parts of manifests.
         *("name", "metadata", "kind", "spec", "type"),
     }
@@ -74,7 +76,8 @@ def test_every_reason_that_a_rule_can_give_has_words():
 
 
 def test_no_words_are_kept_for_reasons_that_no_rule_gives():
-    everything = "\n".join(one.read_text(encoding="utf-8") for one in CORES.glob("*.py"))
+    files = (*CORES.glob("*.py"), CONTROL / "outside.py", CONTROL / "scrapes.py")
+    everything = "\n".join(one.read_text(encoding="utf-8") for one in files)
     unused = [code for code in WORDS if not re.search(rf'["]{code}\b|"{code}[_=]', everything)]
     # These are put together from a name and what happened to it.
     assert set(unused) <= {

@@ -21,9 +21,11 @@ class LazyGroup(click.Group):
 
     modules: ClassVar[dict[str, tuple[str, str]]] = {
         "apikey": ("verismo.cli.apikey:apikey", "Create, list and revoke API keys."),
+        "audit": ("verismo.cli.audit:audit", "Compute recorded decisions anew."),
         "backup": ("verismo.cli.backup:backup", "Copy a data folder while it is in use."),
         "config": ("verismo.cli.config:config", "Check and show the configuration."),
         "db": ("verismo.cli.db:db", "Migrate the state database."),
+        "decisions": ("verismo.cli.decisions:decisions", "List what controllers decided."),
         "demo": ("verismo.cli.demo:demo", "Run the gateway with a simulated upstream."),
         "doctor": ("verismo.cli.doctor:doctor", "Say what is missing or wrong on this machine."),
         "grounding": (

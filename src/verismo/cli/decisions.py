@@ -1,0 +1,119 @@
+"""`verismo decisions`: what the controllers and people decided, with reasons in words."""
+
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import click
+import msgspec
+
+from verismo.cli.moments import Moment, since
+from verismo.cli.options import config_option, json_option, printable
+from verismo.config.load import load_config
+from verismo.control.decisionlist import Listed, Wanted, list_decisions
+from verismo.control.reasonwords import in_words, spell
+from verismo.model.decision import Subject
+from verismo.model.units import moment_utc
+from verismo.ports.decisions import DecisionReader
+from verismo.wiring.decisionaudit import recorded_decisions
+
+FOLLOW_S: Final = 0.5
+
+
+@click.command()
+@config_option
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="The gateway's data folder; then no configuration is read.",
+)
+@click.option(
+    "--controller",
+    type=click.Choice(["canary", "budget", "scaling"]),
+    default=None,
+    help="Only this controller's, and what people told it.",
+)
+@click.option("--tenant", default="", help="Only about this tenant.")
+@click.option("--operation", default="", help="Only about this operation.")
+@click.option("--target", default="", help="Only about these replicas.")
+@click.option(
+    "--changes", is_flag=True, help="Only those that changed something or were a person's."
+)
+@click.option("--since", "since_ms", type=Moment(), help="Since when, such as 2h.")
+@click.option(
+    "--limit",
+    type=click.IntRange(1, 100_000),
+    default=20,
+    show_default=True,
+    help="How many of the newest.",
+)
+@click.option("--follow", is_flag=True, help="Go on with new ones until it is interrupted.")
+@json_option
+def decisions(
+    config: Path,
+    data: Path | None,
+    since_ms: int | None,
+    limit: int,
+    *,
+    follow: bool,
+    as_json: bool,
+    **about: str | bool | None,
+) -> None:
+    """List what was decided, oldest first, with reasons in words.
+
+    With --json each decision is an object on a line of its own, as it is recorded.
+    """
+    folder = load_config(config).data if data is None else data
+    wanted = msgspec.convert(
+        {
+            **{name: value for name, value in about.items() if value is not None},
+            "since_ms": since(since_ms, time.time_ns() // 1_000_000),
+        },
+        type=Wanted,
+    )
+    with recorded_decisions(folder) as reader:
+        last = 0
+        for one in list_decisions(reader, wanted, limit):
+            _tell(one, as_json=as_json)
+        last = reader.last()
+        if follow:
+            for one in _followed(reader, wanted, last):
+                _tell(one, as_json=as_json)
+
+
+def _followed(reader: DecisionReader, wanted: Wanted, last: int) -> Iterator[Listed]:
+    pause = threading.Event()
+    while True:
+        newest = reader.last()
+        if newest > last:
+            yield from list_decisions(
+                reader, msgspec.structs.replace(wanted, after=last), newest - last
+            )
+            last = newest
+        pause.wait(FOLLOW_S)
+
+
+def _tell(one: Listed, *, as_json: bool) -> None:
+    if as_json:
+        click.echo(msgspec.json.encode(one))
+        return
+    action = one.action
+    before, after = spell(action.kind, action.before), spell(action.kind, action.after)
+    changed = ""
+    if action.kind != "none":
+        name = action.kind.removesuffix("_ppm").removesuffix("_usd_micros")
+        changed = f"  {name} {before} -> {after}" if before != after else f"  {name} {after}"
+    about = printable(_about(one.subject))
+    click.echo(f"{one.n}  {moment_utc(one.at_ms)}  {one.rule}  {one.verdict}  {about}{changed}")
+    if one.person:
+        click.echo(f"    by {printable(one.person)}: {printable(one.why)}")
+    for reason in one.reasons:
+        click.echo(f"    {printable(in_words(reason))}")
+
+
+def _about(subject: Subject) -> str:
+    names = (subject.target, subject.tenant, subject.operation)
+    arms = f"{subject.baseline} -> {subject.candidate}" if subject.candidate else ""
+    return " / ".join(one for one in (*names, arms) if one)

@@ -1,0 +1,120 @@
+"""Compares the versions of the steering with the decisions that they are said to follow from.
+
+Records name the version in force: a decision the one at its time, an outcome the one afterwards.
+So the first record that names a version says which decisions came before it. Each rollout in that
+version has the weight that the newest of those decisions about it gave.
+
+Throttles are not compared: what a person set by hand ends by itself, between two decisions.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from verismo.attest.controlrecord import ControlRecord, is_next
+from verismo.attest.keyentry import KeyEntry
+from verismo.attest.steeringdoc import SteeringRefused, open_steering
+from verismo.control.decisionaudit import DecisionAudit, Mismatch
+from verismo.model import canonical
+from verismo.model.decision import Subject
+from verismo.model.steering import Rollout, Steering
+from verismo.ports.steering import SteeringReader, SteeringRow
+
+ROWS_AT_ONCE: Final = 100
+
+
+class SteeringAudit:
+    """Follows an audit of records and judges each version where a record names it first.
+
+    Args:
+        reader: of the versions.
+        keys: of the newest version of the key ring that is believed.
+        decisions: the audit that is followed.
+        since: number of the first record that is judged.
+    """
+
+    def __init__(
+        self,
+        reader: SteeringReader,
+        keys: Sequence[KeyEntry],
+        decisions: DecisionAudit,
+        since: int = 1,
+    ) -> None:
+        self._reader = reader
+        self._keys = keys
+        self._decisions = decisions
+        self._since = since
+        self._weights: dict[Subject, tuple[int, str]] = {}
+        self._seen = 0
+        self._named = 0
+
+    def see(self, record: ControlRecord) -> Iterator[Mismatch]:
+        """Yield what is wrong with the versions up to the one that a record names."""
+        is_judged = record.n >= self._since
+        if record.steering > self._seen:
+            yield from self._up_to(record.steering, is_judged=is_judged)
+        if record.steering > self._seen:
+            self._seen = record.steering
+            if is_judged:
+                words = f"record {record.n} names version {record.steering}, which is not there"
+                yield Mismatch(record.steering, "steering", "", words)
+        if is_judged and record.steering < self._named:
+            words = f"record {record.n} names version {record.steering} after {self._named}"
+            yield Mismatch(record.steering, "steering", "", words)
+        self._named = max(self._named, record.steering)
+        if record.kind == "decision" and record.subject.candidate:
+            self._weights[record.subject] = (record.n, record.decision)
+
+    def rest(self) -> Iterator[Mismatch]:
+        """Yield what is wrong with the versions that no record names yet."""
+        yield from self._up_to(None, is_judged=True)
+
+    def _up_to(self, version: int | None, *, is_judged: bool) -> Iterator[Mismatch]:
+        while rows := self._reader.rows(self._seen, ROWS_AT_ONCE):
+            for row in rows:
+                if version is not None and row.version > version:
+                    return
+                found = list(self._judge(row)) if is_judged else []
+                self._seen = row.version
+                yield from found
+
+    def _judge(self, row: SteeringRow) -> Iterator[Mismatch]:
+        if not is_next(self._seen, row.version):
+            words = f"there is no version {self._seen + 1}"
+            yield Mismatch(self._seen + 1, "steering", "", words)
+        try:
+            steering = open_steering(row.statement, row.jws, self._keys)
+        except SteeringRefused as error:
+            yield Mismatch(row.version, "steering", "", str(error))
+            return
+        if steering.version != row.version:
+            words = f"it holds the version {steering.version}"
+            yield Mismatch(row.version, "steering", "", words)
+            return
+        yield from self._weight_faults(steering)
+
+    def _weight_faults(self, steering: Steering) -> Iterator[Mismatch]:
+        for rollout in steering.rollouts:
+            subject = Subject(
+                rollout.tenant, rollout.operation, rollout.baseline, rollout.candidate
+            )
+            words = self._weight_fault(rollout, subject)
+            if words:
+                about = canonical.encode(subject).decode("utf-8")
+                yield Mismatch(steering.version, "steering", about, words)
+
+    def _weight_fault(self, rollout: Rollout, subject: Subject) -> str:
+        newest = self._weights.get(subject)
+        hole = self._decisions.hole
+        if newest is None:
+            # A record that is broken or missing may have been the decision.
+            return "" if hole else "nobody decided about the rollout that it names"
+        number, digest = newest
+        kept = self._decisions.kept(digest)
+        if number < hole or kept is None or kept.action.kind != "weight_ppm":
+            return ""
+        if kept.action.after == rollout.weight_ppm:
+            return ""
+        return (
+            f"it gives the candidate {rollout.weight_ppm} ppm; record {number}, the newest about "
+            f"it, decided {kept.action.after} ppm"
+        )
