@@ -86,6 +86,60 @@ def test_an_agent_at_the_client_needs_no_deployment_and_nothing_else_goes_withou
     assert workspace.load().plan.operations["support.answer"].deployments == ()
 
 
+NEW = '\n[deployments.new]\nprovider = "up"\nmodel = "gpt-4o"\nregion = "us"\n'
+
+
+def with_candidates(workspace, names):
+    workspace.append("verismo.toml", NEW)
+    workspace.replace("operations/chat.toml", '["chat"]\n', f'["chat"]\ncandidates = {names}\n')
+
+
+def test_a_candidate_is_a_deployment_that_is_used_though_it_serves_nothing_yet(workspace):
+    with_candidates(workspace, '["new"]')
+    loaded = workspace.load()
+    assert loaded.plan.operations["support.answer"].candidates == ("new",)
+    assert loaded.warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("names", "problem"),
+    [
+        ('["newer"]', "candidates[0]: there is no deployment 'newer'; did you mean new?"),
+        ('["new", "chat"]', "candidates[1]: 'chat' is among the deployments: it serves already"),
+        ('["new", "new"]', "candidates[1]: 'new' stands twice"),
+        (
+            '["new", "graph"]',
+            "candidates[1]: graph is at a provider of kind graphql, which cannot run chat "
+            "operations; that takes openai or anthropic",
+        ),
+    ],
+)
+def test_candidates_exist_fit_and_do_not_serve_already(workspace, names, problem):
+    with_candidates(workspace, names)
+    (found,) = workspace.problems()
+    assert found == f'operations/chat.toml:5: operations."support.answer".{problem}'
+
+
+def test_an_agent_at_the_client_has_nothing_that_a_candidate_is_compared_with(workspace):
+    with_candidates(workspace, '["new"]')
+    workspace.replace("operations/chat.toml", 'deployments = ["chat"]\ncandidates', "candidates")
+    workspace.replace("operations/chat.toml", 'kind = "chat"', 'kind = "agent"')
+    (problem,) = workspace.problems()
+    assert "candidates: need a deployment that they are compared with" in problem
+
+
+def test_a_candidate_of_an_agent_speaks_the_same_protocol(workspace):
+    workspace.append(
+        "verismo.toml",
+        '\n[providers.plain]\nkind = "http"\nbase_url = "http://127.0.0.1:9"\n'
+        '\n[deployments.plain]\nprovider = "plain"\nregion = "us"\n',
+    )
+    workspace.replace("operations/chat.toml", 'kind = "chat"', 'kind = "agent"')
+    workspace.replace("operations/chat.toml", '["chat"]', '["chat"]\ncandidates = ["plain"]')
+    (problem,) = workspace.problems()
+    assert "an agent speaks one protocol" in problem
+
+
 def test_an_agent_speaks_one_protocol(workspace):
     workspace.append(
         "verismo.toml",

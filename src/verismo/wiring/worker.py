@@ -44,6 +44,7 @@ from verismo.gateway.runs import Runs
 from verismo.gateway.seal import Sealer
 from verismo.gateway.snapshot import Snapshot, SnapshotCell, compile_snapshot
 from verismo.model.ids import ProviderId
+from verismo.model.steering import Steering
 from verismo.model.traffic import Usage
 from verismo.ports.directory import Directory, Observation
 from verismo.ports.journal import JournalFailed, Record
@@ -154,6 +155,11 @@ class Worker:
         self.application = self._compose_application()
         settings = self._server_settings()
         self.server = HttpServer(self.application, settings, self._pipeline.stop)
+
+    @property
+    def steering(self) -> Steering | None:
+        """What this worker follows now; None before there is any."""
+        return self._snapshot.current.steering
 
     def _void(self, first: int, last: int) -> Record:
         return self._sealer.void(first, last)
