@@ -45,6 +45,8 @@ class RouteBuckets:
         """
         rate = throttle.usd_micros_per_minute
         bucket = self._buckets.setdefault((throttle.tenant, throttle.operation), _Bucket())
+        if bucket.rate != rate:
+            bucket.rate, bucket.dry_until_ms = rate, 0
         if bucket.held >= amount:
             return
         if rate > 0 and now_ms >= bucket.dry_until_ms:
@@ -56,7 +58,8 @@ class RouteBuckets:
             if drawn is None:
                 drawn = bucket.alone(rate / self._workers, needed, now_ms)
             bucket.held += drawn.usd_micros
-            bucket.dry_until_ms = now_ms + max(DRY_MS_MIN, drawn.wait_ms)
+            if not drawn.usd_micros:
+                bucket.dry_until_ms = now_ms + max(DRY_MS_MIN, drawn.wait_ms)
         if bucket.held < amount:
             wait_ms = max(0, bucket.dry_until_ms - now_ms) if rate > 0 else _MINUTE_MS
             raise RouteThrottled(
@@ -76,13 +79,14 @@ class _Bucket:
 
     Attributes:
         held: taken out of the common bucket, not yet by a request.
-        dry_until_ms: before then the common bucket has nothing.
+        rate: of the throttle, USD micros a minute.
+        dry_until_ms: before then the common bucket has nothing, at that rate.
     """
 
-    __slots__ = ("_at_ms", "_level", "dry_until_ms", "held")
+    __slots__ = ("_at_ms", "_level", "dry_until_ms", "held", "rate")
 
     def __init__(self) -> None:
-        self.held = 0
+        self.held = self.rate = 0
         self.dry_until_ms = 0
         self._level = 0.0
         self._at_ms = 0
