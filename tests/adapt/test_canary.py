@@ -344,3 +344,24 @@ def test_a_baseline_that_only_fails_is_no_reference():
     found = decide(start(ROUTE, HALF, 0), CanaryObservation(ours, theirs), HALF, MINUTE_MS)
     assert found.reasons == ("reference_only",)
     assert found.state.edges == ()
+
+
+@pytest.mark.parametrize("arm", ["baseline", "candidate"])
+@pytest.mark.parametrize(("unpriced", "is_told"), [(3, True), (4, False)])
+def test_an_arm_whose_costs_are_not_known_is_not_taken_for_a_cheap_one(arm, unpriced, is_told):
+    seen = shown(0)
+    window = msgspec.structs.replace(getattr(seen, arm), unpriced=unpriced)
+    seen = msgspec.structs.replace(seen, **{arm: window})
+    found = decide(start(ROUTE, HALF, 0), seen, HALF, MINUTE_MS)
+    assert (found.reasons != (f"cost_unknown: {arm}",)) == is_told
+    assert (found.verdict != "NODATA") == is_told
+
+
+def test_a_route_without_costs_is_judged_if_cost_has_no_weight():
+    free = msgspec.structs.replace(HALF, weights=ScoreWeights(600_000, 400_000, 0, 0))
+    seen = shown(0)
+    seen = CanaryObservation(
+        msgspec.structs.replace(seen.baseline, unpriced=300),
+        msgspec.structs.replace(seen.candidate, unpriced=300),
+    )
+    assert decide(start(ROUTE, free, 0), seen, free, MINUTE_MS).verdict == "CONTINUE"

@@ -74,6 +74,10 @@ def test_money_can_be_read_back_exactly(micros):
         (node("cache", state="hit"), "hit"),
         (node("route", arm="baseline", candidates=2), "baseline, 2 to choose from"),
         (node("route", candidates=2), "2 to choose from"),
+        (
+            node("route", arm="candidate", candidates=2, assigned="new", weight_ppm=52_500),
+            "candidate of a rollout at 5.25 %, 2 to choose from",
+        ),
         (node("model", model="gpt-4o", answered_by="gpt-4o-2024"), "gpt-4o-2024"),
         (node("model", model="small"), "small"),
         (node("tool", tool="look_up", deployment="mcp"), "look_up"),

@@ -26,7 +26,11 @@ from verismo.adapt.canaryevidence import (
     least_log_ppm,
     worse_logs,
 )
-from verismo.adapt.canaryobservation import CanaryObservation, observation_fault
+from verismo.adapt.canaryobservation import (
+    CanaryObservation,
+    observation_fault,
+    unknown_cost,
+)
 from verismo.adapt.canaryscore import Effect, Points, effects, points_of, score_ppm, total
 from verismo.adapt.canarysettings import METRICS, PPM, CanarySettings, check_settings
 from verismo.adapt.canarystate import (
@@ -119,7 +123,7 @@ def _judge(
         return Judged("CONTINUE", ("finished",), state)
     if _time(now_ms) != now_ms or now_ms < state.decided_ms:
         return Judged("NODATA", ("clock_stepped",), state)
-    fault = observation_fault(observation) or _misfit(state, observation, now_ms)
+    fault = _fault(state, observation, settings, now_ms)
     baseline, candidate = observation.baseline, observation.candidate
     if fault or baseline is None or candidate is None:
         return _without_data(state, fault or "no_window", settings, now_ms)
@@ -127,6 +131,14 @@ def _judge(
     if candidate.start_ms < state.weight_since_ms:
         return Judged("CONTINUE", ("window_spans_change",), seen)
     return _take(seen, baseline, candidate, settings, now_ms)
+
+
+def _fault(
+    state: CanaryState, observation: CanaryObservation, settings: CanarySettings, now_ms: int
+) -> str:
+    """Say why the windows tell nothing; empty if they do."""
+    fault = observation_fault(observation) or _misfit(state, observation, now_ms)
+    return fault or (unknown_cost(observation) if settings.weights.cost_ppm else "")
 
 
 def _misfit(state: CanaryState, observation: CanaryObservation, now_ms: int) -> str:

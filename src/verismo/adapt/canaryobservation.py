@@ -1,8 +1,13 @@
 """What a canary is shown at one look, and what may be wrong with it."""
 
+from typing import Final
+
 import msgspec
 
 from verismo.model.window import Window, window_fault
+
+UNPRICED_PPM_MAX: Final = 10_000
+"""Share of an arm's answers whose cost may be unknown: some providers leave a count out."""
 
 
 class CanaryObservation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -36,6 +41,20 @@ def observation_fault(observation: CanaryObservation) -> str:
         return ""
     if (baseline.start_ms, baseline.end_ms) != (candidate.start_ms, candidate.end_ms):
         return "window_refused: the arms' intervals differ"
+    return ""
+
+
+def unknown_cost(observation: CanaryObservation) -> str:
+    """Say which arm's costs are not known; empty if both are.
+
+    An answer without a known cost is in no sum: an arm of such answers would look cheap.
+    """
+    for arm, window in (("baseline", observation.baseline), ("candidate", observation.candidate)):
+        if window is None:
+            continue
+        answers = window.requests - window.errors - window.refused
+        if window.unpriced * 1_000_000 > UNPRICED_PPM_MAX * answers:
+            return f"cost_unknown: {arm}"
     return ""
 
 

@@ -168,6 +168,9 @@ def _budget(node: Node) -> str:
 
 def _route(node: Node) -> str:
     arm, candidates = word(node.attrs, "arm"), whole(node.attrs, "candidates")
+    weight_ppm = whole(node.attrs, "weight_ppm")
+    if weight_ppm is not None:
+        arm = f"{arm} of a rollout at {weight_ppm / 10_000:g} %"
     return arm if candidates is None else f"{arm}, {candidates} to choose from".lstrip(", ")
 
 
