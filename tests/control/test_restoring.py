@@ -9,6 +9,7 @@ import pytest
 from tests.support import objectstore
 from tests.support.archived import DAY_MS, EU, ISSUER, ONE, RULES, TWO, US, Gateway, at, day
 
+from verismo.adapters.adapt_leaves import ArchivedAdapt
 from verismo.adapters.archive_folder import FolderArchive
 from verismo.adapters.archive_s3 import S3Archive, S3Settings
 from verismo.adapters.journal_reader import SqliteJournalReader
@@ -84,6 +85,7 @@ class Restored:
             rollups=self.rollups,
             ring=KeyRingFiles(self.folder),
             records=RestoredJournals(self.folder, "0123abcd"),
+            control=ArchivedAdapt(self.folder),
             vault=self.vault,
             tenants=tuple(self.tenants),
         )

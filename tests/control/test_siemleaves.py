@@ -21,13 +21,12 @@ NOON = at("2026-11-20 12:00")
 async def gateway(tmp_path):
     gateway = Gateway(tmp_path, at("2026-11-20 00:00"))
     yield gateway
-    gateway.store.close()
-    gateway.reader.close()
+    gateway.close()
 
 
 @pytest.fixture
 def leaves(gateway):
-    return LedgerLeaves(ISSUER, gateway.store, gateway.reader, gateway.ring)
+    return LedgerLeaves(ISSUER, gateway.store, gateway.reader, gateway.ring, gateway.adapt)
 
 
 def all_of(leaves, log, step):
@@ -96,10 +95,27 @@ async def test_record_that_is_gone_is_told_and_never_skipped(gateway, tmp_path):
             rows = gateway.reader.scan_uncaptured(slot, after_seq, limit)
             return [one for one in rows if one.seq_n != 2]
 
-    leaves = LedgerLeaves(ISSUER, gateway.store, Pruned(), gateway.ring)
+    leaves = LedgerLeaves(ISSUER, gateway.store, Pruned(), gateway.ring, gateway.adapt)
     with pytest.raises(StateError, match="has no record in s0") as raised:
         leaves.read(EU, -1, 100)
     assert "backup" in raised.value.advice
+
+
+@pytest.mark.slow
+async def test_decisions_and_steering_are_leaves_like_others(gateway, leaves):
+    await gateway.serve(2, NOON)
+    gateway.decide(3, NOON + 10)
+    gateway.integrate(NOON + 20)
+    found = all_of(leaves, EU, 2)
+    kinds = [one.kind for one in found]
+    assert kinds.count(LeafType.DECISION) == 3
+    assert kinds.count(LeafType.PLAN) == 1
+    entries = read_bundle(
+        gateway.tiles.read(gateway.store.logs()[0].log, f"tile/entries/000.p/{len(found)}")
+    )
+    assert [leaf_entry(LeafType(one.kind), one.statement, one.jws) for one in found] == list(
+        entries
+    )
 
 
 @pytest.mark.slow

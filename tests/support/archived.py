@@ -8,7 +8,11 @@ from pathlib import Path
 import msgspec
 from tests.ports.journal_conformance import void
 
+from verismo.adapters.adapt_file import FILE_NAME as ADAPT_FILE
+from verismo.adapters.adapt_file import AdaptFile
+from verismo.adapters.adapt_leaves import open_leaves
 from verismo.adapters.checkpoint_file import FolderCheckpoints
+from verismo.adapters.decisions_sqlite import SqliteDecisions, SqliteSteering
 from verismo.adapters.journal_reader import SqliteJournalReader
 from verismo.adapters.journal_sqlite import SqliteJournal
 from verismo.adapters.keyring_files import KeyRingFiles
@@ -17,15 +21,21 @@ from verismo.adapters.rollups_folder import FolderRollups
 from verismo.adapters.tiles_folder import FolderTiles
 from verismo.adapters.vault_file import FileVault
 from verismo.attest import jws
+from verismo.attest.controlrecord import NO_RECORD, ControlRecord, sign_record
+from verismo.attest.steeringdoc import sign_steering
 from verismo.attest.succession import KeyRules
 from verismo.control.dayleaves import LeafDesk
 from verismo.control.dayrollup import RollupDesk
 from verismo.control.integrator import Integrator, IntegratorSettings, LedgerDesk
-from verismo.control.leafsources import JournalSource, KeyRingSource
+from verismo.control.leafsources import AdaptSource, JournalSource, KeyRingSource
 from verismo.control.rotation import RingHistory
+from verismo.model.decision import Subject
 from verismo.model.ids import TenantId, prov_id_from
 from verismo.model.ledger import LogId
+from verismo.model.steering import Steering
+from verismo.ports.decisions import DecisionRow
 from verismo.ports.journal import Record
+from verismo.ports.steering import SteeringRow
 from verismo.wiring.keys import open_signer, prepare_keys
 
 ISSUER = "https://gateway.example"
@@ -92,10 +102,15 @@ class Gateway:
         self.store = SqliteLedger(folder / FILE_NAME)
         self.reader = SqliteJournalReader(folder)
         self.ring = KeyRingFiles(folder)
+        self.adapt = open_leaves(folder)
         self.seq_n = 0
         self.integrator = Integrator(
             LedgerDesk(
-                sources=(JournalSource(self.reader), KeyRingSource(RingHistory(self.ring))),
+                sources=(
+                    JournalSource(self.reader),
+                    KeyRingSource(RingHistory(self.ring)),
+                    AdaptSource(self.adapt),
+                ),
                 store=self.store,
                 lease=self.store,
                 tiles=self.tiles,
@@ -120,6 +135,29 @@ class Gateway:
                 record = msgspec.structs.replace(record, captured=sealed)
             await journal.append(record)
         await journal.close()
+
+    def decide(self, count: int, now_ms: int) -> None:
+        """Leave decisions and a version of the steering behind, as the controllers do."""
+        signer = open_signer(self.folder, "plan", RULES, now_ms)
+        file = AdaptFile(self.folder / ADAPT_FILE)
+        token = file.acquire("a", now_ms, 5_000)
+        decisions, steering = SqliteDecisions(file), SqliteSteering(file)
+        prev = NO_RECORD
+        for number in range(count):
+            n, at_ms = decisions.last() + 1, now_ms + number
+            record = ControlRecord(
+                *(1, ISSUER, at_ms, n, prev, "decision", "canary", 1, Subject(), "HOLD"),
+                *(hashlib.sha256(b"%d" % part).hexdigest() for part in range(4)),
+            )
+            statement, jws = sign_record(record, signer.kid, signer.sign)
+            decisions.append(
+                token, DecisionRow(n, "canary", "{}", "HOLD", statement, jws, at_ms), {}
+            )
+            prev = hashlib.sha256(statement).hexdigest()
+        told = Steering(1, steering.last() + 1, "b" * 64, ISSUER, now_ms)
+        statement, jws = sign_steering(told, signer.kid, signer.sign)
+        steering.publish(token, SteeringRow(told.version, statement, jws, now_ms))
+        file.close()
 
     def skip(self, count: int) -> None:
         """Lose numbers: the next answer's journal records the gap."""
@@ -151,7 +189,7 @@ class Gateway:
                 ledger=self.store,
                 tiles=self.tiles,
                 journal=self.reader,
-                sources=(KeyRingSource(self.ring),),
+                sources=(KeyRingSource(self.ring), AdaptSource(self.adapt)),
             ),
             ring=RingHistory(self.ring).read,
             vault=self.vault,
@@ -164,3 +202,4 @@ class Gateway:
         """Close every file."""
         self.store.close()
         self.reader.close()
+        self.adapt.close()

@@ -10,6 +10,7 @@ from tests.support.keyring import RULES
 from tests.support.ledger import NOW_MS, Place
 from tests.support.waiting import until
 
+from verismo.adapters.adapt_leaves import open_leaves
 from verismo.adapters.journal_reader import SqliteJournalReader
 from verismo.adapters.keyring_files import KeyRingFiles
 from verismo.adapters.tiles_folder import FolderTiles
@@ -76,7 +77,7 @@ def test_unsigned_version_of_the_key_ring_never_becomes_a_leaf(tmp_path):
     place, ring = Place(tmp_path / "place"), KeyRingFiles(data)
     place.source.add(3)
     with closing(SqliteJournalReader(data)) as journal:
-        sources = (*leaf_sources(data, journal), place.source)
+        sources = (*leaf_sources(data, journal, open_leaves(data)), place.source)
         desk = msgspec.structs.replace(place.desk(), sources=sources)
         integrator = place.integrator(desk)
         assert integrator.step(NOW_MS).taken == 4

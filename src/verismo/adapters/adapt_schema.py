@@ -10,7 +10,8 @@ SCHEMA_VERSION = 1
 
 # `named` says which record needs which bytes, so that old bytes can be forgotten and the newest of
 # each subject never are. `passed` is 0 until a backup is restored: the numbers up to it may stand
-# for records and versions that the backup did not know, and are not given out again.
+# for records and versions that the backup did not know, and are not given out again. `archived` is
+# what an archive of the ledger gives back: signed rows without the bytes that they name.
 _TABLES = f"""{lease_sqlite.TABLE}CREATE TABLE passed (
     one INTEGER PRIMARY KEY CHECK (one = 1),
     n INTEGER NOT NULL
@@ -43,6 +44,14 @@ CREATE TABLE steering (
     jws BLOB NOT NULL,
     written_ms INTEGER NOT NULL
 ) STRICT;
+CREATE TABLE archived (
+    source TEXT NOT NULL,
+    n INTEGER NOT NULL,
+    statement BLOB NOT NULL,
+    jws BLOB NOT NULL,
+    written_ms INTEGER NOT NULL,
+    PRIMARY KEY (source, n)
+) STRICT, WITHOUT ROWID;
 CREATE TRIGGER record_never_changes BEFORE UPDATE ON record
     BEGIN SELECT RAISE(ABORT, 'a record is never changed'); END;
 CREATE TRIGGER record_never_goes BEFORE DELETE ON record

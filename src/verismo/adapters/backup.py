@@ -1,12 +1,12 @@
 """A consistent copy of a data folder, taken while the gateway runs.
 
-What is copied, in this order: `rollups/`, `ledger.db`, the journals, `state.db`, `keyring/`, then
-`keys/`. Each database is one snapshot (SQLite's backup interface). The order is what keeps the copy
-whole: a rollup is of entries of the ledger, the ledger names records, a record names a tenant, an
-operation and a key, and a version of the key ring names private keys; all of them were there
-before, so what is copied afterwards holds them. The ring is public and always copied: without it
-the answers of the past could not be verified. Nothing else in the folder is copied; the manifest
-names what was left out.
+What is copied, in this order: `rollups/`, `ledger.db`, the journals, `adapt.db`, `state.db`,
+`keyring/`, then `keys/`. Each database is one snapshot (SQLite's backup interface). The order is
+what keeps the copy whole: a rollup is of entries of the ledger, the ledger names records, a record
+names a tenant, an operation and a key, and a version of the key ring names private keys; all of
+them were there before, so what is copied afterwards holds them. The ring is public and always
+copied: without it the answers of the past could not be verified. Nothing else in the folder is
+copied; the manifest names what was left out.
 
 Of the keys the checkpoints are left out: they tell an old copy of the ledger, which they could not
 if they were as old. The published log is left out: it is public, and the records give it again.
@@ -28,6 +28,7 @@ from pathlib import Path
 import msgspec
 
 from verismo.adapters import journal_schema as schema
+from verismo.adapters.adapt_file import FILE_NAME as ADAPT_FILE
 from verismo.adapters.folder_sync import sync_folder
 from verismo.adapters.journal_slot import BACKUP_MANIFEST, JOURNAL_FOLDER, slot_files
 from verismo.adapters.keyring_files import RING_FOLDER
@@ -100,6 +101,8 @@ def make_backup(data: Path, out: Path, *, with_keys: bool, now_ms: int) -> Manif
         if (data / LEDGER_FILE).exists():
             _copy_database(data / LEDGER_FILE, content / LEDGER_FILE)
         slots = _copy_journals(data, content)
+        if (data / ADAPT_FILE).exists():
+            _copy_database(data / ADAPT_FILE, content / ADAPT_FILE)
         if (data / STATE_FILE).exists():
             _copy_database(data / STATE_FILE, content / STATE_FILE)
         if (data / RING_FOLDER).is_dir():
@@ -208,7 +211,7 @@ def _copy_files(source: Path, copy: Path) -> None:
 
 
 def _left_out(data: Path, *, with_keys: bool) -> tuple[str, ...]:
-    databases = (STATE_FILE, LEDGER_FILE)
+    databases = (STATE_FILE, LEDGER_FILE, ADAPT_FILE)
     copied = {name + end for name in databases for end in ("", "-wal", "-shm")}
     copied |= {JOURNAL_FOLDER, RING_FOLDER, ROLLUPS_FOLDER}
     if with_keys:

@@ -9,6 +9,9 @@ The ledger may have been published further than the backup knows, and to sign on
 fork it. So a restore leaves the marker `LEDGER-RESTORED`, and no integrator works beside it until
 `verismo ledger adopt` has gone on from what is published.
 
+Decisions and steering go on from the backup's last ones, under numbers that none of the lost ones
+can have had.
+
 Crash points: the manifest is the first file that is written into the data folder and the last that
 is removed, and no journal is opened beside it. A restore that did not end is therefore never
 served from; empty the folder and restore again.
@@ -29,6 +32,8 @@ from typing import IO
 import msgspec
 
 from verismo.adapters import journal_schema as schema
+from verismo.adapters.adapt_file import FILE_NAME as ADAPT_FILE
+from verismo.adapters.adapt_file import pass_numbers
 from verismo.adapters.backup import (
     CHUNK_BYTES,
     KEYS_FOLDER,
@@ -57,12 +62,15 @@ MANIFEST_BYTES_MAX = 16_777_216
 """About 100,000 files; a manifest over this is no manifest."""
 _PATH = re.compile(
     rf"{JOURNAL_FOLDER}/[a-z0-9-]{{1,64}}\.db|{re.escape(STATE_FILE)}|{re.escape(LEDGER_FILE)}"
+    rf"|{re.escape(ADAPT_FILE)}"
     rf"|{RING_FOLDER}/[0-9]{{8}}\.json"
     rf"|{ROLLUPS_FOLDER}(/[A-Za-z0-9_~-][A-Za-z0-9._~-]{{0,127}}){{4,6}}"
     rf"|{KEYS_FOLDER}(/[A-Za-z0-9_][A-Za-z0-9._-]{{0,127}}){{1,4}}"
 )
 LEDGER_MARKER = "LEDGER-RESTORED"
 """In a data folder it says: the ledger's state may be older than what is published."""
+_PARTS = ("", "-wal", "-shm")
+"""What SQLite may leave beside a database."""
 _IGNORED = frozenset({"lost+found"})
 """What a fresh volume holds before anybody has written to it."""
 
@@ -96,6 +104,8 @@ def restore_backup(source: Path, data: Path, epoch: str, now_ms: int) -> tuple[M
         restored = Restored(epoch=epoch, restored_ms=now_ms, last_seq=manifest.slots)
         write_durably(data / LEDGER_MARKER, b"")
         _end_slots(data, restored)
+        if (data / ADAPT_FILE).exists():
+            pass_numbers(data / ADAPT_FILE, now_ms)
         is_restored = True
     except (OSError, EOFError, zlib.error, sqlite3.Error, tarfile.TarError) as error:
         raise StateError(
@@ -235,5 +245,6 @@ def _clear(data: Path) -> None:
         if (data / name).is_dir():
             shutil.rmtree(data / name)
     # The manifest last: as long as anything is left, no journal may be opened here.
-    for name in (STATE_FILE, LEDGER_FILE, LEDGER_MARKER, BACKUP_MANIFEST):
+    databases = [name + end for name in (STATE_FILE, LEDGER_FILE, ADAPT_FILE) for end in _PARTS]
+    for name in (*databases, LEDGER_MARKER, BACKUP_MANIFEST):
         (data / name).unlink(missing_ok=True)

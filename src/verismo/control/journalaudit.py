@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import msgspec
 
+from verismo.attest.controlrecord import is_next
 from verismo.attest.jws import JwsRefused, parse
 from verismo.attest.keyentry import FOR_EVER_MS, KeyEntry, judge_key
 from verismo.attest.leaf import LeafType, leaf_entry
@@ -21,6 +22,9 @@ RUNS_AT_ONCE = 1_000
 ROWS_AT_ONCE = 4_096
 LOST = "@lost"
 """Name of the source of entries whose records a restore has lost; see `ledger adopt`."""
+
+_ROLES: Mapping[int, str] = {LeafType.KEY_RING: "evidence", LeafType.DECISION: "plan", LeafType.PLAN: "plan"}
+"""Who signs what is not signed by a token key."""
 
 JudgeRow = Callable[[str, SourceRow], Iterator[Finding]]
 
@@ -140,7 +144,7 @@ class SequenceAudit:
         last = rows_below = 0
         for row in self._rows():
             first = self._first(row)
-            if first != last + 1:
+            if first != last + 1 and not self._is_restored(row, last):
                 yield self._found(
                     "sequence", f"numbers {last + 1} to {first - 1} are missing without a void"
                 )
@@ -169,6 +173,10 @@ class SequenceAudit:
         except msgspec.MsgspecError:
             return row.seq_n
 
+    def _is_restored(self, row: SourceRow, last: int) -> bool:
+        """Say whether the control plane's numbers go on here after a restore."""
+        return row.leaf_type in (LeafType.DECISION, LeafType.PLAN) and is_next(last, row.seq_n)
+
     def _name_missing(self, cursor: int) -> Iterator[Finding]:
         for row in self._rows():
             if row.seq_n <= cursor and self._reader.locate(self._name, row.seq_n) is None:
@@ -196,7 +204,7 @@ class KeyAudit:
 
     def judge(self, name: str, row: SourceRow) -> Iterator[Finding]:
         """Yield what is wrong with a row's key."""
-        role = "evidence" if row.leaf_type == LeafType.KEY_RING else "token"
+        role = _ROLES.get(row.leaf_type, "token")
         try:
             kid = parse(row.jws.decode("ascii")).header.kid
             iat_ms = stated_ms(name, row)

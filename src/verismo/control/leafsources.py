@@ -1,4 +1,6 @@
-"""Where leaves come from: every slot's journal, and the versions of the key ring."""
+"""Where leaves come from: every slot's journal, the versions of the key ring, and what the control
+plane has signed.
+"""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -10,9 +12,13 @@ from verismo.model.errors import StateError
 from verismo.model.ledger import LogId, is_log_region, origin_of, year_of, year_span_ms
 from verismo.ports.journal import JournalReader
 from verismo.ports.keyring import RingVersion
-from verismo.ports.ledger import LedgerForked, SourceRow
+from verismo.ports.ledger import AdaptRows, LedgerForked, SourceRow
 
 KEY_RING = "@keyring"
+DECISIONS = "@decisions"
+STEERING = "@steering"
+ADAPT_TYPES = {DECISIONS: LeafType.DECISION, STEERING: LeafType.PLAN}
+"""What the control plane signs: its sequences, and what their leaves stand for."""
 _TYPES = {"answer": LeafType.ANSWER, "void": LeafType.VOID}
 
 
@@ -70,6 +76,28 @@ class KeyRingSource:
         return [
             SourceRow(one.version, LeafType.KEY_RING, one.statement, one.jws)
             for one in self._ring.versions()[after : after + limit]
+        ]
+
+
+class AdaptSource:
+    """Records of decisions and versions of the steering as a `LeafSource`.
+
+    Args:
+        reader: of both.
+    """
+
+    def __init__(self, reader: AdaptRows) -> None:
+        self._reader = reader
+
+    def names(self) -> Sequence[str]:
+        """Return its two names."""
+        return tuple(ADAPT_TYPES)
+
+    def rows(self, name: str, after: int, limit: int) -> Sequence[SourceRow]:
+        """Return rows in order; see `ports.ledger.LeafSource`."""
+        return [
+            SourceRow(one.n, ADAPT_TYPES[name], one.statement, one.jws)
+            for one in self._reader.rows(name, after, limit)
         ]
 
 

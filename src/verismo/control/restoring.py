@@ -17,7 +17,7 @@ from verismo.control import dayfiles
 from verismo.control.archiveddays import ArchivedDay, ArchiveReader
 from verismo.control.dayfiles import ArchivedRecord, read_entries
 from verismo.control.daystatements import GATEWAY, GATEWAY_HANDLE
-from verismo.control.leafsources import KEY_RING
+from verismo.control.leafsources import ADAPT_TYPES, KEY_RING
 from verismo.control.logtree import LogTree
 from verismo.model.errors import Erased, IntegrityError, StateError
 from verismo.model.ids import TenantId
@@ -25,7 +25,7 @@ from verismo.ports.archive import Archive
 from verismo.ports.journal import Record
 from verismo.ports.keyring import KeyRingStore, RingVersion
 from verismo.ports.ledger import Growth, Lease, LedgerStore, LogState, TileFile, TileStore
-from verismo.ports.rollups import RestoredRecords, RollupStore
+from verismo.ports.rollups import RestoredControl, RestoredRecords, RollupStore
 from verismo.ports.vault import Vault
 
 LEASE_MS = 3_600_000
@@ -43,6 +43,7 @@ class RestoreDesk(msgspec.Struct, frozen=True):
         rollups: finished days.
         ring: the key ring's versions.
         records: takes the records that open.
+        control: takes those of the control plane.
         vault: tenants' data keys.
         tenants: whose keys there are; a file is tried with each until one opens it.
     """
@@ -54,6 +55,7 @@ class RestoreDesk(msgspec.Struct, frozen=True):
     rollups: RollupStore
     ring: KeyRingStore
     records: RestoredRecords
+    control: RestoredControl
     vault: Vault
     tenants: tuple[TenantId, ...]
 
@@ -109,8 +111,11 @@ def restore_ledger(desk: RestoreDesk, now_ms: int) -> RestoredLedger:
         desk.ring.append(RingVersion(version.ring.version, version.statement, jws, now_ms))
     token = desk.lease.acquire("restore", now_ms, LEASE_MS)
     logs = [_Restoration(desk, reader, token).log(origin) for origin in reader.origins]
-    last = {name: n for name, n in desk.store.cursors().items() if name != KEY_RING}
+    cursors = desk.store.cursors()
+    last = {name: n for name, n in cursors.items() if name != KEY_RING and name not in ADAPT_TYPES}
     desk.records.finish(last, now_ms)
+    if any(name in ADAPT_TYPES for name in cursors):
+        desk.control.finish(now_ms)
     desk.lease.release(token)
     return RestoredLedger(
         ring=reader.ring,
@@ -190,8 +195,11 @@ class _Restoration:
             self._records += 1
             if one.source != KEY_RING:
                 by_slot.setdefault(one.source, []).append(one.record)
-        for slot, records in by_slot.items():
-            self._desk.records.add(slot, records)
+        for source, records in by_slot.items():
+            if source in ADAPT_TYPES:
+                self._desk.control.add(source, records)
+            else:
+                self._desk.records.add(source, records)
 
     def _decrypted(self, day: ArchivedDay, name: str) -> bytes | None:
         """Return a file's content, None without its key: whose it is, only the key can say."""

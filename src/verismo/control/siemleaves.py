@@ -1,17 +1,18 @@
 """The ledger's leaves with their records, in the order of the tree (port: `ports.siem.LeafReader`).
 
-The ledger says which row of which source has which index; journals and key ring have the rows.
+The ledger says which row of which source has which index; journals, key ring and `adapt.db` have
+the rows.
 """
 
 from collections.abc import Iterator, Sequence
 
 from verismo.attest.leaf import LeafType
-from verismo.control.leafsources import KEY_RING
+from verismo.control.leafsources import ADAPT_TYPES, KEY_RING
 from verismo.model.errors import StateError
 from verismo.model.ledger import LogId, origin_of
 from verismo.ports.journal import JournalReader
 from verismo.ports.keyring import KeyRingStore
-from verismo.ports.ledger import LedgerReader, Run
+from verismo.ports.ledger import AdaptRows, LedgerReader, Run
 from verismo.ports.siem import LoggedRecord
 
 RUNS_MAX = 256
@@ -27,15 +28,22 @@ class LedgerLeaves:
         ledger: indices.
         journal: answers and voids.
         keyring: versions of the key ring.
+        adapt: records of decisions and versions of the steering.
     """
 
     def __init__(
-        self, issuer: str, ledger: LedgerReader, journal: JournalReader, keyring: KeyRingStore
+        self,
+        issuer: str,
+        ledger: LedgerReader,
+        journal: JournalReader,
+        keyring: KeyRingStore,
+        adapt: AdaptRows,
     ) -> None:
         self._issuer = issuer
         self._ledger = ledger
         self._journal = journal
         self._keyring = keyring
+        self._adapt = adapt
 
     def logs(self) -> Sequence[str]:
         """Return the origins of all logs, sorted."""
@@ -73,6 +81,8 @@ class LedgerLeaves:
         after_seq = run.first_seq + start - run.first_index - 1
         if run.source == KEY_RING:
             rows = self._ring_versions(after_seq, stop - start)
+        elif run.source in ADAPT_TYPES:
+            rows = self._control_rows(run.source, after_seq, stop - start)
         else:
             rows = self._journal_records(run.source, after_seq, stop - start)
         index = start
@@ -95,6 +105,12 @@ class LedgerLeaves:
             kind = _TYPES[one.kind]
             fields = (kind, one.prov_id, one.statement, one.jws, one.graph, one.written_ms)
             yield one.seq_n, fields
+
+    def _control_rows(
+        self, source: str, after_seq: int, count: int
+    ) -> Iterator[tuple[int, tuple[LeafType, str, bytes, bytes, bytes, int]]]:
+        for one in self._adapt.rows(source, after_seq, count):
+            yield one.n, (ADAPT_TYPES[source], "", one.statement, one.jws, b"", one.written_ms)
 
     def _ring_versions(
         self, after: int, count: int

@@ -113,6 +113,34 @@ class TileFile(msgspec.Struct, frozen=True):
     content: bytes
 
 
+class AdaptRow(msgspec.Struct, frozen=True, gc=False):
+    """A signed row of the control plane: a record of a decision, or a version of the steering.
+
+    Args:
+        n: its number in its sequence.
+        statement: the signed bytes.
+        jws: the detached signature.
+        written_ms: Unix ms.
+    """
+
+    n: int
+    statement: bytes
+    jws: bytes
+    written_ms: int
+
+
+class AdaptRows(Protocol):
+    """What the control plane has signed, as it becomes leaves."""
+
+    def rows(self, source: str, after: int, limit: int) -> Sequence[AdaptRow]:
+        """Return up to `limit` rows of `@decisions` or `@steering` over a number, in order.
+
+        Raises:
+            StateError: they cannot be read.
+        """
+        ...
+
+
 class LeafSource(Protocol):
     """Where leaves come from: the journals, the key ring.
 

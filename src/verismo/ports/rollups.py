@@ -71,6 +71,26 @@ class RollupStore(Protocol):
         ...
 
 
+class RestoredControl(Protocol):
+    """Takes records of decisions and versions of the steering that an archive gives back."""
+
+    def add(self, source: str, records: Sequence[Record]) -> None:
+        """Store rows of `@decisions` or `@steering`, in any order.
+
+        Raises:
+            StateError: they cannot be stored.
+        """
+        ...
+
+    def finish(self, now_ms: int) -> None:
+        """Let new numbers begin after every one that there may have been.
+
+        Raises:
+            StateError: that cannot be stored.
+        """
+        ...
+
+
 class RestoredRecords(Protocol):
     """Takes the records that an archive gives back, for readers; nobody writes to them again."""
 

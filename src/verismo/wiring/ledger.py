@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from verismo.adapters.adapt_leaves import SqliteAdaptLeaves, open_leaves
 from verismo.adapters.checkpoint_file import FolderCheckpoints
 from verismo.adapters.journal_reader import SqliteJournalReader
 from verismo.adapters.keyring_files import KeyRingFiles
@@ -21,7 +22,7 @@ from verismo.adapters.tiles_folder import FolderTiles
 from verismo.attest.keyring import signing_key
 from verismo.config.schema import Config
 from verismo.control.integrator import Integrator, IntegratorSettings, LedgerDesk
-from verismo.control.leafsources import JournalSource, KeyRingSource
+from verismo.control.leafsources import AdaptSource, JournalSource, KeyRingSource
 from verismo.control.ledgerhealth import LedgerHealth, observe_ledger
 from verismo.control.rotation import RingHistory
 from verismo.model.errors import StateError
@@ -40,9 +41,12 @@ Notice = Callable[[Mapping[LogId, bytes]], None]
 log = logging.getLogger("verismo.ledger")
 
 
-def leaf_sources(data: Path, journal: SqliteJournalReader) -> tuple[LeafSource, ...]:
+def leaf_sources(
+    data: Path, journal: SqliteJournalReader, adapt: SqliteAdaptLeaves
+) -> tuple[LeafSource, ...]:
     """Return everything that becomes leaves."""
-    return (JournalSource(journal), KeyRingSource(RingHistory(KeyRingFiles(data))))
+    ring = KeyRingSource(RingHistory(KeyRingFiles(data)))
+    return (JournalSource(journal), ring, AdaptSource(adapt))
 
 
 class LedgerLoop:
@@ -61,7 +65,8 @@ class LedgerLoop:
         self._config = config
         self._notice = notice
         self._journal = SqliteJournalReader(config.data)
-        self._sources = leaf_sources(config.data, self._journal)
+        self._adapt = open_leaves(config.data)
+        self._sources = leaf_sources(config.data, self._journal, self._adapt)
         places = ledger_places(config.data)
         self._reader = SqliteLedger(places.state, read_only=True)
         self._store: SqliteLedger | None = None
@@ -239,6 +244,7 @@ class LedgerLoop:
         finally:
             self._reader.close()
             self._journal.close()
+            self._adapt.close()
 
 
 def _now_ms() -> int:

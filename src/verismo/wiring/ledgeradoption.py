@@ -10,6 +10,7 @@ from pathlib import Path
 
 import msgspec
 
+from verismo.adapters.adapt_leaves import open_leaves
 from verismo.adapters.checkpoint_file import FolderCheckpoints
 from verismo.adapters.folder_sync import sync_folder
 from verismo.adapters.journal_reader import SqliteJournalReader
@@ -22,7 +23,7 @@ from verismo.attest.checkpoint import open_checkpoint
 from verismo.attest.note import NoteRefused, VerifierKey
 from verismo.config.schema import Config
 from verismo.control.adoption import Adopted, Adoption, rebuild_tiles
-from verismo.control.leafsources import JournalSource, KeyRingSource, LogChooser
+from verismo.control.leafsources import AdaptSource, JournalSource, KeyRingSource, LogChooser
 from verismo.control.rotation import RingHistory
 from verismo.control.treeaudit import CHECKPOINT, TreeAudit
 from verismo.model.errors import OperatorError, StateError
@@ -81,10 +82,12 @@ def adopt_ledger(config: Config, tiles: Path | None, now_ms: int) -> Adoptions:
     with (
         closing(LedgerTools(config)) as tools,
         closing(SqliteJournalReader(config.data)) as journal,
+        closing(open_leaves(config.data)) as adapt,
     ):
         sources: tuple[LeafSource, ...] = (
             JournalSource(journal),
             KeyRingSource(RingHistory(KeyRingFiles(config.data))),
+            AdaptSource(adapt),
         )
         if tiles is None:
             _mark(config.data)

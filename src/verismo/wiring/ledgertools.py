@@ -7,6 +7,7 @@ from pathlib import Path
 
 import msgspec
 
+from verismo.adapters.adapt_leaves import open_leaves
 from verismo.adapters.checkpoint_file import FolderCheckpoints
 from verismo.adapters.cosigned_folder import FolderCosigned
 from verismo.adapters.journal_reader import SqliteJournalReader
@@ -24,7 +25,7 @@ from verismo.attest.tile import Tile, TileMissing, TileRefused, TileTree
 from verismo.config.schema import Config
 from verismo.control.cosigned import Standing, standing
 from verismo.control.journalaudit import LOST, KeyAudit, RecordAudit, SequenceAudit
-from verismo.control.leafsources import KEY_RING, JournalSource, KeyRingSource
+from verismo.control.leafsources import KEY_RING, AdaptSource, JournalSource, KeyRingSource
 from verismo.control.ledgerhealth import LedgerHealth, observe_ledger
 from verismo.control.rotation import RingHistory
 from verismo.control.treeaudit import CHECKPOINT, Finding, Read, TreeAudit, audit_older
@@ -101,23 +102,22 @@ class LedgerTools:
         self._marker = config.data / LEDGER_MARKER
         self._issuer = config.plan.issuer
         self._journal = SqliteJournalReader(config.data)
+        self._adapt = open_leaves(config.data)
         self._reader = SqliteLedger(places.state, read_only=True)
         self._policy = config.witness.policy
         self._cosigned = FolderCosigned(places.tiles)
         self._tiles = FolderTiles(places.tiles)
         self._memory = FolderCheckpoints(places.memory)
         self._ring_files = KeyRingFiles(config.data)
-        sources: tuple[LeafSource, ...] = (
-            JournalSource(self._journal),
-            KeyRingSource(self._ring_files),
-        )
-        self._sources = sources
-        self._by_name = {name: source for source in sources for name in source.names()}
+        rest = (KeyRingSource(self._ring_files), AdaptSource(self._adapt))
+        self._sources: tuple[LeafSource, ...] = (JournalSource(self._journal), *rest)
+        self._by_name = {name: source for source in self._sources for name in source.names()}
 
     def close(self) -> None:
         """Close every file."""
         self._reader.close()
         self._journal.close()
+        self._adapt.close()
 
     def status(self, now_ms: int) -> LedgerStatus:
         """Say how the ledger stands.

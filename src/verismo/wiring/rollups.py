@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from verismo.adapters.adapt_leaves import ArchivedAdapt, open_leaves
 from verismo.adapters.archive_folder import FolderArchive
 from verismo.adapters.archive_s3 import S3Archive, S3Settings
 from verismo.adapters.folder_sync import sync_folder
@@ -34,7 +35,7 @@ from verismo.config.archivetable import ArchiveSettings
 from verismo.config.schema import Config
 from verismo.control.dayleaves import LeafDesk
 from verismo.control.dayrollup import RollupDesk, SiemReport
-from verismo.control.leafsources import KeyRingSource
+from verismo.control.leafsources import AdaptSource, KeyRingSource
 from verismo.control.restoring import RestoreDesk, RestoredLedger, restore_ledger
 from verismo.control.rollups import Rollups, Vaulted
 from verismo.control.rotation import RingHistory
@@ -105,11 +106,17 @@ def open_desk(config: Config, now_ms: int) -> Iterator[RollupDesk]:
     with (
         closing(SqliteLedger(places.state, read_only=True)) as ledger,
         closing(SqliteJournalReader(config.data)) as journal,
+        closing(open_leaves(config.data)) as adapt,
         open_state(config.data) as state,
     ):
         yield RollupDesk(
             issuer=config.plan.issuer,
-            leaves=LeafDesk(ledger, FolderTiles(places.tiles), journal, (KeyRingSource(ring),)),
+            leaves=LeafDesk(
+                ledger,
+                FolderTiles(places.tiles),
+                journal,
+                (KeyRingSource(ring), AdaptSource(adapt)),
+            ),
             ring=RingHistory(ring).read,
             vault=open_vault(config.data, state),
             rollups=FolderRollups(config.data / FOLDER),
@@ -271,6 +278,7 @@ def _restore_into(data: Path, archive: Archive, keys: Path | None) -> RestoredLe
             rollups=FolderRollups(data / FOLDER),
             ring=KeyRingFiles(data),
             records=RestoredJournals(data, secrets.token_hex(4)),
+            control=ArchivedAdapt(data),
             vault=FileVault(folder),
             tenants=tuple(TenantId(path.stem) for path in sorted(folder.glob("*.key"))),
         )

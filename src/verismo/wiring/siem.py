@@ -6,6 +6,7 @@ import re
 import time
 from pathlib import Path
 
+from verismo.adapters.adapt_leaves import open_leaves
 from verismo.adapters.journal_reader import SqliteJournalReader
 from verismo.adapters.keyring_files import KeyRingFiles
 from verismo.adapters.ledger_sqlite import SqliteLedger
@@ -72,8 +73,13 @@ class SiemParts:
         self.store = SqliteSiemStore(config.data / FILE_NAME)
         self._journal = SqliteJournalReader(config.data)
         self._ledger = SqliteLedger(ledger_places(config.data).state, read_only=True)
+        self._adapt = open_leaves(config.data)
         self.leaves = LedgerLeaves(
-            config.plan.issuer, self._ledger, self._journal, KeyRingFiles(config.data)
+            config.plan.issuer,
+            self._ledger,
+            self._journal,
+            KeyRingFiles(config.data),
+            self._adapt,
         )
 
     def close(self) -> None:
@@ -81,6 +87,7 @@ class SiemParts:
         self.store.close()
         self._journal.close()
         self._ledger.close()
+        self._adapt.close()
 
 
 def open_parity(config: Config, parts: SiemParts, name: str, from_file: Path | None) -> ParityDesk:
