@@ -1,5 +1,6 @@
 """The manifest: what Kubernetes documents, no step split, names that cannot break out of YAML."""
 
+import jsonschema
 import msgspec
 import pytest
 import yaml
@@ -10,6 +11,91 @@ from verismo.model.decision import SettingsRefused
 
 SETTINGS = ScalingSettings("deployment/reader", 2, 40, 16, 60_000)
 PLACE = HpaPlace("shop", "reader")
+
+
+def closed(required, **optional):
+    """Return the schema of an object that has these fields and no others."""
+    properties = {**required, **optional}
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": list(required),
+        "additionalProperties": False,
+    }
+
+
+TEXT = {"type": "string", "minLength": 1}
+QUANTITY = {"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)?m?$"}
+NAME = {"type": "string", "pattern": r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$", "maxLength": 253}
+LABEL = {"type": "string", "pattern": r"^([A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?)?$"}
+POLICY = closed(
+    {
+        "type": {"enum": ["Pods", "Percent"]},
+        "value": {"type": "integer", "minimum": 1},
+        "periodSeconds": {"type": "integer", "minimum": 1, "maximum": 1_800},
+    }
+)
+RULES = closed(
+    {"policies": {"type": "array", "items": POLICY, "minItems": 1}},
+    selectPolicy={"enum": ["Max", "Min", "Disabled"]},
+    stabilizationWindowSeconds={"type": "integer", "minimum": 0, "maximum": 3_600},
+    tolerance=QUANTITY,
+)
+EXTERNAL = closed(
+    {
+        "metric": closed(
+            {"name": TEXT},
+            selector=closed({"matchLabels": {"type": "object", "additionalProperties": LABEL}}),
+        ),
+        "target": closed({"type": {"enum": ["Value", "AverageValue"]}, "averageValue": QUANTITY}),
+    }
+)
+MANIFEST = closed(
+    {
+        "apiVersion": {"const": "autoscaling/v2"},
+        "kind": {"const": "HorizontalPodAutoscaler"},
+        "metadata": closed({"name": NAME, "namespace": {**NAME, "maxLength": 63}}),
+        "spec": closed(
+            {
+                "scaleTargetRef": closed({"apiVersion": TEXT, "kind": TEXT, "name": NAME}),
+                "maxReplicas": {"type": "integer", "minimum": 1},
+                "metrics": {
+                    "type": "array",
+                    "items": closed({"type": {"const": "External"}, "external": EXTERNAL}),
+                },
+                "behavior": closed({}, scaleUp=RULES, scaleDown=RULES),
+                "minReplicas": {"type": "integer", "minimum": 1},
+            }
+        ),
+    }
+)
+"""What Kubernetes documents for the fields that the manifest has, and its API server's limits."""
+
+
+@pytest.mark.parametrize("has_tolerance", [False, True])
+@pytest.mark.parametrize("gap_ms", [120_000, 121_500, 3_600_000])
+@pytest.mark.parametrize("target", ["deployment/reader", "reader", "r" * 63])
+def test_the_manifest_fits_the_schema(target, gap_ms, has_tolerance):
+    settings = msgspec.structs.replace(SETTINGS, target=target, gap_ms=gap_ms)
+    place = msgspec.structs.replace(PLACE, has_tolerance=has_tolerance)
+    jsonschema.validate(yaml.safe_load(hpa_manifest(settings, place)), MANIFEST)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("AverageValue", "AverageUtilization"),
+        ("averageValue", "averagevalue"),
+        ("periodSeconds: 120", "periodSeconds: 3600"),
+        ('averageValue: "1"', "averageValue: 1"),
+        ("  minReplicas: 2", "  minReplicas: 0"),
+    ],
+)
+def test_a_manifest_that_kubernetes_would_refuse_does_not_fit(old, new):
+    text = hpa_manifest(SETTINGS, PLACE)
+    assert old in text
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(yaml.safe_load(text.replace(old, new)), MANIFEST)
 
 
 def test_the_manifest_has_the_documented_shape():

@@ -108,3 +108,10 @@ def test_it_is_shown_with_what_is_in_force(workspace):
     shown = effective(workspace.load({}))
     [target] = json.loads(json.dumps(shown["scaling"]))
     assert target["settings"]["headroom"]["start_ppm"] == 350_000
+
+
+@pytest.mark.parametrize(
+    "text", [STRICT, '\n[slo.support]\noperation = "support.answer"\nlatency_ms = 2000\n']
+)
+def test_without_windows_nothing_is_scaled_or_promised(workspace, text):
+    assert "enable [adapt]" in problem(workspace, text + "[adapt]\nenabled = false\n")

@@ -333,16 +333,6 @@ def test_an_action_that_was_dropped_waits_a_whole_gap_again():
     assert decision.state.wait_ms == SETTINGS.spacing_ms
 
 
-def test_what_is_shown_is_of_now():
-    bench = Bench()
-    assert bench.shell.shown(T0) == []
-    bench.pass_10_s(busy(20))
-    decision = bench.step()
-    assert bench.shell.shown(bench.now_ms) == [decision]
-    assert bench.shell.shown(bench.now_ms + 40_001) == []
-    assert bench.shell.shown(bench.now_ms - 1) == []
-
-
 def test_nothing_of_a_target_is_set_by_hand():
     bench = Bench()
     act = Act(

@@ -11,7 +11,9 @@ from verismo.adapters.telemetry import TelemetrySettings, WorkerTelemetry
 from verismo.adapters.telemetry_archive import archive_lines
 from verismo.adapters.telemetry_keys import key_lines
 from verismo.adapters.telemetry_ledger import ledger_lines
+from verismo.adapters.telemetry_scaling import TargetFigures, scaling_lines
 from verismo.adapters.telemetry_siem import SinkFigures, siem_lines
+from verismo.adapters.telemetry_slo import ObjectiveFigures, slo_lines
 from verismo.adapters.telemetry_witness import witness_lines
 from verismo.control.exposition import merge_expositions
 from verismo.model.ledger import LogId
@@ -47,7 +49,10 @@ def exposed():
     witness = witness_lines({eu: 1}, {eu: 0.0}, {"alice": 1.0}, {"alice": {"split": 0}})
     siem = siem_lines([SinkFigures("main", True, 1, 0, 0, 0.0, 0, 1_000_000, 1.0)])
     keys = key_lines({"token": 1_000})
-    control = "".join([*keys, *ledger, *archive, *witness, *siem, "# EOF\n"]).encode()
+    scaling = scaling_lines([TargetFigures("reader", 3, "NOOP", "within_bands", 0, 0)])
+    slo = slo_lines([ObjectiveFigures("support", "errors", 1, 1, 0, {"5m": 0})])
+    parts = [*keys, *ledger, *archive, *witness, *siem, *scaling, *slo]
+    control = "".join([*parts, "# EOF\n"]).encode()
     text = merge_expositions({"s0": telemetry.expose(), "control": control}).decode("utf-8")
     found = []
     for family in text_string_to_metric_families(text):

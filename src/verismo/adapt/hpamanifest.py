@@ -16,6 +16,8 @@ from verismo.adapt.scalingsettings import MILLION, ScalingSettings
 from verismo.model.decision import SettingsRefused
 
 UP_PERCENT: Final = 900
+PERIOD_S_MAX: Final = 1_800
+"""Kubernetes refuses longer periods; a longer gap is the guard's to keep anyway."""
 TOLERANCE_PPM: Final = 100_000
 """`--horizontal-pod-autoscaler-tolerance`: what an HPA has that sets none of its own."""
 
@@ -98,7 +100,7 @@ def _rules(percent: int, settings: ScalingSettings, place: HpaPlace) -> str:
         "policies:",
         "  - type: Percent",
         f"    value: {percent}",
-        f"    periodSeconds: {-(-settings.gap_ms // 1_000)}",
+        f"    periodSeconds: {min(-(-settings.gap_ms // 1_000), PERIOD_S_MAX)}",
     ]
     return "\n".join(f"      {line}" for line in lines)
 

@@ -24,7 +24,7 @@ from verismo.model.units import Milliseconds
 from verismo.ports.replicas import ChangeResult
 
 MERGE_PATCH: Final = "application/merge-patch+json"
-READ_S_MAX: Final = 2.0
+READ_S_MAX: Final = 1.0
 """A read that takes longer is no data: the loop has other work."""
 TRIES_MAX: Final = 5
 """Conflicts in five seconds; a Deployment's status moves a few times while pods start."""

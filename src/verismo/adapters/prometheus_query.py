@@ -15,7 +15,7 @@ import msgspec
 
 from verismo.model.errors import StateError
 
-READ_S_MAX: Final = 2.0
+READ_S_MAX: Final = 1.0
 BODY_BYTES_MAX: Final = 1_048_576
 AGE_S_MAX: Final = 60.0
 """`timestamp(...)` of a query may lie in the past; what is older is not what is."""

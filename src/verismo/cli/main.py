@@ -39,9 +39,11 @@ class LazyGroup(click.Group):
         "policy": ("verismo.cli.policy:policy", "Test, check, evaluate and build the policy."),
         "prov": ("verismo.cli.prov:prov", "Show what produced an answer."),
         "restore": ("verismo.cli.backup:restore", "Bring a backup back into an empty folder."),
+        "scale": ("verismo.cli.scale:scale", "Look at how replicas are decided."),
         "serve": ("verismo.cli.serve:serve", "Run the gateway."),
         "siem": ("verismo.cli.siem:siem", "Look at the export to SIEMs and compare a sink."),
         "simulate": ("verismo.cli.simulate:simulate", "Run a simulated upstream."),
+        "slo": ("verismo.cli.slo:slo", "Look at error budgets."),
         "tenant": ("verismo.cli.tenant:tenant", "List, show, add and erase tenants."),
         "trajectory": (
             "verismo.cli.trajectory:trajectory_group",

@@ -88,6 +88,9 @@ def _assemble(
         source.error(("operations",), "operations stand in files under operations/, not here")
     if main.siem.sinks and not main.ledger.enabled:
         source.error(("siem", "sinks"), "events are made of the ledger's leaves: enable [ledger]")
+    for key in ("scaling", "slo"):
+        if getattr(main, key) and not main.adapt.enabled:
+            source.error((key,), "reads what gateways count: enable [adapt]")
     if not main.tenants and "tenants" not in source.tree:
         source.warn(("tenants",), "there are no tenants, so nobody can call anything")
     return Config(

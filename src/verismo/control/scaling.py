@@ -157,25 +157,6 @@ class ScalingShell:
             return target.platform.change(action.before, action.after, until_ms)
         return "target_gone"
 
-    def shown(self, now_ms: int) -> list[ScalingDecision]:
-        """Return the newest decision about each target, for metrics; old ones are left out.
-
-        Args:
-            now_ms: Unix ms.
-
-        Raises:
-            StateError: the records cannot be read.
-        """
-        found = (
-            newest_decision(self._desk.decisions, target.settings.target)
-            for target in self._desk.targets
-        )
-        return [
-            one
-            for one in found
-            if one is not None and 0 <= now_ms - one.at_ms <= 2 * SILENCE_MS_MAX
-        ]
-
     def _look(self, target: TargetDesk, now_ms: int) -> ScalingLook | None:
         settings = target.settings
         last = newest_decision(self._desk.decisions, settings.target)

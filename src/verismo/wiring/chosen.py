@@ -10,8 +10,15 @@ from typing import TYPE_CHECKING
 from verismo.config.schema import Config
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from verismo.control.scaling import ScalingShell
+    from verismo.control.windowreads import WindowReads
+    from verismo.ports.decisions import DecisionReader
     from verismo.ports.spans import SpanCodec
+    from verismo.wiring.scaling import ScalingGauges
     from verismo.wiring.siem import SiemLoop
+    from verismo.wiring.slo import SloLoop
     from verismo.wiring.witnessing import WitnessLoop
 
 
@@ -19,6 +26,33 @@ def protobuf_spans() -> "SpanCodec":
     """Return what reads OTLP in Protocol Buffers; only where agents may report spans."""
     codec: SpanCodec = importlib.import_module("verismo.adapters.otlp_proto").ProtobufSpans()
     return codec
+
+
+def scaling_shell(
+    config: Config, decisions: "DecisionReader", reads: "WindowReads", now_ms: "Callable[[], int]"
+) -> "ScalingShell | None":
+    """Return what decides about replicas; None without a target."""
+    if not config.scaling:
+        return None
+    module = importlib.import_module("verismo.wiring.scaling")
+    shell: ScalingShell = module.open_scaling(config, decisions, reads, now_ms)
+    return shell
+
+
+def scaling_gauges(config: Config) -> "ScalingGauges | None":
+    """Return what shows the replicas that are decided; None without a target."""
+    if not config.scaling:
+        return None
+    gauges: ScalingGauges = importlib.import_module("verismo.wiring.scaling").ScalingGauges(config)
+    return gauges
+
+
+def slo_loop(config: Config) -> "SloLoop | None":
+    """Return what keeps error budgets; None without an objective."""
+    if not config.slos:
+        return None
+    loop: SloLoop = importlib.import_module("verismo.wiring.slo").SloLoop(config)
+    return loop
 
 
 def siem_loop(config: Config) -> "SiemLoop | None":

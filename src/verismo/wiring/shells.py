@@ -14,6 +14,7 @@ from verismo.control.rollouts import Rollouts
 from verismo.control.windowreads import ArmReads, WindowReads
 from verismo.model.decision import Controller
 from verismo.ports.decisions import DecisionReader
+from verismo.wiring.chosen import scaling_shell
 
 
 class ShellParts(msgspec.Struct, frozen=True):
@@ -49,6 +50,9 @@ def open_shells(parts: ShellParts) -> dict[Controller, Shell]:
     shells["budget"] = BudgetShell(
         BudgetRecords(parts.decisions), parts.reads, budget_terms(parts.config)
     )
+    scaling = scaling_shell(parts.config, parts.decisions, parts.reads, parts.now_ms)
+    if scaling is not None:
+        shells["scaling"] = scaling
     return shells
 
 
