@@ -1,4 +1,4 @@
-"""Seeded mutations: 100,000 for each parser, no crash but the declared error, and no accept."""
+"""Seeded mutations of what each parser reads: no crash but the declared error, and no accept."""
 
 import json
 
