@@ -5,6 +5,7 @@ from starlette.responses import Response
 
 from verismo.model.errors import (
     CallerError,
+    DecisionStale,
     OperatorError,
     PolicyRefusal,
     Unauthenticated,
@@ -87,4 +88,6 @@ def _next_step(error: VerismoError) -> str:
         return _KEY_NEXT_STEP
     if isinstance(error, OperatorError):
         return error.advice
+    if isinstance(error, DecisionStale):
+        return error.next_step
     return _REQUEST_NEXT_STEP if isinstance(error, CallerError) else error.next_step

@@ -1,0 +1,364 @@
+"""The controllers in a control process: acts over HTTP, what they leave, keys, other processes."""
+
+import json
+import time
+
+import httpx2
+import pytest
+from jsonschema import Draft202012Validator
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
+
+from verismo.adapters.adapt_file import FILE_NAME, AdaptFile
+from verismo.adapters.decisions_sqlite import SqliteDecisions
+from verismo.adapters.keyring_files import KeyRingFiles
+from verismo.attest.controlrecord import check_follows, open_record
+from verismo.attest.steeringdoc import open_steering
+from verismo.config.load import load_config
+from verismo.control.acts import AdaptDesk
+from verismo.control.api import ControlDesk, control_app
+from verismo.control.rotation import RingHistory
+from verismo.model import canonical
+from verismo.model.apikey import RANDOM_BYTES, key_sha256, new_api_key
+from verismo.model.plan import plan_digest
+from verismo.model.steering import Steering, steering_digest
+from verismo.ports.admins import AdminKey
+from verismo.wiring.adapt import DAY_MS, AdaptLoop
+from verismo.wiring.firststart import prepare_data
+from verismo.wiring.keys import open_rotation
+from verismo.wiring.state import open_state
+
+pytestmark = pytest.mark.slow
+"""Each test makes a data folder with keys."""
+
+CONFIG = """\
+issuer = "https://gateway.example"
+[tenants]
+[providers.up]
+kind = "openai"
+base_url = "http://127.0.0.1:9/v1"
+[deployments.old]
+provider = "up"
+model = "m1"
+region = "eu"
+[deployments.new]
+provider = "up"
+model = "m2"
+region = "eu"
+"""
+OPERATION = """\
+[operations.chat]
+kind = "chat"
+purpose = "support"
+deployments = ["old"]
+candidates = ["new"]
+"""
+SUBJECT = {"operation": "chat", "baseline": "old", "candidate": "new"}
+ROLES = ("viewer", "operator", "admin")
+LEASE_MS = 5_000
+
+
+class Site:
+    """A data folder with a control process's loop and API, and a clock that a test owns."""
+
+    def __init__(self, folder, text=CONFIG):
+        (folder / "verismo.toml").write_text(text)
+        (folder / "operations").mkdir()
+        (folder / "operations" / "chat.toml").write_text(OPERATION)
+        (folder / "policy").mkdir()
+        (folder / "policy" / "main.rego").write_text("package verismo\n")
+        self.config = load_config(folder / "verismo.toml", {})
+        prepare_data(self.config.data, self.config.keys)
+        self.now_ms = time.time_ns() // 1_000_000
+        self.loop = self.process()
+        self.keys = {}
+
+    def process(self):
+        return AdaptLoop(self.config, lambda: self.now_ms)
+
+    def client(self, state, loop=None):
+        for number, role in enumerate(ROLES):
+            key = new_api_key(bytes([number + 1]) * RANDOM_BYTES, "va")
+            self.keys[role] = key.text
+            state.admins.add_admin_key(
+                AdminKey(key.id, f"{role}-1", role, key_sha256(key), self.now_ms)
+            )
+        loop = loop or self.loop
+        desk = ControlDesk(
+            admins=state.admins,
+            directory=state.directory,
+            plan=lambda: self.config.plan,
+            expositions=None,
+            unready=list,
+            now_ms=lambda: self.now_ms,
+            adapt=AdaptDesk(loop.take, loop.decisions, loop.steering),
+        )
+        return httpx2.AsyncClient(
+            transport=httpx2.ASGITransport(control_app(desk)), base_url="http://control"
+        )
+
+    def auth(self, role):
+        return {"authorization": f"Bearer {self.keys[role]}"}
+
+    def ring(self):
+        return RingHistory(KeyRingFiles(self.config.data)).read()[-1].ring.keys
+
+    def steering(self):
+        row = self.loop.steering.newest()
+        return None if row is None else open_steering(row.statement, row.jws, self.ring())
+
+
+@pytest.fixture
+async def site(tmp_path):
+    made = Site(tmp_path)
+    yield made
+    await made.loop.close()
+
+
+@pytest.fixture
+async def client(site):
+    with open_state(site.config.data) as state:
+        async with site.client(state) as opened:
+            yield opened
+
+
+def start(**fields):
+    return {
+        "controller": "canary",
+        "verb": "start",
+        "subject": SUBJECT,
+        "reason": "the new model is cheaper",
+        **fields,
+    }
+
+
+async def post(site, client, body, role="operator"):
+    return await client.post("/v1/acts", json=body, headers=site.auth(role))
+
+
+async def newest(site, client, **subject):
+    return await client.get(
+        "/v1/decisions/newest",
+        params={"rule": ["canary", "canary-act"], **(subject or SUBJECT)},
+        headers=site.auth("viewer"),
+    )
+
+
+async def test_an_act_starts_a_rollout_that_gateways_are_told_before_it_is_answered(site, client):
+    answer = await post(site, client, start())
+    assert answer.status_code == 201
+    assert (answer.json()["n"], answer.json()["steering"]) == (1, 1)
+    told = site.steering()
+    assert (told.base, told.iss) == (plan_digest(site.config.plan), "https://gateway.example")
+    [rollout] = told.rollouts
+    assert (rollout.operation, rollout.baseline, rollout.candidate) == ("chat", "old", "new")
+    assert rollout.weight_ppm > 0
+    seen = await client.get("/v1/steering", headers=site.auth("viewer"))
+    assert seen.json()["digest"] == steering_digest(told)
+    assert seen.json()["steering"] == json.loads(canonical.encode(told))
+
+
+async def test_the_record_says_who_did_it_and_why(site, client):
+    await post(site, client, start())
+    [row, _] = site.loop.decisions.rows(0, 10)
+    record = open_record(row.statement, row.jws, site.ring())
+    act = json.loads(site.loop.decisions.blob(record.inputs))
+    assert (act["actor"], act["role"]) == ("operator-1", "operator")
+    assert (act["reason"], act["channel"]) == ("the new model is cheaper", "api")
+    assert act["at_ms"] == site.now_ms
+
+
+async def test_an_override_names_the_newest_decision_and_needs_the_role_admin(site, client):
+    await post(site, client, start())
+    of = (await newest(site, client)).json()["digest"]
+    site.now_ms += 1_000
+    override = start(verb="promote", of=of, expires_ms=site.now_ms + DAY_MS)
+    low = await post(site, client, override)
+    assert (low.status_code, site.steering().version) == (400, 1)
+    done = await post(site, client, override, "admin")
+    assert (done.status_code, done.json()["steering"]) == (201, 2)
+    stale = await post(site, client, {**override, "verb": "rollback"}, "admin")
+    assert (stale.status_code, stale.json()["code"]) == (409, "decision_stale")
+    assert "verismo decisions" in stale.json()["next_step"]
+    assert site.steering().version == 2
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        (start(reason="short"), 400),
+        (start(of="not a digest"), 400),
+        (start(expires_ms=-1), 400),
+        (start(expires_ms=2**53), 400),
+        (start(values={"größe": 1}), 400),
+        (start(values={"limit_usd_micros": 0.5}), 400),
+        (start(role="admin"), 400),
+        (start(at_ms=1), 400),
+        (start(controller="weather"), 400),
+        (start(controller="scaling"), 400),
+        (start(verb="explode"), 400),
+        (start(subject={"operation": "gone", "baseline": "old", "candidate": "new"}), 404),
+        (start(verb="hold", of="a" * 64), 404),
+    ],
+)
+async def test_an_act_that_makes_no_sense_is_refused_and_leaves_nothing(site, client, body, status):
+    answer = await post(site, client, body, "admin")
+    assert answer.status_code == status
+    assert answer.json()["next_step"]
+    assert site.loop.decisions.last() == 0
+
+
+async def test_roles_are_asked_for(site, client):
+    assert (await post(site, client, start(), "viewer")).status_code == 403
+    for path in ("/v1/acts", "/v1/decisions", "/v1/decisions/newest", "/v1/steering"):
+        method = "POST" if path == "/v1/acts" else "GET"
+        assert (await client.request(method, path)).status_code == 401
+    assert site.loop.decisions.last() == 0
+
+
+async def test_decisions_are_listed_as_described(site, client):
+    await post(site, client, start())
+    found = (await client.get("/v1/decisions", headers=site.auth("viewer"))).json()
+    assert [one["kind"] for one in found["items"]] == ["decision", "outcome"]
+    assert found["items"][0]["action"]["kind"] == "weight_ppm"
+    assert found["items"][0]["reasons"]
+    assert found["items"][1]["result"] == "published"
+    later = await client.get("/v1/decisions?after=1&limit=1", headers=site.auth("viewer"))
+    assert [one["n"] for one in later.json()["items"]] == [2]
+    for query in ("after=x", "limit=0", "limit=1001", "after=-1"):
+        refused = await client.get(f"/v1/decisions?{query}", headers=site.auth("viewer"))
+        assert refused.status_code == 400
+    document = (await client.get("/openapi.json")).json()
+    for name, value in (
+        ("DecisionView", found["items"][0]),
+        ("DecisionView", found["items"][1]),
+        ("SteeringView", (await client.get("/v1/steering", headers=site.auth("viewer"))).json()),
+    ):
+        schema = {**document, "$ref": f"#/components/schemas/{name}"}
+        Draft202012Validator(schema).validate(value)
+
+
+async def test_what_was_never_decided_is_not_found(site, client):
+    assert (await newest(site, client)).status_code == 404
+    nameless = await client.get("/v1/decisions/newest", headers=site.auth("viewer"))
+    assert nameless.status_code == 400
+    none = (await client.get("/v1/steering", headers=site.auth("viewer"))).json()
+    assert none == {"version": 0, "digest": "", "steering": None, "jws": ""}
+
+
+async def test_where_controllers_are_off_there_is_nothing_to_ask(site):
+    with open_state(site.config.data) as state:
+        async with site.client(state):
+            desk = ControlDesk(state.admins, None, None, None, None, lambda: site.now_ms)
+            transport = httpx2.ASGITransport(control_app(desk))
+            async with httpx2.AsyncClient(transport=transport, base_url="http://c") as off:
+                for path in ("/v1/steering", "/v1/decisions"):
+                    answer = await off.get(path, headers=site.auth("viewer"))
+                    assert answer.status_code == 404
+                    assert "[adapt]" in answer.json()["detail"]
+
+
+async def test_a_second_process_refuses_acts_and_names_the_one_that_decides(site, client):
+    await post(site, client, start())
+    other = site.process()
+    with open_state(site.config.data) as state:
+        desk = ControlDesk(
+            state.admins,
+            None,
+            None,
+            None,
+            None,
+            lambda: site.now_ms,
+            adapt=AdaptDesk(other.take, other.decisions, other.steering),
+        )
+        transport = httpx2.ASGITransport(control_app(desk))
+        async with httpx2.AsyncClient(transport=transport, base_url="http://c") as second:
+            refused = await post(site, second, start(verb="stop"), "admin")
+            assert (refused.status_code, refused.json()["code"]) == (503, "decided_elsewhere")
+            await site.loop.close()
+            assert "decides" in refused.json()["detail"]
+            of = (await newest(site, second)).json()["digest"]
+            taken = await post(site, second, start(verb="stop", of=of), "admin")
+            assert taken.status_code == 201
+    await other.close()
+
+
+async def test_an_act_after_the_end_is_refused(site, client):
+    await site.loop.close()
+    answer = await post(site, client, start())
+    assert (answer.status_code, answer.json()["code"]) == (503, "decided_elsewhere")
+
+
+async def test_the_next_plan_key_signs_once_the_first_one_is_revoked(site, client):
+    await post(site, client, start())
+    first = [one for one in site.ring() if one.role == "plan"]
+    rotation = open_rotation(site.config.data, site.config.keys)
+    rotation.revoke(first[0].kid, site.now_ms + 1, "stolen", site.now_ms + 1)
+    site.now_ms += 10_000
+    await site.loop.round()
+    told = site.steering()
+    assert told.version == 2
+    rows = site.loop.decisions.rows(0, 10)
+    previous = None
+    for row in rows:
+        record = open_record(row.statement, row.jws, site.ring(), witnessed_ms=0)
+        check_follows(previous, record)
+        previous = row.statement
+    assert record.result == "published"
+
+
+async def test_metrics_say_what_was_decided_and_how_old_the_last_round_is(site, client):
+    await post(site, client, start())
+    await site.loop.round()
+    site.now_ms += 2_500
+    text = "".join([*await site.loop.expose(), "# EOF\n"])
+    found = {
+        (sample.name, *sample.labels.values()): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+    verdict = site.loop.decisions.rows(0, 1)[0].verdict
+    assert found == {
+        ("verismo_adapt_decisions_total", "canary-act", verdict): 1,
+        ("verismo_adapt_steering_version",): 1,
+        ("verismo_adapt_round_age_seconds",): 2.5,
+        ("verismo_adapt_failures_total", "state"): 0,
+    }
+
+
+async def test_a_file_that_cannot_be_used_fails_rounds_and_ends_nothing(tmp_path, caplog):
+    caplog.set_level("INFO", "verismo.adapt")
+    site = Site(tmp_path)
+    (site.config.data / FILE_NAME).write_bytes(b"no database" * 100)
+    for _ in range(3):
+        await site.loop.round()
+    assert [one.message for one in caplog.records].count("the controllers failed") == 1
+    assert 'verismo_adapt_failures_total{reason="state"} 3\n' in await site.loop.expose()
+    (site.config.data / FILE_NAME).unlink()
+    await site.loop.round()
+    assert "the controllers go on" in [one.message for one in caplog.records]
+    await site.loop.close()
+
+
+async def test_old_observations_are_forgotten_and_the_newest_are_not(site, client):
+    await post(site, client, start())
+    of = (await newest(site, client)).json()["digest"]
+    site.now_ms += 1_000
+    await post(site, client, start(verb="stop", of=of), "admin")
+    old, _, new, _ = (
+        open_record(row.statement, row.jws, site.ring()) for row in site.loop.decisions.rows(0, 9)
+    )
+    file = AdaptFile(site.config.data / FILE_NAME)
+    token = file.acquire("other", site.now_ms + LEASE_MS, LEASE_MS)
+    assert SqliteDecisions(file).forget(token, site.now_ms + DAY_MS) > 0
+    file.close()
+    assert site.loop.decisions.blob(old.inputs) is None
+    assert all(site.loop.decisions.blob(digest) for digest in new.named)
+    assert len(site.loop.decisions.rows(0, 9)) == 4
+    shown = (await client.get("/v1/decisions", headers=site.auth("viewer"))).json()["items"][0]
+    assert (shown["action"], shown["reasons"]) == (None, [])
+
+
+def test_steering_has_no_secrets():
+    assert set(Steering.__struct_fields__) == {
+        *("v", "version", "base", "iss", "iat", "rollouts", "throttles")
+    }
