@@ -4,7 +4,7 @@ import msgspec
 import pytest
 from tests.support.countedgateway import CountedGateway, Pages, SteppedClock
 
-from verismo.adapt.canaryfile import OUTSIDE, CanaryFile, differences
+from verismo.adapt.canaryfile import OUTSIDE, CanaryFile, replay
 from verismo.adapt.canarysettings import parse_weights
 from verismo.adapters.telemetry_histogram import log_grid
 from verismo.control.metricstext import parse_selector
@@ -136,14 +136,18 @@ async def test_the_file_gives_the_same_verdicts_and_an_altered_one_does_not():
     found = await compared(CountedGateway(1), CountedGateway(2, failing=0.02), windows=5)
     text = msgspec.json.encode(found)
     read = msgspec.json.decode(text, type=CanaryFile)
-    assert differences(read) == ()
+    assert replay(read).differing == ()
+    assert replay(read).is_concluded
+    better = msgspec.structs.replace(read, verdict="PROMOTE")
+    assert not replay(better).is_concluded
     looks = list(read.decisions)
     ours = looks[1].observation.baseline
     altered = msgspec.structs.replace(
         looks[1].observation, baseline=msgspec.structs.replace(ours, errors=ours.errors + 1)
     )
     looks[1] = msgspec.structs.replace(looks[1], observation=altered)
-    assert differences(msgspec.structs.replace(read, decisions=tuple(looks)))[0] == 2
+    changed = msgspec.structs.replace(read, decisions=tuple(looks))
+    assert replay(changed).differing[0] == 2
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import msgspec
 
 from verismo.adapt import canary
 from verismo.adapt.canaryobservation import CanaryObservation
+from verismo.adapt.canaryscore import weights_of
 from verismo.adapt.canarysettings import PPM, CanarySettings
 from verismo.adapt.canarystate import CanaryState, start
 from verismo.adapt.sequential import Evidence
@@ -18,6 +19,8 @@ from verismo.model.units import Milliseconds
 
 VERSION: Final = 1
 Origin = Literal["gateway", "scraped", "simulated"]
+FINAL: Final = frozenset({"PROMOTE", "HOLD", "ROLLBACK"})
+"""What ends a comparison from outside."""
 OUTSIDE: Final = CanarySettings(ladder_ppm=(PPM // 2, PPM))
 """Of a comparison whose traffic is split elsewhere: one rung, then all."""
 
@@ -72,6 +75,32 @@ class CanaryFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     reasons: tuple[str, ...]
 
 
+class Outcome(msgspec.Struct, frozen=True):
+    """What it comes to in the end.
+
+    Args:
+        verdict: the answer.
+        reasons: codes, the first one decided.
+    """
+
+    verdict: Verdict
+    reasons: tuple[str, ...]
+
+
+class Replayed(msgspec.Struct, frozen=True):
+    """What a file comes to if everything is decided anew.
+
+    Args:
+        looks: with their decisions.
+        differing: numbers of the looks, from 1, whose decisions are others than the file says.
+        is_concluded: whether what the file says in the end follows from them.
+    """
+
+    looks: tuple[FileLook, ...]
+    differing: tuple[int, ...]
+    is_concluded: bool
+
+
 def decide_outside(
     state: CanaryState, observation: CanaryObservation, settings: CanarySettings, now_ms: int
 ) -> Decision[CanaryState]:
@@ -110,15 +139,36 @@ def file_look(
     )
 
 
-def replay(file: CanaryFile) -> tuple[FileLook, ...]:
+def conclude(state: CanaryState, settings: CanarySettings, last: FileLook) -> Outcome:
+    """Say what a comparison from outside comes to after its last window.
+
+    Args:
+        state: after it.
+        settings: of the comparison.
+        last: the last look.
+    """
+    if last.verdict in FINAL:
+        return Outcome(last.verdict, last.reasons)
+    if last.verdict == "NODATA":
+        return Outcome("HOLD", ("insufficient_data", *last.reasons))
+    weights = weights_of(settings)
+    missing = [one.name for one in last.metrics if one.name in weights and one.status == "NODATA"]
+    if missing:
+        return Outcome("HOLD", ("insufficient_data", *(f"no_data_of: {one}" for one in missing)))
+    if state.windows_here < settings.windows_min or state.requests_here < settings.requests_min:
+        counted = f"requests={state.requests_here} windows={state.windows_here}"
+        return Outcome("HOLD", ("insufficient_data", f"too_few {counted}"))
+    return Outcome("HOLD", ("inconclusive", *last.reasons))
+
+
+def replay(file: CanaryFile) -> Replayed:
     """Decide everything in a file anew.
 
     Args:
         file: of any origin; its own verdicts are not looked at.
 
     Returns:
-        The looks as they are now; equal to those in the file if nothing was altered and the rule is
-        the same version.
+        What it comes to now.
 
     Raises:
         SettingsRefused: its settings do not fit together.
@@ -130,15 +180,26 @@ def replay(file: CanaryFile) -> tuple[FileLook, ...]:
         decision = rule(state, look.observation, file.score, look.at_ms)
         found.append(file_look(state, look.observation, decision, look.note))
         state = decision.state
-    return tuple(found)
-
-
-def differences(file: CanaryFile) -> tuple[int, ...]:
-    """Return the numbers of the looks, from 1, that come out otherwise than the file says."""
-    return tuple(
+    differing = tuple(
         number
-        for number, (told, found) in enumerate(
-            zip(file.decisions, replay(file), strict=True), start=1
-        )
-        if told != found
+        for number, (told, now) in enumerate(zip(file.decisions, found, strict=True), start=1)
+        if told != now
     )
+    return Replayed(tuple(found), differing, _is_conclusion(file, state, found))
+
+
+def _is_conclusion(file: CanaryFile, state: CanaryState, found: list[FileLook]) -> bool:
+    """Say whether what a file says in the end follows from its looks.
+
+    A comparison from outside may also have ended for want of data that no look could show: then it
+    says HOLD, which nobody gains by.
+    """
+    told = Outcome(file.verdict, file.reasons)
+    is_unknown = told.verdict == "HOLD" and told.reasons[:1] == ("insufficient_data",)
+    if file.origin == "scraped" and is_unknown:
+        return True
+    if not found:
+        return False
+    if file.origin == "scraped":
+        return told == conclude(state, file.score, found[-1])
+    return told == Outcome(found[-1].verdict, found[-1].reasons)

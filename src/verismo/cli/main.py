@@ -23,6 +23,10 @@ class LazyGroup(click.Group):
         "apikey": ("verismo.cli.apikey:apikey", "Create, list and revoke API keys."),
         "audit": ("verismo.cli.audit:audit", "Compute recorded decisions anew."),
         "backup": ("verismo.cli.backup:backup", "Copy a data folder while it is in use."),
+        "canary": (
+            "verismo.cli.canary:canary",
+            "Roll candidates out, override, plan, compare and replay.",
+        ),
         "config": ("verismo.cli.config:config", "Check and show the configuration."),
         "db": ("verismo.cli.db:db", "Migrate the state database."),
         "decisions": ("verismo.cli.decisions:decisions", "List what controllers decided."),

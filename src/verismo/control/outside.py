@@ -20,7 +20,16 @@ from verismo.adapt.bucketgrid import (
     margins_on,
     reference_of,
 )
-from verismo.adapt.canaryfile import VERSION, CanaryFile, FileLook, decide_outside, file_look
+from verismo.adapt.canaryfile import (
+    FINAL,
+    VERSION,
+    CanaryFile,
+    FileLook,
+    Outcome,
+    conclude,
+    decide_outside,
+    file_look,
+)
 from verismo.adapt.canaryobservation import CanaryObservation
 from verismo.adapt.canarysettings import CanarySettings
 from verismo.adapt.canarystate import P95_PPM, P99_PPM, CanaryState, edges_of, start
@@ -35,13 +44,12 @@ from verismo.control.scrapes import (
     window_of,
     without_costs,
 )
-from verismo.model.decision import Metric, Subject, Verdict
+from verismo.model.decision import Subject
 from verismo.model.units import Milliseconds
 from verismo.ports.scrape import MetricsReader, ScrapeFailed
 
 PARTS: Final = 6
 """Scrapes of a window; from how their means differ the spread of costs is estimated."""
-FINAL: Final = frozenset({"PROMOTE", "HOLD", "ROLLBACK"})
 SUBJECT: Final = Subject("", "outside", "baseline", "candidate")
 
 
@@ -75,13 +83,6 @@ class Clock(msgspec.Struct, frozen=True):
 
     now_ms: Callable[[], int]
     until: Callable[[int], Awaitable[None]]
-
-
-class Outcome(msgspec.Struct, frozen=True):
-    """How it ended."""
-
-    verdict: Verdict
-    reasons: tuple[str, ...]
 
 
 class _Part(msgspec.Struct, frozen=True):
@@ -155,7 +156,7 @@ class OutsideWatch:
             if _has_left(state, base.reference):
                 return Outcome("HOLD", ("insufficient_data", "latency_left_the_buckets"))
             since_ms += self._asked.window_ms
-        return _conclude(state, base.settings, self._looks[-1])
+        return conclude(state, base.settings, self._looks[-1])
 
     async def _window(self, since_ms: int) -> _Part:
         """Scrape both until a window is over."""
@@ -269,30 +270,6 @@ def _has_left(state: CanaryState, reference: Reference | None) -> bool:
     if reference is None or edges is None:
         return False
     return edges[0] < reference.first or edges[1] > reference.last
-
-
-def _conclude(state: CanaryState, settings: CanarySettings, last: FileLook) -> Outcome:
-    """Say why there is no answer after all windows."""
-    weights = settings.weights
-    wanted = {
-        "p95": weights.p95_ppm,
-        "p99": weights.p99_ppm,
-        "error": weights.error_ppm,
-        "cost": weights.cost_ppm,
-    }
-    missing = [one.name for one in last.metrics if wanted.get(one.name) and _is_unknown(one)]
-    if last.verdict == "NODATA":
-        return Outcome("HOLD", ("insufficient_data", *last.reasons))
-    if missing:
-        return Outcome("HOLD", ("insufficient_data", *(f"no_data_of: {one}" for one in missing)))
-    if state.windows_here < settings.windows_min or state.requests_here < settings.requests_min:
-        counted = f"requests={state.requests_here} windows={state.windows_here}"
-        return Outcome("HOLD", ("insufficient_data", f"too_few {counted}"))
-    return Outcome("HOLD", ("inconclusive", *last.reasons))
-
-
-def _is_unknown(metric: Metric) -> bool:
-    return metric.status == "NODATA"
 
 
 def _note(asked: CanarySettings, found: Margins) -> str:

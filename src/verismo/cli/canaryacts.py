@@ -1,0 +1,261 @@
+"""`verismo canary start`, `stop`, `promote`, `hold`, `rollback`, `extend`, `status`.
+
+Each becomes an act of the control API: recorded with its reason and its author, signed, and told to
+the gateways before the command answers.
+"""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final, TypedDict, TypeVar, Unpack
+
+import click
+import msgspec
+
+from verismo.cli.controlapi import ControlClient, control_options, open_control
+from verismo.cli.options import Lifetime, columns, json_option, moment, printable
+from verismo.config.schema import Config
+from verismo.control.acts import DecisionView, NewAct
+from verismo.control.reasonwords import in_words
+from verismo.control.rollouts import RULES
+from verismo.model.act import Verb
+from verismo.model.decision import Subject
+from verismo.model.errors import OperatorError
+from verismo.model.ids import OperationId
+from verismo.model.steering import Rollout
+
+Command = TypeVar("Command", bound=Callable[..., object])
+
+AT_ONCE_MS: Final = 600_000
+"""How long an act that is done at once may take to arrive."""
+
+
+class Named(TypedDict):
+    """Which gateway, and which rollout."""
+
+    config: Path
+    url: str | None
+    key: str
+    operation: str
+    tenant: str
+    baseline: str
+    candidate: str
+
+
+class Override(Named):
+    """What an override needs besides."""
+
+    reason: str
+    of: str
+
+
+def rollout_options(command: Command) -> Command:
+    """Add what names a rollout and who asks."""
+    for option in (
+        click.option("--candidate", default="", help="Default: the operation's only candidate."),
+        click.option("--baseline", default="", help="Default: the operation's first deployment."),
+        click.option("--tenant", default="", help="Of one tenant; default: of all of them."),
+        click.option("--operation", required=True, help="Whose requests are split."),
+    ):
+        command = option(command)
+    return control_options(command)
+
+
+def override_options(command: Command) -> Command:
+    """Add the reason and the decision that is overridden."""
+    command = click.option(
+        "--of",
+        default="",
+        metavar="DIGEST",
+        help="The decision that is overridden; default: the newest, which is shown.",
+    )(command)
+    return rollout_options(reason_option(command))
+
+
+def reason_option(command: Command) -> Command:
+    """Add `--reason`."""
+    return click.option(
+        "--reason", required=True, help="Why; at least 10 characters, kept as evidence."
+    )(command)
+
+
+def until_option(what: str) -> Callable[[Command], Command]:
+    """Add `--for`, how long something lasts; the command takes it as `lasting_ms`."""
+    return click.option("--for", "lasting_ms", type=Lifetime(), required=True, help=what)
+
+
+@click.command()
+@rollout_options
+@reason_option
+def start(reason: str, **named: Unpack[Named]) -> None:
+    """Begin a rollout: the candidate gets the first share of the ladder."""
+    with open_control(named["config"], named["url"], named["key"]) as (api, config):
+        subject = _subject(api, config, named)
+        _act(api, NewAct("canary", "start", subject, reason, channel="cli"))
+
+
+@click.command()
+@override_options
+def stop(**asked: Unpack[Override]) -> None:
+    """End a rollout: what the configuration says holds again.
+
+    After the last promotion first make the candidate the operation's first deployment in the
+    configuration and start the gateway again, then stop the rollout.
+    """
+    _override("stop", 0, asked)
+
+
+@click.command()
+@override_options
+def promote(**asked: Unpack[Override]) -> None:
+    """Give the candidate the next share of the ladder, whatever the evidence says."""
+    _override("promote", AT_ONCE_MS, asked)
+
+
+@click.command()
+@override_options
+@until_option("How long, such as 2h; a week at most.")
+def hold(lasting_ms: int, **asked: Unpack[Override]) -> None:
+    """Let the candidate climb no further for a while; it may still be held back or rolled back."""
+    _override("hold", lasting_ms, asked)
+
+
+@click.command()
+@override_options
+def rollback(**asked: Unpack[Override]) -> None:
+    """Take all requests back from the candidate."""
+    _override("rollback", AT_ONCE_MS, asked)
+
+
+@click.command()
+@override_options
+@until_option("From now on, such as 4h; a week at most.")
+def extend(lasting_ms: int, **asked: Unpack[Override]) -> None:
+    """Let the bake last longer before it counts as inconclusive."""
+    _override("extend", lasting_ms, asked)
+
+
+@click.command()
+@control_options
+@json_option
+def status(config: Path, url: str | None, key: str, as_json: bool) -> None:
+    """Show how each rollout stands, and the decision that an override would name."""
+    with open_control(config, url, key) as (api, loaded):
+        found = [view for one in _subjects(api, loaded) if (view := api.newest(RULES, one))]
+    if as_json:
+        click.echo(_json(found))
+        return
+    if not found:
+        click.echo("no rollout: `verismo canary start --operation NAME --reason WHY` begins one")
+        return
+    rows = [
+        (
+            *(one.subject.operation, one.subject.tenant or "all"),
+            f"{one.subject.baseline} -> {one.subject.candidate}",
+            *(_share(one), one.verdict, moment(one.iat), one.digest),
+        )
+        for one in found
+    ]
+    header = ("OPERATION", "TENANT", "ROLLOUT", "SHARE", "VERDICT", "DECIDED", "DECISION")
+    click.echo(columns(header, rows))
+    for one in found:
+        why = "; ".join(printable(in_words(reason)) for reason in one.reasons)
+        click.echo(f"{one.subject.operation}, {one.subject.tenant or 'all'}: {why or 'forgotten'}")
+
+
+def _override(verb: Verb, lasting_ms: int, asked: Override) -> None:
+    with open_control(asked["config"], asked["url"], asked["key"]) as (api, config):
+        subject = _subject(api, config, asked)
+        newest = api.newest(RULES, subject)
+        if newest is None:
+            raise OperatorError(
+                f"there is no rollout of {subject.candidate!r} on {subject.operation!r}",
+                next_step="`verismo canary status` shows those that there are.",
+            )
+        click.echo(f"overrides: {_line(newest)}", err=True)
+        expires_ms = _now_ms() + lasting_ms if lasting_ms else 0
+        _act(
+            api,
+            NewAct(
+                *("canary", verb, subject, asked["reason"]),
+                of=asked["of"] or newest.digest,
+                expires_ms=expires_ms,
+                channel="cli",
+            ),
+        )
+
+
+def _act(api: ControlClient, asked: NewAct) -> None:
+    told = api.act(asked)
+    before, after = told.decision.action.before, told.decision.action.after
+    click.echo(
+        f"{told.decision.verdict}: {in_words(told.decision.reasons[0])}; "
+        f"share {before / 10_000:g} % -> {after / 10_000:g} %, record {told.n}, "
+        f"steering {told.steering}"
+    )
+    click.echo(f"decision {told.digest}")
+
+
+def _subject(api: ControlClient, config: Config, named: Named) -> Subject:
+    """Return the rollout that is meant; what is not named follows from what runs, or is set."""
+    operation = config.plan.operations.get(OperationId(named["operation"]))
+    if operation is None:
+        raise OperatorError(
+            f"there is no operation {named['operation']!r}",
+            next_step="`verismo operation list` shows them.",
+        )
+    running = next(
+        (one for one in _rollouts(api) if _route(one) == (operation.id, named["tenant"])), None
+    )
+    baseline, candidate = named["baseline"], named["candidate"]
+    if running is not None and candidate in ("", running.candidate):
+        baseline, candidate = baseline or running.baseline, running.candidate
+    if not baseline and operation.deployments:
+        baseline = operation.deployments[0]
+    if not candidate and len(operation.candidates) == 1:
+        candidate = operation.candidates[0]
+    if not baseline or not candidate:
+        raise OperatorError(
+            f"it does not follow which deployments of {operation.id!r} are meant; its candidates "
+            f"are: {', '.join(operation.candidates) or 'none'}",
+            next_step="Name --baseline and --candidate, or set `candidates` of the operation.",
+        )
+    return Subject(named["tenant"], operation.id, baseline, candidate)
+
+
+def _subjects(api: ControlClient, config: Config) -> list[Subject]:
+    """Return what may have a rollout: what is steered, configured, or was decided not long ago."""
+    found = {
+        Subject(one.tenant, one.operation, one.baseline, one.candidate) for one in _rollouts(api)
+    }
+    for operation in config.plan.operations.values():
+        for candidate in operation.candidates:
+            found.add(Subject("", operation.id, operation.deployments[0], candidate))
+    found |= {one.subject for one in api.decisions() if one.rule in RULES}
+    return sorted(found, key=lambda one: (one.operation, one.tenant, one.baseline, one.candidate))
+
+
+def _rollouts(api: ControlClient) -> tuple[Rollout, ...]:
+    steering = api.steering().steering
+    return () if steering is None else steering.rollouts
+
+
+def _route(rollout: Rollout) -> tuple[str, str]:
+    return rollout.operation, rollout.tenant
+
+
+def _line(view: DecisionView) -> str:
+    why = printable(in_words(view.reasons[0])) if view.reasons else "forgotten"
+    return f"record {view.n}, {moment(view.iat)}, {view.verdict}: {why} ({view.digest})"
+
+
+def _share(view: DecisionView) -> str:
+    return "-" if view.action is None else f"{view.action.after / 10_000:g} %"
+
+
+def _json(found: list[DecisionView]) -> str:
+    return msgspec.json.format(msgspec.json.encode(found)).decode("utf-8")
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
