@@ -93,12 +93,41 @@ def calibrate_files(ctx: click.Context, files: tuple[Path, ...], stretch: int) -
     required=True,
     help="Folder of the public traces; docs/adapt-canary.md says which.",
 )
-@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), required=True)
-@click.option("--seed", default=1, show_default=True)
-@click.option("--begin-hour", type=click.IntRange(0, 23), default=9, show_default=True)
-@click.option("--slower", type=click.FloatRange(0.1, 10), default=1.0, show_default=True)
-@click.option("--failing-ppm", type=click.IntRange(0, 1_000_000), default=1_000, show_default=True)
-@click.option("--dearer", type=click.FloatRange(0.1, 10), default=1.0, show_default=True)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    required=True,
+    help="Takes the rollout, as JSON.",
+)
+@click.option("--seed", default=1, show_default=True, help="Of all draws.")
+@click.option(
+    "--begin-hour",
+    type=click.IntRange(0, 23),
+    default=9,
+    show_default=True,
+    help="When the rollout begins.",
+)
+@click.option(
+    "--slower",
+    type=click.FloatRange(0.1, 10),
+    default=1.0,
+    show_default=True,
+    help="Factor on the candidate's latencies.",
+)
+@click.option(
+    "--failing-ppm",
+    type=click.IntRange(0, 1_000_000),
+    default=1_000,
+    show_default=True,
+    help="Share of the candidate's requests that fail, in millionths.",
+)
+@click.option(
+    "--dearer",
+    type=click.FloatRange(0.1, 10),
+    default=1.0,
+    show_default=True,
+    help="Factor on the candidate's costs.",
+)
 def simulate_day(traces: Path, out: Path, **options: int | float) -> None:
     """Simulate a rollout on a release day from public traces, as a file to be replayed.
 
