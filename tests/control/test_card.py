@@ -7,10 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from verismo.control.card import card_of, encode_card, escaped
+from verismo.adapt.canaryfile import CanaryFile, FileLook
+from verismo.adapt.canaryobservation import CanaryObservation
+from verismo.adapt.canarysettings import CanarySettings
+from verismo.control.card import card_of, decision_facts, encode_card, escaped, file_facts
 from verismo.model.decision import Action, Decision, Metric, Subject, decision_digest
 from verismo.simulate.slack import message_fault
 
+NOTHING_SEEN = CanaryObservation(None, None)
 ROUTE = Subject("TENANT_001", "chat-support", "gpt-a", "gpt-b")
 
 
@@ -40,7 +44,7 @@ def decision_of(**changed):
 
 
 def shown(decision, **options):
-    return json.loads(encode_card(card_of(decision, **options)))
+    return json.loads(encode_card(card_of(decision_facts(decision, **options))))
 
 
 def texts(card):
@@ -103,7 +107,7 @@ def test_scaling_card_is_about_its_target():
 
 def test_mention_in_a_reason_is_shown_as_text():
     hostile = decision_of(reasons=("invariant_broken: <!channel> <https://evil.example|click>",))
-    card = encode_card(card_of(hostile, command="x <!here>")).decode()
+    card = encode_card(card_of(decision_facts(hostile, "x <!here>"))).decode()
     assert "<" not in card
     assert "&lt;!channel&gt;" in card
 
@@ -138,7 +142,7 @@ def test_every_card_is_taken_whatever_it_says(name, reason, command, count):
         reasons=(reason, f"window_refused: {reason}"),
         metrics=tuple(Metric(f"{name}{at}", "OK", {"effect_ppm": 1}) for at in range(count)),
     )
-    assert message_fault(encode_card(card_of(decision, command=command))) == ""
+    assert message_fault(encode_card(card_of(decision_facts(decision, command)))) == ""
 
 
 @pytest.mark.parametrize(
@@ -155,3 +159,48 @@ def test_every_card_is_taken_whatever_it_says(name, reason, command, count):
 )
 def test_text_is_cut_between_characters_and_never_within_an_entity(text, chars_max, fitted):
     assert escaped(text, chars_max) == fitted
+
+
+def file_of(**changed):
+    metric = Metric("p95", "WORSE", {"effect_ppm": 200_000, "score_ppm": 0})
+    look = FileLook(1, "HOLD", ("evidence_worse",), 500_000, (metric,), NOTHING_SEEN, "d" * 64)
+    values = {
+        "v": 1,
+        "origin": "scraped",
+        "note": "p95 on the buckets of the metrics",
+        "subject": Subject("", "outside", "baseline", "candidate"),
+        "score": CanarySettings(),
+        "started_ms": 1_790_000_000_000,
+        "decisions": (look,),
+        "verdict": "HOLD",
+        "reasons": ("evidence_worse",),
+    }
+    return CanaryFile(**{**values, **changed})
+
+
+def test_card_of_a_comparison_says_what_it_came_to_and_whence_its_windows_are():
+    card = json.loads(encode_card(card_of(file_facts(file_of(), "https://ci.example/run/1"))))
+    assert card["blocks"][0]["text"]["text"] == "HOLD: outside / candidate"
+    assert "*p95 (WORSE)*\\neffect 20 %, score 0 %" in texts(card)
+    assert "windows: scraped" in texts(card)
+    assert "<https://ci.example/run/1|Details>" in texts(card)
+    assert "override" not in texts(card)
+
+
+def test_simulated_windows_are_called_so():
+    assert "windows: simulated" in texts(
+        json.loads(encode_card(card_of(file_facts(file_of(origin="simulated")))))
+    )
+
+
+def test_comparison_without_any_look_still_makes_a_card():
+    body = encode_card(card_of(file_facts(file_of(decisions=()))))
+    assert message_fault(body) == ""
+
+
+@pytest.mark.parametrize(
+    "link", ["http://ci.example", "https://a|<!channel>", "https://a b", "https://" + "a" * 3_000]
+)
+def test_link_that_could_forge_a_mention_is_left_out(link):
+    card = encode_card(card_of(file_facts(file_of(), link))).decode()
+    assert "Details" not in card

@@ -1,11 +1,13 @@
 """The few settings that an operator may give by environment variable instead of in the file."""
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
+from verismo.config.schema import Secret
 from verismo.config.source import Findings, Problem
 from verismo.config.tables import ListenTable, MainTable
 
@@ -35,6 +37,17 @@ def override(main: MainTable, environ: Mapping[str, str], findings: Findings) ->
     return msgspec.structs.replace(
         main, listen=listen, data=str(Path(data).absolute()) if data else main.data
     )
+
+
+def secret_of(variable: str, environ: Mapping[str, str] | None = None) -> Secret | None:
+    """Return the secret that a variable holds; None if it is not set or empty.
+
+    Args:
+        variable: its name, given at the command line.
+        environ: environment variables; None means the process's own.
+    """
+    text = (os.environ if environ is None else environ).get(variable, "").strip()
+    return Secret(text) if text else None
 
 
 def _number(variable: str, field: str, text: str, findings: Findings) -> int | None:

@@ -8,22 +8,35 @@ no clicks, so the card names the command that overrides the decision.
 Source: Slack's reference of blocks and of text objects; notes-adapt 5.
 """
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
 import msgspec
 
+from verismo.adapt.canaryfile import CanaryFile
 from verismo.control.reasonwords import in_words, spell
-from verismo.model.decision import Action, Decision, Metric, Subject, decision_digest
+from verismo.model.decision import (
+    Action,
+    Controller,
+    Decision,
+    Metric,
+    Subject,
+    Verdict,
+    decision_digest,
+    digest_of,
+)
 from verismo.model.units import moment_utc
 
 HEADER_CHARS_MAX: Final = 150
 SECTION_CHARS_MAX: Final = 3_000
 FIELD_CHARS_MAX: Final = 2_000
 FIELDS_MAX: Final = 10
+CONTEXT_MAX: Final = 10
 NAME_CHARS_MAX: Final = 60
 """Of one name in a heading, so that two of them leave room for the verdict."""
 
+_LINK: Final = re.compile(r"https://[A-Za-z0-9._~:/?#@!$'()*+,;=%-]+").fullmatch
 _ENTITIES: Final[Mapping[str, str]] = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 _SHOWN: Final[Mapping[str, tuple[str, ...]]] = {
     "score": ("score_ppm", "threshold_ppm"),
@@ -85,35 +98,114 @@ class Card(msgspec.Struct, frozen=True):
     blocks: tuple[Header | Section | Fields | Context, ...]
 
 
-def card_of(decision: Decision[msgspec.Struct], *, command: str = "") -> Card:
-    """Make the card of a decision.
+class CardFacts(msgspec.Struct, frozen=True):
+    """What a card says.
+
+    Args:
+        controller: who decided.
+        subject: about what.
+        verdict: the answer.
+        action: what is done about it.
+        reasons: codes, the first one decided.
+        metrics: what was looked at.
+        small: what stands in small print.
+        command: the command lines by which a person overrides it; empty where nobody can.
+        link: where more is told, an https URL; empty for none.
+    """
+
+    controller: Controller
+    subject: Subject
+    verdict: Verdict
+    action: Action
+    reasons: tuple[str, ...]
+    metrics: tuple[Metric, ...]
+    small: tuple[str, ...]
+    command: str = ""
+    link: str = ""
+
+
+def decision_facts(decision: Decision[msgspec.Struct], command: str = "") -> CardFacts:
+    """Return what the card of a recorded decision says.
 
     Args:
         decision: of any controller.
-        command: the command line by which a person overrides it; empty where nobody can.
+        command: the command lines by which a person overrides it.
     """
-    title = _title(decision)
-    reasons = [in_words(one) for one in decision.reasons]
-    blocks: list[Header | Section | Fields | Context] = [
-        Header(PlainText(escaped(title, HEADER_CHARS_MAX))),
-        Section(Marked(_lines("• ", reasons or ["no reason was given"]))),
-    ]
-    facts = [*_subject(decision.subject), *_action(decision.action), *_metrics(decision.metrics)]
-    if facts:
-        blocks.append(Fields(tuple(_field(*one) for one in facts[:FIELDS_MAX])))
-    if command:
-        # Nothing in a code block is marked up, and a backtick could only end it.
-        fitted = escaped(command.replace("`", "'"), SECTION_CHARS_MAX - 40)
-        blocks.append(Section(Marked(f"To override it:\n```{fitted}```")))
     small = (
         f"decision {decision_digest(decision)}",
         f"{decision.controller} rule version {decision.version}",
         f"settings {decision.settings[:12] or 'none'}",
         moment_utc(decision.at_ms),
     )
-    blocks.append(Context(tuple(Marked(escaped(one, FIELD_CHARS_MAX)) for one in small)))
-    fallback = escaped(f"{title}: {'; '.join(reasons)}", SECTION_CHARS_MAX)
-    return Card(fallback, tuple(blocks))
+    return CardFacts(
+        controller=decision.controller,
+        subject=decision.subject,
+        verdict=decision.verdict,
+        action=decision.action,
+        reasons=decision.reasons,
+        metrics=decision.metrics,
+        small=small,
+        command=command,
+    )
+
+
+def file_facts(file: CanaryFile, link: str = "") -> CardFacts:
+    """Return what the card of a comparison or of a rollout in a file says.
+
+    Args:
+        file: of any origin; one that was simulated says so.
+        link: where more is told.
+    """
+    last = file.decisions[-1] if file.decisions else None
+    small = (
+        f"windows: {file.origin}",
+        f"{len(file.decisions)} looks",
+        "" if last is None else f"decision {last.digest}",
+        f"settings {digest_of(file.score)[:12]}",
+        moment_utc(file.started_ms),
+        file.note,
+    )
+    return CardFacts(
+        controller="canary",
+        subject=file.subject,
+        verdict=file.verdict,
+        action=Action(),
+        reasons=file.reasons,
+        metrics=() if last is None else last.metrics,
+        small=tuple(one for one in small if one),
+        link=link,
+    )
+
+
+def card_of(facts: CardFacts) -> Card:
+    """Make a card, within the limits whatever it has to say.
+
+    Args:
+        facts: from `decision_facts` or `file_facts`.
+    """
+    title = _title(facts)
+    reasons = [in_words(one) for one in facts.reasons] or ["no reason was given"]
+    blocks: list[Header | Section | Fields | Context] = [
+        Header(PlainText(escaped(title, HEADER_CHARS_MAX))),
+        Section(Marked(_lines("• ", reasons))),
+    ]
+    rows = [*_subject(facts.subject), *_action(facts.action), *_metrics(facts.metrics)]
+    if rows:
+        blocks.append(Fields(tuple(_field(*one) for one in rows[:FIELDS_MAX])))
+    if facts.command:
+        # Nothing in a code block is marked up, and a backtick could only end it.
+        fitted = escaped(facts.command.replace("`", "'"), SECTION_CHARS_MAX - 40)
+        blocks.append(Section(Marked(f"To override it:\n```{fitted}```")))
+    if _is_link(facts.link):
+        blocks.append(Section(Marked(f"<{facts.link}|Details>")))
+    small = tuple(Marked(escaped(one, FIELD_CHARS_MAX)) for one in facts.small[:CONTEXT_MAX])
+    blocks.append(Context(small))
+    return Card(escaped(f"{title}: {'; '.join(reasons)}", SECTION_CHARS_MAX), tuple(blocks))
+
+
+def _is_link(url: str) -> bool:
+    """Say whether a link may be shown: nothing in it ends the mark or makes another."""
+    return len(url) < FIELD_CHARS_MAX and _LINK(url) is not None
 
 
 def encode_card(card: Card) -> bytes:
@@ -149,12 +241,12 @@ def _width(text: str) -> int:
     return sum(2 if ord(character) > 0xFFFF else 1 for character in text)
 
 
-def _title(decision: Decision[msgspec.Struct]) -> str:
-    subject, action = decision.subject, decision.action
+def _title(facts: CardFacts) -> str:
+    subject, action = facts.subject, facts.action
     names = [subject.target, subject.operation, subject.tenant, subject.candidate]
     about = " / ".join(shortened(one) for one in names if one)
     now = "" if action.kind == "none" else f" at {spell(action.kind, action.after)}"
-    return f"{decision.verdict}: {about or decision.controller}{now}"
+    return f"{facts.verdict}: {about or facts.controller}{now}"
 
 
 def shortened(name: str) -> str:

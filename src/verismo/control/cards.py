@@ -11,7 +11,7 @@ from typing import Final
 
 import msgspec
 
-from verismo.control.card import CommandOf, card_of, encode_card
+from verismo.control.card import CommandOf, card_of, decision_facts, encode_card
 from verismo.control.reasonwords import code_of
 from verismo.model.decision import Decision, Subject
 from verismo.ports.cards import CardSink
@@ -57,7 +57,8 @@ class CardDesk:
         if self._told.get(about) == what and action.before == action.after:
             return
         self._told[about] = what
-        self._sink.hand_over(encode_card(card_of(decision, command=self._command_of(decision))))
+        facts = decision_facts(decision, self._command_of(decision))
+        self._sink.hand_over(encode_card(card_of(facts)))
 
 
 def is_news(decision: Decision[msgspec.Struct]) -> bool:

@@ -35,9 +35,10 @@ from verismo.model.plan import plan_digest
 from verismo.ports.decisions import DecisionReader
 from verismo.ports.ledger import LeaseElsewhere
 from verismo.ports.steering import SteeringReader
+from verismo.wiring.chosen import slack_cards
 from verismo.wiring.keys import SETTLED_MS, open_signer
 from verismo.wiring.rounds import Rounds
-from verismo.wiring.shells import ShellParts, open_shells, open_told
+from verismo.wiring.shells import ShellParts, open_shells
 
 ROUND_S = 0.5
 """How often is looked whether something is due."""
@@ -72,7 +73,7 @@ class AdaptLoop:
         reads = WindowReads(self._windows, lambda: slots, config.adapt.window_s * 1_000)
         self._parts = ShellParts(config, self.decisions, reads, self._now_ms)
         self._shells = open_shells(self._parts)
-        self._told_to = open_told(self._parts)
+        self._cards = slack_cards(config)
         self._file: AdaptFile | None = None
         self._loop: Loop | None = None
         self._kid = ""
@@ -166,7 +167,7 @@ class AdaptLoop:
             recorder=Recorder(SqliteDecisions(file), signer, self._keys, issuer),
             publisher=Publisher(SqliteSteering(file), signer, self._keys, identity),
             shells=self._shells,
-            told=self._told_to,
+            told=() if self._cards is None else (self._cards.told,),
         )
         holder = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
         self._kid = signer.kid
@@ -209,7 +210,8 @@ class AdaptLoop:
         done_ms = self._done_ms
         age_s = None if done_ms is None else max(0, self._now_ms() - done_ms) / 1_000
         counted: Mapping[tuple[str, str], int] = dict(self._counted)
-        return adapt_lines(counted, version, age_s, self._failures)
+        cards = [] if self._cards is None else self._cards.lines()
+        return [*adapt_lines(counted, version, age_s, self._failures), *cards]
 
     def _tell(self, level: int, message: str, error: StateError) -> None:
         """Log a failure once, not twice a second."""
@@ -225,6 +227,8 @@ class AdaptLoop:
             # The lease runs out by itself; the others wait a few seconds longer.
             self._tell(logging.WARNING, "the lease was not given up", error)
         finally:
+            if self._cards is not None:
+                self._cards.close()
             if self._file is not None:
                 self._file.close()
             self._reading.close()

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from verismo.control.windowreads import WindowReads
     from verismo.ports.decisions import DecisionReader
     from verismo.ports.spans import SpanCodec
+    from verismo.wiring.cards import Cards
     from verismo.wiring.scaling import ScalingGauges
     from verismo.wiring.siem import SiemLoop
     from verismo.wiring.slo import SloLoop
@@ -53,6 +54,15 @@ def slo_loop(config: Config) -> "SloLoop | None":
         return None
     loop: SloLoop = importlib.import_module("verismo.wiring.slo").SloLoop(config)
     return loop
+
+
+def slack_cards(config: Config) -> "Cards | None":
+    """Return what posts cards of decisions; None without a webhook."""
+    webhook = config.slack.webhook
+    if webhook is None:
+        return None
+    cards: Cards = importlib.import_module("verismo.wiring.cards").Cards(config.slack, webhook)
+    return cards
 
 
 def siem_loop(config: Config) -> "SiemLoop | None":

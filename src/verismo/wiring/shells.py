@@ -9,7 +9,6 @@ from verismo.control.budget import BudgetShell, BudgetTerms
 from verismo.control.budgetrecords import BudgetRecords
 from verismo.control.canary import CanaryShell
 from verismo.control.looks import Shell
-from verismo.control.recorder import AnyDecision
 from verismo.control.rollouts import Rollouts
 from verismo.control.windowreads import ArmReads, WindowReads
 from verismo.model.decision import Controller
@@ -54,15 +53,6 @@ def open_shells(parts: ShellParts) -> dict[Controller, Shell]:
     if scaling is not None:
         shells["scaling"] = scaling
     return shells
-
-
-def open_told(parts: ShellParts) -> tuple[Callable[[AnyDecision], None], ...]:
-    """Return who else is told of decisions, such as cards; they never fail and never wait.
-
-    Args:
-        parts: what they are made with.
-    """
-    return ()
 
 
 def budget_terms(config: Config) -> BudgetTerms:

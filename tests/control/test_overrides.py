@@ -1,0 +1,67 @@
+"""A card names commands that there are, for the decision that it shows."""
+
+import shlex
+
+import msgspec
+import pytest
+
+from verismo.control.overrides import override_command
+from verismo.model.decision import Action, Decision, Subject, decision_digest
+
+
+class Nothing(msgspec.Struct, frozen=True):
+    pass
+
+
+def decision_of(verdict, *reasons, **changed):
+    values = {
+        "controller": "canary",
+        "version": 1,
+        "subject": Subject("T1", "chat support", "a", "b"),
+        "verdict": verdict,
+        "action": Action(),
+        "reasons": reasons,
+        "inputs": "",
+        "settings": "",
+        "at_ms": 1,
+        "metrics": (),
+        "state": Nothing(),
+    }
+    return Decision(**{**values, **changed})
+
+
+def verbs(decision):
+    return [line.split()[2] for line in override_command(decision).splitlines()]
+
+
+@pytest.mark.parametrize(
+    ("verdict", "reason", "expected"),
+    [
+        ("HOLD", "evidence_worse", ["promote", "extend", "rollback"]),
+        ("PROMOTE", "evidence_no_worse", ["hold", "rollback"]),
+        ("ROLLBACK", "p95_severe", ["promote", "stop"]),
+        ("ROLLBACK", "invariant_broken: residency", ["stop"]),
+        ("NODATA", "no_window", []),
+    ],
+)
+def test_commands_fit_the_verdict(verdict, reason, expected):
+    assert verbs(decision_of(verdict, reason)) == expected
+
+
+def test_command_names_the_rollout_and_the_decision_quoted_for_a_shell():
+    decision = decision_of("ROLLBACK", "p95_severe")
+    words = shlex.split(override_command(decision).splitlines()[0])
+    options = dict(zip(words[3::2], words[4::2], strict=True))
+    assert words[:3] == ["verismo", "canary", "promote"]
+    assert options["--operation"] == "chat support"
+    assert options["--tenant"] == "T1"
+    assert options["--of"] == decision_digest(decision)
+
+
+def test_rollout_of_all_tenants_names_none():
+    decision = decision_of("HOLD", "inconclusive", subject=Subject("", "chat", "a", "b"))
+    assert "--tenant" not in override_command(decision)
+
+
+def test_other_controllers_have_no_command_here():
+    assert override_command(decision_of("THROTTLE", "w60_over", controller="budget")) == ""
