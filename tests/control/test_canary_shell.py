@@ -295,7 +295,7 @@ def test_an_override_of_a_decision_about_another_rollout_is_refused(world):
         (Subject("", "nothing", "old", "new"), NotFound),
         (Subject("T9", "chat", "old", "new"), NotFound),
         (Subject("", "chat", "old", "spare"), MalformedRequest),
-        (Subject("", "chat", "spare", "new"), MalformedRequest),
+        (Subject("", "chat", "other", "new"), MalformedRequest),
         (Subject("", "chat", "new", "new"), MalformedRequest),
         (Subject("", "chat", "", ""), MalformedRequest),
     ],

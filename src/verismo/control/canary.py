@@ -181,7 +181,7 @@ class CanaryShell:
             raise NotFound(f"there is no tenant {subject.tenant!r}")
         if not fits(plan, subject):
             raise MalformedRequest(
-                f"{subject.baseline!r} has to be the first of the operation's `deployments`, and "
+                f"{subject.baseline!r} has to be one of the operation's `deployments`, and "
                 f"{subject.candidate!r} one of its `candidates`"
             )
         for other in self._rollouts.all():
@@ -213,6 +213,8 @@ class CanaryShell:
 def fits(plan: Plan, subject: Subject) -> bool:
     """Say whether the configuration knows what a rollout is about.
 
+    The baseline need not be the first deployment: the policy may leave that one out for a tenant.
+
     Args:
         plan: the configuration's.
         subject: of the rollout.
@@ -220,7 +222,7 @@ def fits(plan: Plan, subject: Subject) -> bool:
     operation = plan.operations.get(OperationId(subject.operation))
     return (
         operation is not None
-        and operation.deployments[:1] == (subject.baseline,)
+        and subject.baseline in operation.deployments
         and subject.candidate in operation.candidates
         and (not subject.tenant or subject.tenant in plan.tenants)
     )
