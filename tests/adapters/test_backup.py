@@ -19,7 +19,9 @@ import pytest
 from click.testing import CliRunner
 from tests.ports.journal_conformance import NOW_MS, answer, check_sequence, prov_id, void
 
+from verismo.adapters.adapt_file import AdaptFile
 from verismo.adapters.backup import CHUNK_BYTES, Manifest, make_backup
+from verismo.adapters.decisions_sqlite import SqliteDecisions
 from verismo.adapters.journal_reader import SqliteJournalReader
 from verismo.adapters.journal_slot import BACKUP_MANIFEST, next_slot_name
 from verismo.adapters.journal_sqlite import SqliteJournal
@@ -27,11 +29,13 @@ from verismo.adapters.keyring_files import KeyRingFiles
 from verismo.adapters.restoration import restore_backup
 from verismo.adapters.rollups_folder import FolderRollups
 from verismo.adapters.secret_file import make_secret
+from verismo.attest.controlrecord import NUMBERS_PER_S
 from verismo.attest.succession import KeyRules
 from verismo.cli.backup import backup as backup_command
 from verismo.cli.backup import restore as restore_command
 from verismo.model.errors import StateError
 from verismo.model.ledger import LogId
+from verismo.ports.decisions import DecisionRow
 from verismo.wiring.keys import prepare_keys
 
 EPOCH = "0a1b2c3d"
@@ -520,3 +524,22 @@ def test_command_says_that_private_keys_are_inside(data: Path, out: Path, tmp_pa
     target = tmp_path / "restored"
     brought = runner.invoke(restore_command, ["--from", str(out), "--data", str(target)])
     assert "private keys" not in brought.output
+
+
+def test_decisions_come_back_and_go_on_under_numbers_that_were_not_lost(
+    data: Path, out: Path, tmp_path: Path
+):
+    file = AdaptFile(data / "adapt.db")
+    token, store = file.acquire("a", NOW_MS, 5_000), SqliteDecisions(file)
+    store.append(token, DecisionRow(1, "canary", "{}", "HOLD", b"s", b"j", NOW_MS), {})
+    manifest = back_up(data, out)
+    store.append(token, DecisionRow(2, "canary", "{}", "HOLD", b"lost", b"j", NOW_MS), {})
+    file.close()
+    assert "adapt.db" in manifest.files
+    assert not any(name.startswith("adapt.db") for name in manifest.left_out)
+    restore(out, tmp_path / "restored")
+    restored = AdaptFile(tmp_path / "restored" / "adapt.db")
+    found = SqliteDecisions(restored)
+    assert [one.statement for one in found.rows(0, 9)] == [b"s"]
+    assert found.last() == NOW_MS // 1_000 * NUMBERS_PER_S
+    restored.close()
