@@ -5,6 +5,7 @@ says so. With VERISMO_STRICT_TIME=1 a test over 0.25 s without the `slow` mark f
 quiet machine, since a busy one makes every test slow.
 """
 
+import gc
 import os
 import shutil
 import sys
@@ -57,6 +58,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         missing = missing_programs(item)
         if missing:
             item.add_marker(pytest.mark.skip(reason=REASON + ", ".join(missing)))
+
+
+def pytest_collection_finish() -> None:
+    """Keep what was imported and collected out of every later collection of garbage.
+
+    It stays for good, and there are millions of objects to look at otherwise.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.hookimpl(wrapper=True)

@@ -46,9 +46,6 @@ CHAT = "support.answer"
 TENANTS = ("TENANT_001", "TENANT_002", "TENANT_003")
 SETTLE_S_MAX = 5.0
 
-# What is imported by now stays for good; the collections below need not look at it each time.
-gc.freeze()
-
 
 class Setup(msgspec.Struct, frozen=True):
     """How a gateway for a test departs from the samples of `verismo init`.
