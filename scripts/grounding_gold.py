@@ -20,7 +20,7 @@ OTHERS = 2
 """Further sources beside the one that supports a claim."""
 OTHER_CHARS_MAX = 900
 OFF_TOPIC = "off-topic"
-DEVELOPMENT, HELD_OUT = "development", "held_out"
+DEVELOPMENT, SECOND, HELD_OUT = "development", "second", "held_out"
 
 _MARK = re.compile(r"([#=!])\{([^{}|]*)(?:\|([^{}]*))?\}")
 _LABELS = {"#": "altered_number", "=": "altered_name", "!": "negated"}
@@ -80,7 +80,7 @@ def quoted_lines(name: str, text: str, half: str) -> Iterator[Line]:
 def _variants(
     base: str, passage: str, text: str, passages: dict[str, str], half: str
 ) -> Iterator[Line]:
-    """Yield a claim as it is and with each of its marks altered; all of them in one half."""
+    """Yield a claim as it is and with each of its marks altered; all of them in one part."""
     first = "off_topic" if passage == OFF_TOPIC else "supported"
     sources = _sources(base, passage, passages)
     yield Line(base, half, first, _MARK.sub(r"\2", text), sources)
@@ -135,7 +135,8 @@ def gold() -> bytes:
     passages = [msgspec.json.decode(line, type=Passage) for line in quoted]
     claims = (GOLD / "grounding-claims.txt").read_text(encoding="utf-8")
     made = [*lines({passage.id: passage.text for passage in passages}, claims)]
-    for name, half in (("tuning", DEVELOPMENT), ("held-out", HELD_OUT)):
+    files = (("tuning", DEVELOPMENT), ("second", SECOND), ("held-out", HELD_OUT))
+    for name, half in files:
         text = (GOLD / f"grounding-{name}.txt").read_text(encoding="utf-8")
         made += quoted_lines(name, text, half)
     return b"".join(msgspec.json.encode(line) + b"\n" for line in made)
