@@ -11,6 +11,8 @@ JOBS ?= auto
 
 BIN := .venv/bin
 export PYTHON
+# Hundreds of processes start in the tests: none is to compile again what another has compiled.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
@@ -27,14 +29,14 @@ run: environment-run ## start the demonstration gateway on PORT (8080) with a si
 
 test: environment-dev ## run every test
 	@scripts/test-tools
-	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal $(ARGS)
+	scripts/run-tests -n $(JOBS) --dist worksteal $(ARGS)
 
 check: environment-dev ## lint, format, types, layers, tidiness
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest -q -n $(JOBS) tests/tidy --ignore=tests/tidy/test_seeded_violations.py \
+	scripts/run-tests -q -n $(JOBS) tests/tidy --ignore=tests/tidy/test_seeded_violations.py \
 		--ignore=tests/tidy/test_gates.py
 
 bench: environment-dev ## run every benchmark at full size; results in var/bench/

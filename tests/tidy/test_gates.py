@@ -98,7 +98,7 @@ def test_make_help_names_every_target_that_people_use():
     assert {"run", "test", "check", "bench", "help"} <= targets
 
 
-@pytest.mark.parametrize("name", ["environment", "test-tools", "../.ci/run"])
+@pytest.mark.parametrize("name", ["environment", "test-tools", "run-tests", "../.ci/run"])
 def test_scripts_can_be_run_and_parse(name):
     script = ROOT / "scripts" / name
     assert os.access(script, os.X_OK)
