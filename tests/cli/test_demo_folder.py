@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from verismo.cli.demo import TENANT
 from verismo.cli.demofolder import Ports, prepare_folder
+from verismo.cli.demostart import TENANT
 from verismo.config.load import load_config
 
 ALL = Ports(simulator=20_001, tools=20_002, agent=20_003)

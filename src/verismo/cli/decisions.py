@@ -76,11 +76,11 @@ def decisions(
     with recorded_decisions(folder) as reader:
         last = 0
         for one in list_decisions(reader, wanted, limit):
-            _tell(one, as_json=as_json)
+            tell_decision(one, as_json=as_json)
         last = reader.last()
         if follow:
             for one in _followed(reader, wanted, last):
-                _tell(one, as_json=as_json)
+                tell_decision(one, as_json=as_json)
 
 
 def _followed(reader: DecisionReader, wanted: Wanted, last: int) -> Iterator[Listed]:
@@ -95,7 +95,13 @@ def _followed(reader: DecisionReader, wanted: Wanted, last: int) -> Iterator[Lis
         pause.wait(FOLLOW_S)
 
 
-def _tell(one: Listed, *, as_json: bool) -> None:
+def tell_decision(one: Listed, *, as_json: bool = False) -> None:
+    """Print one decision.
+
+    Args:
+        one: the decision.
+        as_json: as an object on a line of its own.
+    """
     if as_json:
         click.echo(msgspec.json.encode(one))
         return

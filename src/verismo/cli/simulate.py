@@ -49,15 +49,18 @@ async def _serve(settings: SimulatorSettings, host: str, port: int) -> None:
 
 
 @click.command(hidden=True)
+@click.option("--latency-ms-p50", default=0.0)
+@click.option("--latency-ms-p99", default=0.0)
 @click.argument("port", type=int)
 @click.argument("ready", type=int)
-def simulator_process(port: int, ready: int) -> None:
+def simulator_process(port: int, ready: int, **latencies: float) -> None:
     """Run the demo's simulated upstream; started by the supervisor."""
-    asyncio.run(_simulate(port, ready))
+    settings = msgspec.convert({"seed": 1, **latencies}, SimulatorSettings)
+    asyncio.run(_simulate(settings, port, ready))
 
 
-async def _simulate(port: int, ready: int) -> None:
+async def _simulate(settings: SimulatorSettings, port: int, ready: int) -> None:
     with told_to_end() as ended:
-        async with running_upstream(SimulatorSettings(seed=1), port=port):
+        async with running_upstream(settings, port=port):
             tell_ready(ready)
             await ended.wait()

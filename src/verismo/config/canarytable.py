@@ -21,6 +21,8 @@ class CanaryTable(msgspec.Struct, frozen=True):
     Args:
         score_weights: of the score; they sum to 1. p99 may be named too.
         ladder_ppm: shares of the requests, ascending to 1,000,000.
+        hold_weight_ppm: share of the requests below the first rung, where a first HOLD leads.
+        holds_max: the HOLD that rolls back, at most 10.
         look_s: between two looks, seconds; a multiple of `adapt.window_s`.
         p95_tolerance_ppm: how much slower is still within tolerance, in millionths;
             `verismo canary calibrate` says what the noise of two equal deployments asks for.
@@ -38,6 +40,8 @@ class CanaryTable(msgspec.Struct, frozen=True):
 
     score_weights: str = "p95=0.5,error=0.3,cost=0.2"
     ladder_ppm: tuple[Share, ...] = _USUAL.ladder_ppm
+    hold_weight_ppm: Share = _USUAL.hold_weight_ppm
+    holds_max: Annotated[int, msgspec.Meta(ge=1, le=10)] = _USUAL.holds_max
     look_s: Annotated[int, msgspec.Meta(ge=1, le=3_600)] = 60
     p95_tolerance_ppm: Ratio = _USUAL.p95_tolerance_ppm
     p95_harm_ppm: Ratio = _USUAL.p95_harm_ppm
@@ -90,6 +94,8 @@ def check_canary(table: CanaryTable, source: Source, window_s: int) -> Canary:
 
 _ALIKE: Final = (
     *(f"{one}_{what}_ppm" for one in METRICS for what in ("tolerance", "harm")),
+    "hold_weight_ppm",
+    "holds_max",
     "windows_min",
     "requests_min",
 )
