@@ -6,6 +6,7 @@ from verismo.cli.canaryacts import extend, hold, promote, rollback, start, statu
 from verismo.cli.canarycompare import compare
 from verismo.cli.canaryfiles import calibrate_files, replay_file, simulate_day
 from verismo.cli.canaryplans import plan_rollout
+from verismo.cli.cards import card
 
 
 @click.group()
@@ -15,6 +16,6 @@ def canary() -> None:
 
 for command in (
     *(start, stop, promote, hold, rollback, extend, status),
-    *(plan_rollout, compare, calibrate_files, replay_file, simulate_day),
+    *(plan_rollout, compare, card, calibrate_files, replay_file, simulate_day),
 ):
     canary.add_command(command)

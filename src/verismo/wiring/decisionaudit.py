@@ -18,6 +18,7 @@ from verismo.control.decisionaudit import (
     DecisionAudit,
     Mismatch,
 )
+from verismo.control.leafsources import DECISIONS
 from verismo.control.rotation import RingHistory
 from verismo.control.rules import RULES
 from verismo.control.steeringaudit import SteeringAudit
@@ -26,8 +27,6 @@ from verismo.ports.decisions import DecisionReader
 from verismo.wiring.ledgerreads import ledger_places
 
 DAY_MS = 86_400_000
-DECISIONS = "@decisions"
-"""Name of the ledger's source of records."""
 
 
 class AuditRequest(msgspec.Struct, frozen=True):
