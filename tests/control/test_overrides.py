@@ -5,6 +5,7 @@ import shlex
 import msgspec
 import pytest
 
+from verismo.cli.canary import canary
 from verismo.control.overrides import override_command
 from verismo.model.decision import Action, Decision, Subject, decision_digest
 
@@ -63,5 +64,44 @@ def test_rollout_of_all_tenants_names_none():
     assert "--tenant" not in override_command(decision)
 
 
-def test_other_controllers_have_no_command_here():
-    assert override_command(decision_of("THROTTLE", "w60_over", controller="budget")) == ""
+@pytest.mark.parametrize(
+    ("verdict", "reason", "expected"),
+    [
+        ("THROTTLE", "w60_over", ["static", "raise"]),
+        ("NOOP", "ask_owner", ["static", "raise"]),
+        ("CONTINUE", "frozen_by_hand", ["resume"]),
+        ("REVERT_STATIC", "static_by_hand", ["resume"]),
+        ("REVERT_STATIC", "thrash toggles=5", []),
+        ("RELEASE", "recovered", []),
+    ],
+)
+def test_throttled_routes_have_commands_of_their_own(verdict, reason, expected):
+    subject = Subject("T1", "chat")
+    decision = decision_of(verdict, reason, controller="budget", subject=subject)
+    assert verbs(decision) == expected
+
+
+def test_replicas_are_set_by_nobody_else():
+    decision = decision_of("SCALE_UP", "wish_above_band=6", controller="scaling")
+    assert override_command(decision) == ""
+
+
+@pytest.mark.parametrize(
+    ("group", "decision"),
+    [
+        (canary, decision_of("HOLD", "evidence_worse")),
+        (canary, decision_of("PROMOTE", "evidence_no_worse")),
+        (canary, decision_of("ROLLBACK", "p95_severe")),
+    ],
+    ids=lambda one: getattr(one, "verdict", ""),
+)
+def test_every_command_is_one_that_there_is(group, decision):
+    for line in override_command(decision).splitlines():
+        _, name, verb, *words = shlex.split(line)
+        known = {option for one in group.commands[verb].params for option in one.opts}
+        used = {one for one in words if one.startswith("--")}
+        required = {
+            one.opts[0] for one in group.commands[verb].params if one.required and not one.envvar
+        }
+        assert name == group.name
+        assert required <= used <= known
