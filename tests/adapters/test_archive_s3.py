@@ -33,7 +33,7 @@ def credentials(monkeypatch):
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/nonexistent")
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def client(endpoint):
     return objectstore.s3_client(endpoint)
 
