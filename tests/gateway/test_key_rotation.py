@@ -71,6 +71,7 @@ async def test_planned_rotation_switches_at_its_time_and_both_keys_verify(tmp_pa
 
 async def test_sequence_goes_on_without_a_gap_across_keys_under_load(tmp_path: Path):
     async with running_gateway(tmp_path) as gateway:
+        assert (await gateway.chat()).status == 200, "signed with the first key"
         ends = asyncio.Event()
 
         async def call() -> None:
