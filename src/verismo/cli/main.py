@@ -27,6 +27,7 @@ class LazyGroup(click.Group):
             "verismo.cli.canary:canary",
             "Roll candidates out, override, plan, compare and replay.",
         ),
+        "budget": ("verismo.cli.budget:budget", "Look at routes' budgets and set limits."),
         "config": ("verismo.cli.config:config", "Check and show the configuration."),
         "db": ("verismo.cli.db:db", "Migrate the state database."),
         "decisions": ("verismo.cli.decisions:decisions", "List what controllers decided."),
