@@ -183,6 +183,7 @@ def test_nobody_overrides_a_broken_invariant(running, verb):
         ("stop", {"of": ""}, "decision_unnamed"),
         ("promote", {"values": {"weight_ppm": 1_000_000}}, "values_unknown"),
         ("promote", {"reason": "half a pair \ud800 of them"}, "values_unknown"),
+        ("start", {"of": DIGEST}, "values_unknown"),
         ("promote", {"role": "operator"}, "role_too_low"),
         ("rollback", {"role": "operator"}, "role_too_low"),
         ("stop", {"role": "viewer"}, "role_too_low"),

@@ -28,6 +28,7 @@ class KeptDecisions:
             *(1, "test", Milliseconds(now_ms), n, NO_RECORD, "decision"),
             *(look.rule.name, look.rule.version, look.subject, decision.verdict),
             *digests,
+            of=getattr(look.observation, "of", ""),
         )
         subject = canonical.encode(look.subject).decode()
         statement = canonical.encode(record)

@@ -128,7 +128,7 @@ def _malformed(state: CanaryState, act: Act) -> str:
         return "act_of_another_rollout"
     if not REASON_CHARS_MIN <= len(act.reason.strip()) <= REASON_CHARS_MAX:
         return "reason_missing"
-    if act.values or not _digest(act):
+    if act.values or (act.verb == "start" and act.of) or not _digest(act):
         return "values_unknown"
     if act.verb != "start" and not canonical.is_digest(act.of):
         return "decision_unnamed"

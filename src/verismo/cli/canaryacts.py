@@ -172,7 +172,8 @@ def _override(verb: Verb, lasting_ms: int, asked: Override) -> None:
                 f"there is no rollout of {subject.candidate!r} on {subject.operation!r}",
                 next_step="`verismo canary status` shows those that there are.",
             )
-        click.echo(f"overrides: {_line(newest)}", err=True)
+        if not asked["of"]:
+            click.echo(f"overrides: {_line(newest)}", err=True)
         expires_ms = _now_ms() + lasting_ms if lasting_ms else 0
         _act(
             api,

@@ -1,4 +1,4 @@
-"""`verismo canary replay`, `calibrate` and `simulate-day`: rollouts in files."""
+"""`verismo canary export`, `replay`, `calibrate` and `simulate-day`: rollouts in files."""
 
 from pathlib import Path
 
@@ -8,12 +8,16 @@ import msgspec
 from verismo.adapt.canarycalibration import STRETCH_LOOKS, STRETCHES_MIN, Calibration, calibrate
 from verismo.adapt.canaryfile import VERSION, CanaryFile, Replayed, replay
 from verismo.adapt.canarysettings import CanarySettings
-from verismo.cli.options import json_option, printable
+from verismo.cli.options import config_option, json_option, printable
+from verismo.config.load import load_config
 from verismo.control.reasonwords import in_words
+from verismo.control.rolloutfile import rollout_file
 from verismo.model.canonical import NotCanonical
-from verismo.model.decision import SettingsRefused
-from verismo.model.errors import OperatorError
+from verismo.model.decision import SettingsRefused, Subject
+from verismo.model.errors import NotFound, OperatorError
+from verismo.model.ids import OperationId
 from verismo.simulate.releaseday import DaySettings, read_trace, release_day
+from verismo.wiring.decisionaudit import recorded_decisions
 
 _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 
@@ -34,6 +38,45 @@ class ReplayReport(msgspec.Struct, frozen=True):
     differing: tuple[int, ...]
     concluded: bool
     verdict: str
+
+
+@click.command("export")
+@config_option
+@click.option("--operation", required=True, help="Whose requests were split.")
+@click.option("--tenant", default="", help="Of one tenant; default: of all of them.")
+@click.option("--baseline", default="", help="Default: the operation's first deployment.")
+@click.option("--candidate", default="", help="Default: the operation's only candidate.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    required=True,
+    help="Takes the rollout, as JSON.",
+)
+def export_rollout(config: Path, out: Path, **named: str) -> None:
+    """Write the last rollout of an operation from its recorded decisions, to be replayed.
+
+    It goes from the start up to what a person did next, or up to now.
+    """
+    loaded = load_config(config)
+    operation = loaded.plan.operations.get(OperationId(named["operation"]))
+    deployments = () if operation is None else operation.deployments
+    candidates = () if operation is None else operation.candidates
+    subject = Subject(
+        named["tenant"],
+        named["operation"],
+        named["baseline"] or next(iter(deployments), ""),
+        named["candidate"] or next(iter(candidates), ""),
+    )
+    try:
+        with recorded_decisions(loaded.data) as reader:
+            found = rollout_file(reader, subject)
+    except NotFound as error:
+        raise OperatorError(
+            error.detail, next_step="`verismo decisions --controller canary` lists them."
+        ) from error
+    _write(out, found)
+    _name_origin(found)
+    _end(found)
 
 
 @click.command("replay")
@@ -134,15 +177,19 @@ def simulate_day(traces: Path, out: Path, **options: int | float) -> None:
     No gateway served it, and the file says so.
     """
     day = release_day(read_trace(traces), msgspec.convert(options, DaySettings))
+    _write(out, day)
+    _name_origin(day)
+    _end(day)
+
+
+def _write(out: Path, file: CanaryFile) -> None:
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_bytes(msgspec.json.encode(day) + b"\n")
+        out.write_bytes(msgspec.json.encode(file) + b"\n")
     except OSError as error:
         raise OperatorError(
             f"{out} cannot be written: {error.strerror}", next_step="Name another file."
         ) from error
-    _name_origin(day)
-    _end(day)
 
 
 def _read(file: Path) -> CanaryFile:

@@ -1,0 +1,121 @@
+"""A recorded rollout as a file that can be replayed without its gateway."""
+
+from typing import Final, TypeVar
+
+import msgspec
+
+from verismo.adapt.canaryfile import VERSION, CanaryFile, FileLook, file_look
+from verismo.adapt.canaryobservation import CanaryObservation
+from verismo.adapt.canarysettings import CanarySettings
+from verismo.adapt.canarystate import CanaryState
+from verismo.attest.controlrecord import ControlRecord, RecordRefused, read_record
+from verismo.control.rollouts import RULES
+from verismo.model import canonical
+from verismo.model.decision import Decision, Subject, decode_decision
+from verismo.model.errors import NotFound, StateError
+from verismo.ports.decisions import DecisionReader
+
+ROWS: Final = 1_000
+
+Kept = TypeVar("Kept", bound=msgspec.Struct)
+
+
+class _Begun(msgspec.Struct, frozen=True):
+    """Where the last start is, and whether a person has acted since."""
+
+    record: ControlRecord
+    looks: tuple[ControlRecord, ...] = ()
+    is_over: bool = False
+
+
+def rollout_file(reader: DecisionReader, subject: Subject) -> CanaryFile:
+    """Return a rollout from its last start until a person acted on it next, or until now.
+
+    Args:
+        reader: of the records.
+        subject: route and both deployments.
+
+    Raises:
+        NotFound: there is no rollout of it that was looked at.
+        StateError: a record or its bytes cannot be read, or were forgotten.
+    """
+    begun = _last_start(reader, subject)
+    if begun is None or not begun.looks:
+        raise NotFound("there is no such rollout that was looked at")
+    settings = _kept(reader, begun.record.settings, CanarySettings)
+    looks = tuple(_look(reader, one) for one in begun.looks)
+    until = "until a person acted on it" if begun.is_over else "until now"
+    return CanaryFile(
+        v=VERSION,
+        origin="gateway",
+        note=f"records {begun.record.n} to {begun.looks[-1].n} of {begun.record.iss}, {until}",
+        subject=subject,
+        score=settings,
+        started_ms=_decision(reader, begun.record).at_ms,
+        decisions=looks,
+        verdict=looks[-1].verdict,
+        reasons=looks[-1].reasons,
+    )
+
+
+def _last_start(reader: DecisionReader, subject: Subject) -> _Begun | None:
+    wanted = canonical.encode(subject).decode("utf-8")
+    begun, after = None, 0
+    while rows := reader.rows(after, ROWS):
+        for row in rows:
+            if row.rule in RULES and row.subject == wanted:
+                begun = _after(begun, _record(row.statement, row.n))
+        after = rows[-1].n
+    return begun
+
+
+def _after(begun: _Begun | None, record: ControlRecord) -> _Begun | None:
+    """Return what is known after one more record."""
+    if record.rule == "canary-act":
+        # Only a start has nothing that it overrides.
+        if not record.of:
+            return _Begun(record)
+        return None if begun is None else msgspec.structs.replace(begun, is_over=True)
+    if begun is None or begun.is_over:
+        return begun
+    return msgspec.structs.replace(begun, looks=(*begun.looks, record))
+
+
+def _look(reader: DecisionReader, record: ControlRecord) -> FileLook:
+    before = _kept(reader, record.before, CanaryState)
+    shown = _kept(reader, record.inputs, CanaryObservation)
+    return file_look(before, shown, _decision(reader, record))
+
+
+def _decision(reader: DecisionReader, record: ControlRecord) -> Decision[CanaryState]:
+    try:
+        return decode_decision(_bytes(reader, record.decision), Decision[CanaryState])
+    except canonical.NotCanonical as error:
+        raise _unreadable(f"the decision of record {record.n}: {error}") from error
+
+
+def _kept(reader: DecisionReader, digest: str, kind: type[Kept]) -> Kept:
+    try:
+        return canonical.decode(_bytes(reader, digest), kind)
+    except canonical.NotCanonical as error:
+        raise _unreadable(f"the bytes under {digest}: {error}") from error
+
+
+def _bytes(reader: DecisionReader, digest: str) -> bytes:
+    kept = reader.blob(digest)
+    if kept is None or canonical.digest(kept) != digest:
+        raise _unreadable(f"the bytes under {digest} are missing, forgotten or altered")
+    return kept
+
+
+def _unreadable(what: str) -> StateError:
+    return StateError(
+        f"the rollout cannot be read: {what}", next_step="`verismo audit` says what is wrong."
+    )
+
+
+def _record(statement: bytes, n: int) -> ControlRecord:
+    try:
+        return read_record(statement)
+    except RecordRefused as error:
+        raise _unreadable(f"record {n}: {error}") from error

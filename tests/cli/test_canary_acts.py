@@ -1,0 +1,149 @@
+"""People act on rollouts at the command line; what they see and may not do is what is recorded."""
+
+import asyncio
+import json
+import threading
+
+import pytest
+import uvicorn
+from tests.wiring.test_adapt_wiring import Site
+
+from verismo.control.acts import AdaptDesk
+from verismo.control.api import ControlDesk, control_app
+from verismo.wiring.state import open_state
+
+pytestmark = pytest.mark.slow
+"""Each test makes a data folder with keys and serves its control API."""
+
+REASON = ("--reason", "the provider says that it is mended")
+
+
+class Control:
+    """A control API on a socket, and the command line before it."""
+
+    def __init__(self, site, verismo, port):
+        self.site, self._verismo = site, verismo
+        self.url = f"http://127.0.0.1:{port}"
+
+    def run(self, verb, *words, role="admin", operation="chat"):
+        named = () if verb == "status" else ("--operation", operation)
+        where = ("-c", self.site.config.path, "--url", self.url, "--key", self.site.keys[role])
+        return self._verismo("canary", verb, *where, *named, *words)
+
+    def status(self):
+        return json.loads(self.run("status", "--json").out)
+
+
+@pytest.fixture
+def control(tmp_path, verismo):
+    site = Site(tmp_path)
+    with open_state(site.config.data) as state:
+        site.client(state)
+        desk = ControlDesk(
+            admins=state.admins,
+            directory=state.directory,
+            plan=lambda: site.config.plan,
+            expositions=None,
+            unready=list,
+            now_ms=lambda: site.now_ms,
+            adapt=AdaptDesk(site.loop.take, site.loop.decisions, site.loop.steering),
+        )
+        server = uvicorn.Server(
+            uvicorn.Config(control_app(desk), host="127.0.0.1", port=0, log_config=None)
+        )
+        began = threading.Event()
+
+        async def serve():
+            config = server.config
+            config.load()
+            server.lifespan = config.lifespan_class(config)
+            await server.startup()
+            began.set()
+            await server.main_loop()
+            await server.shutdown()
+            await site.loop.close()
+
+        thread = threading.Thread(target=lambda: asyncio.run(serve()))
+        thread.start()
+        assert began.wait(20)
+        yield Control(site, verismo, server.servers[0].sockets[0].getsockname()[1])
+        server.should_exit = True
+        thread.join(20)
+
+
+def test_a_rollout_is_started_seen_overridden_and_stopped(control):
+    assert "no rollout" in control.run("status").out
+    started = control.run("start", *REASON, role="operator")
+    assert started.code == 0, started.err
+    assert "share 0 % -> 5 %" in started.out
+    (one,) = control.status()
+    assert (one["verdict"], one["subject"]["candidate"]) == ("CONTINUE", "new")
+    assert one["digest"] in started.out
+    promoted = control.run("promote", *REASON)
+    assert "share 5 % -> 20 %" in promoted.out
+    assert one["digest"] in promoted.err, "it shows what it overrides"
+    assert control.run("hold", *REASON, "--for", "2h").out.startswith("HOLD")
+    assert control.run("extend", *REASON, "--for", "1d").out.startswith("CONTINUE")
+    assert "share 20 % -> 0 %" in control.run("rollback", *REASON).out
+    assert control.run("stop", *REASON, role="operator").out.startswith("REVERT_STATIC")
+    assert "a person stopped the rollout" in control.run("status").out
+
+
+def test_an_override_names_a_decision_that_no_longer_holds(control):
+    control.run("start", *REASON)
+    (seen,) = control.status()
+    control.run("promote", *REASON)
+    found = control.run("promote", *REASON, "--of", seen["digest"])
+    assert found.code == 2
+    assert "the newest decision about this rollout is" in found.err
+    (now,) = control.status()
+    assert now["action"]["after"] == 200_000
+
+
+@pytest.mark.parametrize(
+    ("verb", "words", "role", "told"),
+    [
+        ("promote", REASON, "operator", "role"),
+        ("start", REASON, "viewer", "role"),
+        ("promote", ("--reason", "because"), "admin", "10 to 1000 characters"),
+        ("hold", (*REASON, "--for", "8d"), "admin", "within a week"),
+        ("hold", (*REASON, "--for", "soon"), "admin", "not a duration"),
+        ("hold", REASON, "admin", "--for"),
+        ("rollback", (), "admin", "--reason"),
+        ("promote", (*REASON, "--of", "the newest"), "admin", "not a digest"),
+        ("start", REASON, "admin", "runs already"),
+        ("promote", (*REASON, "--candidate", "old"), "admin", "no rollout of 'old'"),
+    ],
+)
+def test_what_may_not_be_done_is_refused_with_what_would_be(control, verb, words, role, told):
+    control.run("start", *REASON)
+    found = control.run(verb, *words, role=role)
+    assert found.code == 2
+    assert told in found.err
+    (now,) = control.status()
+    assert now["action"]["after"] == 50_000
+
+
+def test_an_operation_or_a_key_that_is_not_there_is_said(control):
+    assert "no operation" in control.run("start", *REASON, operation="caht").err
+    control.site.keys["admin"] = "va_no_key"
+    found = control.run("start", *REASON)
+    assert (found.code, "admin key" in found.err) == (2, True)
+
+
+def test_without_a_control_process_it_says_so(control):
+    control.url = "http://127.0.0.1:9"
+    found = control.run("status")
+    assert found.code == 2
+    assert "no control process answers" in found.err
+    assert "verismo serve" in found.err
+
+
+def test_a_rollout_that_was_not_looked_at_yet_is_not_exported(control, verismo, tmp_path):
+    control.run("start", *REASON)
+    found = verismo(
+        *("canary", "export", "-c", control.site.config.path, "--operation", "chat"),
+        *("--out", tmp_path / "f.json"),
+    )
+    assert found.code == 2
+    assert "no such rollout that was looked at" in found.err
