@@ -37,14 +37,14 @@ class HttpMetrics:
             async with self._client.stream("GET", url) as response:
                 if response.status_code != 200:
                     raise _failed(url, f"it answers {response.status_code}")
-                body = b""
+                body = bytearray()
                 async for piece in response.aiter_bytes():
                     body += piece
                     if len(body) > BODY_BYTES_MAX:
                         raise _failed(url, f"it answers more than {BODY_BYTES_MAX} bytes")
         except (httpx2.HTTPError, httpx2.InvalidURL) as error:
             raise _failed(url, str(error) or type(error).__name__) from error
-        return body
+        return bytes(body)
 
     async def aclose(self) -> None:
         """Close the connections."""

@@ -1,0 +1,72 @@
+"""A metrics page is read whole or not at all, from the address that was named and no other."""
+
+import asyncio
+
+import pytest
+
+from verismo.adapters.metrics_http import BODY_BYTES_MAX, HttpMetrics
+from verismo.ports.scrape import ScrapeFailed
+
+
+class Page:
+    """Answers each request with what it is told to."""
+
+    url = ""
+    answer = b""
+
+    async def serve(self, reader, writer):
+        asked = await reader.readuntil(b"\r\n\r\n")
+        assert b"authorization: bearer va_id_secret" in asked.lower()
+        writer.write(self.answer)
+        try:
+            await writer.drain()
+        except ConnectionError:
+            """The client has read enough."""
+        writer.close()
+
+
+@pytest.fixture
+async def page():
+    made = Page()
+    server = await asyncio.start_server(made.serve, "127.0.0.1", 0)
+    made.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    yield made
+    server.close()
+    await server.wait_closed()
+
+
+@pytest.fixture
+async def metrics():
+    made = HttpMetrics(5.0, "va_id_secret")
+    yield made
+    await made.aclose()
+
+
+def answering(page, status, body=b""):
+    head = f"HTTP/1.1 {status} X\r\nlocation: http://127.0.0.1:9/\r\nconnection: close\r\n"
+    page.answer = f"{head}content-length: {len(body)}\r\n\r\n".encode() + body
+
+
+async def test_a_page_is_read_as_it_is(page, metrics):
+    answering(page, 200, b"m 1\n")
+    assert await metrics.read(f"{page.url}/metrics") == b"m 1\n"
+
+
+@pytest.mark.parametrize("status", [204, 301, 401, 404, 500])
+async def test_another_answer_is_no_page(page, metrics, status):
+    answering(page, status, b"m 1\n" * (status != 204))
+    with pytest.raises(ScrapeFailed, match=f"it answers {status}"):
+        await metrics.read(f"{page.url}/metrics")
+
+
+@pytest.mark.slow
+async def test_a_page_without_an_end_is_cut_off(page, metrics):
+    answering(page, 200, b"x" * (BODY_BYTES_MAX + 1))
+    with pytest.raises(ScrapeFailed, match="more than"):
+        await metrics.read(f"{page.url}/metrics")
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:9/metrics", "http://[::bad/metrics"])
+async def test_an_address_where_nobody_is_says_so(metrics, url):
+    with pytest.raises(ScrapeFailed, match="gives no metrics"):
+        await metrics.read(url)
