@@ -23,6 +23,7 @@ from tests.support.waiting import until
 
 from verismo.adapters.windows_sqlite import FILE_NAME, SqliteWindows
 from verismo.control.windowreads import add_up
+from verismo.gateway.breaker import COOL_DOWN_MS, FAILURES_MAX
 from verismo.model.steering import Rollout, drawn_arm, steering_digest
 from verismo.model.window import window_fault
 from verismo.simulate.record import Record
@@ -50,13 +51,11 @@ def rollout(weight_ppm, **more):
     return Rollout(**(fields | more), weight_ppm=weight_ppm)
 
 
-def setup_for(url, *, region="us", **more):
+def setup_for(url, *, region="us", edits=None, **more):
     """A gateway with a candidate at an upstream of its own, and intervals of one second."""
     return Setup(
+        edits={"# window_s = 10": "window_s = 1", **(edits or {})},
         more=f"""
-[adapt]
-window_s = 1
-
 [providers.new]
 kind = "openai"
 base_url = "{url}/v1"
@@ -73,10 +72,10 @@ region = "{region}"
 
 
 @asynccontextmanager
-async def steered_gateway(folder, *rollouts, candidate=None, **more):
+async def steered_gateway(folder, *rollouts, candidate=None, record=None, **more):
     """Run a gateway that follows some rollouts from its first request on."""
     async with (
-        running_upstream(candidate or SimulatorSettings()) as url,
+        running_upstream(candidate or SimulatorSettings(), record) as url,
         running_gateway(folder, setup_for(url, **more)) as gateway,
     ):
         with closing(Steersman(gateway.config)) as steersman:
@@ -232,6 +231,22 @@ async def test_an_error_of_the_candidate_is_its_arms_although_the_baseline_answe
         assert (window.errors, window.latency.total) == (24, 0)
 
 
+async def test_who_is_not_asked_while_another_probes_is_an_error_of_the_arm(tmp_path):
+    record = Record()
+    async with steered_gateway(tmp_path, rollout(ALL), record=record) as (gateway, _):
+        breaker = gateway.worker.breakers.of("new-us")
+        long_ago_ms = time.time_ns() // 1_000_000 - COOL_DOWN_MS
+        for _ in range(FAILURES_MAX):
+            breaker.failed(long_ago_ms)
+        probe = asyncio.create_task(gateway.chat("[simulate: slow=300]", model="split"))
+        await record.wait_until(lambda seen: seen.in_flight == 1)
+        other = await gateway.chat(model="split")
+        assert [one["deployment"] for one in gateway.tries(other)] == ["chat-us"]
+        assert gateway.tries(await probe)[0]["deployment"] == "new-us"
+        [window] = (await all_counted(gateway, 2)).values()
+        assert (window.deployment, window.errors, window.latency.total) == ("new-us", 1, 1)
+
+
 async def test_a_stream_that_breaks_is_an_error_and_a_whole_one_has_a_first_token(tmp_path):
     cutting = SimulatorSettings(cut_ppm=ALL)
     async with steered_gateway(tmp_path, rollout(500_000), candidate=cutting) as (gateway, _):
@@ -321,6 +336,18 @@ async def test_what_is_in_flight_is_busy_for_as_long_as_it_takes(tmp_path):
         assert {load.deployment for load in loads} == {"chat-us"}
         assert sum(load.requests for load in loads) == 4
         assert 4 * 300 <= sum(load.busy_ms for load in loads) <= 4 * took_ms + len(loads)
+
+
+async def test_a_stream_is_in_flight_until_its_end_and_no_longer(tmp_path):
+    async with steered_gateway(tmp_path) as (gateway, _):
+        await chats(gateway, 3, stream=True)
+        await all_counted(gateway, 3)
+        with closing(SqliteWindows(gateway.config.data / FILE_NAME)) as source:
+            last_ms = max(one.end_ms for one in source.intervals(0, 2**53) if one.windows)
+            await until(lambda: len(source.written(last_ms, 2**53)) > 0)
+            loads = [load for one in source.intervals(0, last_ms) for load in one.loads]
+            assert sum(load.requests for load in loads) == 3
+            assert [one.loads for one in source.intervals(last_ms, 2**53)] == [()]
 
 
 async def test_offers_are_written_for_each_route(tmp_path):
