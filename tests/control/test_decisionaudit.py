@@ -25,7 +25,7 @@ from verismo.control.recorder import Turn
 from verismo.control.rules import CANARY
 from verismo.model.decision import Action, Subject
 from verismo.model.errors import StateError
-from verismo.model.steering import Rollout
+from verismo.model.steering import Rollout, Throttle
 from verismo.wiring.decisionaudit import AuditRequest, audit_decisions, recorded_decisions
 
 DAY_MS = 86_400_000
@@ -123,6 +123,24 @@ def test_rollout_that_nobody_began_is_found(folder):
     rollout = Rollout("other", "", "a", "b", 1)
     folder.publisher.publish(folder.loop.token, [Steered((rollout,))], folder.now_ms)
     assert kinds(folder) == [(2, "steering")]
+
+
+def test_throttle_that_nobody_decided_is_found(folder):
+    begun(folder)
+    throttle = Throttle("T1", "chat", 1, folder.now_ms)
+    folder.publisher.publish(folder.loop.token, [Steered((), (throttle,))], folder.now_ms)
+    assert kinds(folder) == [(2, "steering")]
+
+
+def test_throttle_of_a_route_that_was_left_open_is_found(folder):
+    begun(folder)
+    folder.shell.show_budget(1_000)
+    folder.step()
+    throttle = Throttle("T1", "chat", 1, folder.now_ms)
+    folder.publisher.publish(folder.loop.token, [Steered((), (throttle,))], folder.now_ms)
+    [one] = audited(folder).mismatches
+    assert (one.n, one.kind) == (2, "steering")
+    assert "record 4, the newest about it, left open" in one.detail
 
 
 def test_record_that_names_steering_of_the_future_is_found(folder):
