@@ -28,6 +28,9 @@ from verismo.model.errors import StateError
 from verismo.model.steering import Rollout, Throttle
 from verismo.wiring.decisionaudit import AuditRequest, audit_decisions, recorded_decisions
 
+pytestmark = pytest.mark.slow
+"""Each test makes a data folder with keys."""
+
 DAY_MS = 86_400_000
 
 

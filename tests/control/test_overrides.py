@@ -5,6 +5,7 @@ import shlex
 import msgspec
 import pytest
 
+from verismo.cli.budget import budget
 from verismo.cli.canary import canary
 from verismo.control.overrides import override_command
 from verismo.model.decision import Action, Decision, Subject, decision_digest
@@ -92,6 +93,8 @@ def test_replicas_are_set_by_nobody_else():
         (canary, decision_of("HOLD", "evidence_worse")),
         (canary, decision_of("PROMOTE", "evidence_no_worse")),
         (canary, decision_of("ROLLBACK", "p95_severe")),
+        (budget, decision_of("THROTTLE", "w60_over", controller="budget")),
+        (budget, decision_of("CONTINUE", "frozen_by_hand", controller="budget")),
     ],
     ids=lambda one: getattr(one, "verdict", ""),
 )
