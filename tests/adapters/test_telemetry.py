@@ -12,11 +12,16 @@ from prometheus_client import REGISTRY
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from verismo import __version__
+from verismo.adapt.bucketgrid import Wanted, edges_of_bounds, margins_on, reference_of
 from verismo.adapters import telemetry_metrics
 from verismo.adapters.telemetry import TelemetrySettings, WorkerTelemetry
 from verismo.adapters.telemetry_histogram import log_grid
 from verismo.adapters.telemetry_labels import OTHER, UNKNOWN_NAMES_MAX
-from verismo.adapters.telemetry_metrics import OWN_BOUNDS_S, REQUEST_BOUNDS_S
+from verismo.adapters.telemetry_metrics import (
+    FIRST_BYTE_BOUNDS_S,
+    OWN_BOUNDS_S,
+    REQUEST_BOUNDS_S,
+)
 from verismo.model import semconv
 from verismo.model.ids import DeploymentId, OperationId, ProviderId, TenantId
 from verismo.model.operation import Deployment, Operation
@@ -173,14 +178,27 @@ class TestCounting:
 
 
 class TestHistograms:
-    @pytest.mark.parametrize("bounds", [REQUEST_BOUNDS_S, OWN_BOUNDS_S])
-    def test_the_grid_rises_by_a_constant_factor(self, bounds):
+    @pytest.mark.parametrize(
+        ("bounds", "factor"),
+        [(REQUEST_BOUNDS_S, 1.3 ** (1 / 3)), (FIRST_BYTE_BOUNDS_S, 1.3), (OWN_BOUNDS_S, 1.3)],
+    )
+    def test_the_grid_rises_by_a_constant_factor(self, bounds, factor):
         ratios = [high / low for low, high in itertools.pairwise(bounds)]
-        assert max(ratios) < 1.3**1.5
-        assert min(ratios) > 1.3**0.5
+        assert max(ratios) < factor**1.5
+        assert min(ratios) > factor**0.5
+
+    def test_two_gateways_can_be_compared_by_the_times_of_whole_requests(self):
+        bounds_us = [round(bound * 1e6) for bound in REQUEST_BOUNDS_S]
+        edges = edges_of_bounds(bounds_us)
+        for p95 in (edges[30], edges[60]):
+            found = margins_on(
+                edges, bounds_us, reference_of(p95, p95 + 50), Wanted(50_000, 200_000)
+            )
+            assert found.tolerance_least_ppm < found.harm_most_ppm <= 200_000
 
     def test_the_grids_span_what_they_are_for(self):
         assert (REQUEST_BOUNDS_S[0], REQUEST_BOUNDS_S[-1]) == (0.005, 60.0)
+        assert (FIRST_BYTE_BOUNDS_S[0], FIRST_BYTE_BOUNDS_S[-1]) == (0.005, 60.0)
         assert (OWN_BOUNDS_S[0], OWN_BOUNDS_S[-1]) == (0.0001, 1.0)
         assert log_grid(1.0, 8.0, 2.0) == (1.0, 2.0, 4.0, 8.0)
 

@@ -3,10 +3,8 @@
 import math
 from random import Random
 
-from verismo.adapters.telemetry_histogram import log_grid
+from verismo.adapters.telemetry_metrics import REQUEST_BOUNDS_S
 from verismo.ports.scrape import ScrapeFailed
-
-FINE = log_grid(0.005, 60.0, 1.3 ** (1 / 3))
 
 
 class CountedGateway:
@@ -18,7 +16,7 @@ class CountedGateway:
         slower, failing, dearer: what makes it worse.
     """
 
-    def __init__(self, seed=1, bounds=FINE, slower=1.0, failing=0.0, dearer=1.0):
+    def __init__(self, seed=1, bounds=REQUEST_BOUNDS_S, slower=1.0, failing=0.0, dearer=1.0):
         self.bounds = bounds
         self.slower, self.failing, self.dearer = slower, failing, dearer
         self.has_cost = True
