@@ -95,6 +95,14 @@ def test_what_nobody_wrote_is_not_taken_for_silence(source):
     assert reads(source).windows(0, 10_000) is not None
 
 
+def test_a_rollout_is_shown_what_is_known_so_that_a_restart_does_not_stop_it(source):
+    write_all(source, 0, windows=(window(),))
+    write_all(source, 20_000, windows=(window(20_000, arm="candidate", deployment="new"),))
+    arms = ArmReads(reads(source))
+    assert [one.requests for one in arms.windows(0, 30_000)] == [4, 4]
+    assert arms.windows(10_000, 20_000) is None, "a time of which nothing is known is no silence"
+
+
 def test_intervals_of_another_length_are_not_known(source):
     write_all(source, 0, windows=(window(),))
     assert reads(source, 1_000).windows(0, 10_000) is None

@@ -58,7 +58,7 @@ class ArmWindows(Protocol):
         ...
 
     def windows(self, from_ms: int, until_ms: int) -> Sequence[Window] | None:
-        """Return the windows of the intervals from one time to another; None if any is missing.
+        """Return the windows of the intervals from one time to another; None if there are none.
 
         Raises:
             StateError: they cannot be read.

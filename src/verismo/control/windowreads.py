@@ -86,6 +86,22 @@ class WindowReads:
             return None
         return add_up(window for one in read for window in one.windows)
 
+    def known_windows(self, from_ms: int, until_ms: int) -> Sequence[Window] | None:
+        """Return the windows between two times as far as they are known, those of one key added up.
+
+        Args:
+            from_ms: begin of the first interval, Unix ms.
+            until_ms: end of the last one, not after `complete_until`.
+
+        Returns:
+            By tenant, operation, arm and deployment; None if nobody wrote any of the intervals.
+
+        Raises:
+            StateError: they cannot be read.
+        """
+        read = self._read(from_ms, until_ms)
+        return add_up(window for one in read for window in one.windows) if read else None
+
     def spends(self, from_ms: int, until_ms: int) -> Sequence[SpentBin]:
         """Return the bins of spend between two times.
 
@@ -156,11 +172,11 @@ class WindowReads:
 
 
 class ArmReads:
-    """The windows of rollouts: a refusal counts as an error of its arm.
+    """The windows of rollouts: a refusal counts as an error of its arm, and holes are left out.
 
     Whether the caller or the deployment is to blame for a 4xx cannot be told from one request. The
     arms are drawn at random, so callers' own mistakes come to both alike, and what is left is the
-    deployment's.
+    deployment's. What nobody wrote, because all workers were down, is missing from both alike too.
 
     Args:
         reads: of all windows.
@@ -178,12 +194,12 @@ class ArmReads:
         return self._reads.complete_until(now_ms)
 
     def windows(self, from_ms: int, until_ms: int) -> Sequence[Window] | None:
-        """Return the windows between two times; None if nobody wrote one of the intervals.
+        """Return what is known between two times; None if nobody wrote any of the intervals.
 
         Raises:
             StateError: they cannot be read.
         """
-        read = self._reads.windows(from_ms, until_ms)
+        read = self._reads.known_windows(from_ms, until_ms)
         return None if read is None else [compared(one) for one in read]
 
 
