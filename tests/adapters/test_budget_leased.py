@@ -379,3 +379,34 @@ def test_most_requests_do_not_wait_for_the_file(house):
 
 def test_day_begins_at_midnight_utc():
     assert day_start_ms(DAY) == DAY == day_start_ms(DAY + DAY_MS - 1)
+
+
+def test_file_that_is_busy_for_a_moment_takes_nothing_from_the_others(house):
+    house.limit, house.workers = 10_000, 2
+    one, other = house.worker("s0"), house.worker("s1")
+    taken = house.reserve(one, 100).amount + house.reserve(other, 100).amount
+    blocker = sqlite3.connect(house.path, isolation_level=None)
+    blocker.execute("BEGIN EXCLUSIVE")
+    house.clock.now_ms += LEASE_MS // 2
+    one.renew()
+    blocker.execute("ROLLBACK")
+    blocker.close()
+    house.clock.now_ms += 2_000
+    for worker in (one, other):
+        worker.renew()
+    assert taken + fill(house, one, other) == 10_000
+
+
+def test_renewing_costs_nothing_while_a_lease_is_young_and_much_is_left(house, monkeypatch):
+    house.limit, house.workers = 10**9, 2
+    one = house.worker()
+    house.reserve(one, 100)
+    asked = []
+    lease = one._store.lease
+    monkeypatch.setattr(one._store, "lease", lambda *what: asked.append(what) or lease(*what))
+    for _ in range(10):
+        house.clock.now_ms += 1_000
+        one.renew()
+    assert 1 <= len(asked) <= 2
+    house.clock.now_ms += 1_000
+    assert house.reserve(one, 100).amount == 100

@@ -160,25 +160,27 @@ class LeasedBudget:
 
     def renew(self) -> None:
         """Tell what was spent, renew leases, give back, take over what lapsed; from a thread."""
+        held: Mapping[TenantId, int] = {}
+        lapsed: Sequence[Lapsed] = ()
+        try:
+            with self._storing:
+                store = self._opened()
+                if store is not None:
+                    held = store.held(self._day_ms)
+                    lapsed = store.lapsed(self._terms.clock_ms())
+            self._take_over(lapsed)
+        except StateError as error:
+            self._tell(error)
         for account in list(self._accounts.values()):
-            if account.granted:
+            if account.granted and self._is_due(account, held.get(account.tenant, 0)):
                 self._lease(account, None, None)
-        with self._storing:
-            store = self._opened()
-            if store is None:
-                return
-            try:
-                lapsed = store.lapsed(self._terms.clock_ms())
-                self._take_over(store, lapsed)
-            except StateError as error:
-                self._tell(error)
 
     def close(self) -> None:
         """Tell what was spent, give back the rest, and close the file."""
         self._helper.shutdown()
         for account in self._accounts.values():
             account.used_ms = -IDLE_MS
-        self.renew()
+            self._lease(account, None, None)
         with self._storing:
             store, self._store = self._store, None
             if store is not None:
@@ -250,7 +252,9 @@ class LeasedBudget:
             standing = None
         with self._lock:
             if standing is None:
-                account.go_alone(terms.workers)
+                # A lease that still holds is enough as long as nothing beyond it is needed.
+                if amount or clock_ms >= account.lapses_ms:
+                    account.go_alone(terms.workers)
                 account.dry_until_ms = clock_ms + ALONE_MS
             else:
                 self._told = ""
@@ -292,13 +296,22 @@ class LeasedBudget:
                 self._tell(error)
         return self._store
 
-    def _take_over(self, store: SqliteSlices, lapsed: Sequence[Lapsed]) -> None:
-        """Free what workers that are gone have not spent."""
+    def _take_over(self, lapsed: Sequence[Lapsed]) -> None:
+        """Free what workers that are gone have not spent; requests do not wait for the journals."""
         for day_ms in {one.day_ms for one in lapsed}:
             spent = self._terms.journaled(day_ms)
-            for one in lapsed:
-                if one.day_ms == day_ms:
-                    store.release(one, spent.get(one.slot, {}).get(one.tenant, 0))
+            with self._storing:
+                if self._store is None:
+                    return
+                for one in lapsed:
+                    if one.day_ms == day_ms:
+                        self._store.release(one, spent.get(one.slot, {}).get(one.tenant, 0))
+
+    def _is_due(self, account: Account, held: int) -> bool:
+        """Say whether a lease is half over, or so little is left that idle parts are given back."""
+        left_ms = account.lapses_ms - self._terms.clock_ms()
+        is_short = account.limit - held < account.slice * self._terms.workers
+        return is_short or not LEASE_MS // 2 <= left_ms <= LEASE_MS
 
     def _tell(self, error: StateError) -> None:
         """Log a failure once."""

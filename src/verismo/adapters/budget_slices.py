@@ -186,6 +186,16 @@ class SqliteSlices:
             granted, max(0, ask.limit - others - granted), max(0, ask.limit - told - spent)
         )
 
+    def held(self, day_ms: int) -> Mapping[TenantId, int]:
+        """Return what all workers together have of each tenant's day, spent included."""
+        with self._translated():
+            rows = self._connection.execute(
+                "SELECT tenant, SUM(max(granted, spent)) FROM lease WHERE day_ms = ? "
+                "GROUP BY tenant",
+                (day_ms,),
+            ).fetchall()
+        return {TenantId(tenant): held for tenant, held in rows}
+
     def lapsed(self, now_ms: int) -> Sequence[Lapsed]:
         """Return leases that ran out and hold something. One from before a boot has, too."""
         with self._translated():
