@@ -9,8 +9,13 @@ from tests.tidy.source import ROOT
 from tests.tidy.test_metrics_documented import exposed
 
 FOLDER = ROOT / "deploy" / "prometheus"
-RULES = (FOLDER / "rules" / "verismo.yml").read_text(encoding="utf-8")
+FILES = {
+    path.name: path.read_text(encoding="utf-8") for path in sorted((FOLDER / "rules").glob("*.yml"))
+}
+RULES = "\n".join(FILES.values())
 ALERTS = re.findall(r"(?m)^      - alert: (\w+)$", RULES)
+RECORDS = re.findall(r"(?m)^      - record: (\S+)$", RULES)
+EXPRESSIONS = re.findall(r"(?m)^        expr: (.*(?:\n {10}.*)*)", RULES)
 
 
 def run_promtool(*arguments):
@@ -32,10 +37,19 @@ def test_each_alert_has_a_runbook_that_names_it(alert):
 
 def test_rules_use_only_metrics_that_exist():
     names = {metric.name for metric in exposed()}
-    expressions = re.findall(r"(?ms)^        expr: (.*?)\n        (?:labels|for):", RULES)
-    used = set(re.findall(r"\bverismo_[a-z_]+", " ".join(expressions)))
-    assert len(expressions) == len(ALERTS)
+    used = set(re.findall(r"\bverismo_[a-z_]+", " ".join(EXPRESSIONS)))
+    assert len(EXPRESSIONS) == len(ALERTS) + len(RECORDS)
     assert {name.removesuffix("_bucket") for name in used} <= names
+
+
+def test_rules_use_only_what_other_rules_record():
+    used = set(re.findall(r"\bverismo:[a-z0-9_:]+", " ".join(EXPRESSIONS)))
+    assert used <= set(RECORDS)
+
+
+def test_each_alert_has_its_row_in_the_list_of_runbooks():
+    page = (ROOT / "docs" / "runbooks" / "README.md").read_text(encoding="utf-8")
+    assert [alert for alert in ALERTS if f"| {alert} | [" not in page] == []
 
 
 @pytest.mark.external("promtool")
@@ -54,16 +68,21 @@ def test_the_alerts_fire_when_they_should():
 @pytest.mark.parametrize("alert", ALERTS)
 def test_an_alert_that_never_fires_is_seen(alert, tmp_path):
     shutil.copytree(FOLDER, tmp_path / "prometheus")
-    start = RULES.index(f"- alert: {alert}\n")
+    [(file, rules)] = [
+        (name, text) for name, text in FILES.items() if f"- alert: {alert}\n" in text
+    ]
+    start = rules.index(f"- alert: {alert}\n")
     rest = re.sub(
         r"(?ms)^        expr: .*?\n        (?=labels|for)",
         "        expr: vector(0) > 1\n        ",
-        RULES[start:],
+        rules[start:],
         count=1,
     )
-    broken = tmp_path / "prometheus" / "rules" / "verismo.yml"
-    broken.write_text(RULES[:start] + rest, encoding="utf-8")
+    broken = tmp_path / "prometheus" / "rules" / file
+    broken.write_text(rules[:start] + rest, encoding="utf-8")
     tests = (tmp_path / "prometheus" / "tests").glob("*_test.yml")
-    tested = run_promtool("test", "rules", *tests)
+    about = [path for path in tests if f"alertname: {alert}\n" in path.read_text("utf-8")]
+    tested = run_promtool("test", "rules", *about)
+    assert about
     assert tested.returncode != 0
     assert alert in tested.stdout + tested.stderr

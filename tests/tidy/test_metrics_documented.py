@@ -10,6 +10,7 @@ from tests.tidy.source import ROOT
 from verismo.adapters.telemetry import TelemetrySettings, WorkerTelemetry
 from verismo.adapters.telemetry_adapt import adapt_lines
 from verismo.adapters.telemetry_archive import archive_lines
+from verismo.adapters.telemetry_canary import RolloutFigures, canary_lines
 from verismo.adapters.telemetry_cards import card_lines
 from verismo.adapters.telemetry_keys import key_lines
 from verismo.adapters.telemetry_ledger import ledger_lines
@@ -54,6 +55,8 @@ def exposed():
     scaling = scaling_lines([TargetFigures("reader", 3, "NOOP", "within_bands", 0, 0)])
     slo = slo_lines([ObjectiveFigures("support", "errors", 1, 1, 0, {"5m": 0})])
     parts = [*keys, *ledger, *archive, *witness, *siem, *scaling, *slo, *card_lines(1, 0, 0)]
+    route = ("t", "o", "new")
+    parts += canary_lines([RolloutFigures(route, "HOLD", 1, 1, 1, 1, {"p95": 1}, {"p95": 1})])
     parts += adapt_lines({("canary", "HOLD"): 1}, 1, 0.0, 0)
     control = "".join([*parts, "# EOF\n"]).encode()
     text = merge_expositions({"s0": telemetry.expose(), "control": control}).decode("utf-8")

@@ -12,6 +12,7 @@ from verismo.control.acts import AdaptDesk
 from verismo.control.api import ControlDesk, control_app
 from verismo.model.errors import StateError
 from verismo.wiring.adapt import AdaptLoop
+from verismo.wiring.canarygauges import CanaryGauges
 from verismo.wiring.chosen import scaling_gauges, siem_loop, slo_loop, witness_loop
 from verismo.wiring.keys import ROTATION_S, exposing_keys, rotating
 from verismo.wiring.ledger import LedgerLoop
@@ -50,8 +51,9 @@ async def run_control(config: Config, ready: Callable[[], None]) -> None:
     rollups = RollupLoop(config) if config.ledger.enabled else None
     siem = siem_loop(config)
     adapt = AdaptLoop(config) if config.adapt.enabled else None
-    chosen = (witnesses, ledger, rollups, siem, adapt, scaling_gauges(config), slo_loop(config))
-    parts = [part for part in chosen if part is not None]
+    canary = CanaryGauges(config.data) if config.adapt.enabled else None
+    shown = (canary, scaling_gauges(config), slo_loop(config))
+    parts = [part for part in (witnesses, ledger, rollups, siem, adapt, *shown) if part is not None]
     exposes: list[Expose] = [exposing_keys(config.data), *(part.expose for part in parts)]
     with open_state(config.data) as state, _bound(config.control) as listener:
         desk = ControlDesk(
