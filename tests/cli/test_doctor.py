@@ -7,10 +7,14 @@ import socket
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
+import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from verismo.adapters.adapt_file import FILE_NAME, AdaptFile
+from verismo.adapters.decisions_sqlite import SqliteSteering
 from verismo.attest.note import ALGORITHM_COSIGNATURE, verifier_key
+from verismo.attest.steeringdoc import sign_steering
 from verismo.cli.doctor import (
     FREE_BYTES_FAIL,
     FREE_BYTES_WARN,
@@ -18,6 +22,7 @@ from verismo.cli.doctor import (
     FSYNC_MS_MIN,
     PACKAGES,
     examine_clock,
+    examine_controllers,
     examine_packages,
     examine_port,
     examine_python,
@@ -25,6 +30,12 @@ from verismo.cli.doctor import (
     judge_space,
     measure_fsync_ms,
 )
+from verismo.config.load import load_config
+from verismo.model.plan import plan_digest
+from verismo.model.steering import Steering
+from verismo.ports.steering import SteeringRow
+from verismo.wiring.firststart import prepare_data
+from verismo.wiring.keys import clock_ms, open_signer
 
 
 @pytest.fixture
@@ -180,6 +191,34 @@ def test_a_database_from_the_future_fails(verismo, free_ports):
     assert outcome.code == 1
     assert "state.db is" in outcome.out
     assert "the clock is behind" in outcome.out
+
+
+@pytest.mark.slow  # makes keys
+def test_steering_that_gateways_would_not_follow_is_told(verismo, free_ports):
+    config = load_config(free_ports, {})
+    assert "no steering yet" in examine_controllers(config).detail
+    prepare_data(config.data, config.keys)
+    signer = open_signer(config.data, "plan", config.keys, clock_ms())
+    file = AdaptFile(config.data / FILE_NAME)
+    token, store = file.acquire("a", 1, 1), SqliteSteering(file)
+
+    def publish(version, base):
+        steering = Steering(1, version, base, config.plan.issuer, clock_ms())
+        statement, jws = sign_steering(steering, signer.kid, signer.sign)
+        return SteeringRow(version, statement, jws, 1)
+
+    store.publish(token, publish(1, plan_digest(config.plan)))
+    found = examine_controllers(config)
+    assert (found.level, found.detail) == ("ok", "record 0, steering version 1")
+    store.publish(token, publish(2, "b" * 64))
+    found = examine_controllers(config)
+    assert (found.level, "another configuration" in found.detail) == ("warn", True)
+    store.publish(token, msgspec.structs.replace(publish(3, "b" * 64), statement=b"{}"))
+    found = examine_controllers(config)
+    assert (found.level, "verismo audit" in found.next_step) == ("fail", True)
+    file.close()
+    adapt = msgspec.structs.replace(config.adapt, enabled=False)
+    assert examine_controllers(msgspec.structs.replace(config, adapt=adapt)).level == "ok"
 
 
 def test_an_old_python_fails():

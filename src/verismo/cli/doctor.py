@@ -23,7 +23,8 @@ import verismo.config
 from verismo.cli.options import config_option
 from verismo.config.load import load_config
 from verismo.config.schema import Config
-from verismo.model.errors import ConfigError
+from verismo.model.errors import ConfigError, StateError
+from verismo.wiring.adaptstate import read_adapt_state
 
 PYTHON_MIN: Final = (3, 11)
 FSYNC_PROBES: Final = 16
@@ -107,6 +108,7 @@ def _examine(path: Path, *, offline: bool) -> Iterator[Finding]:
     yield from examine_credentials(config)
     yield from examine_data(config)
     yield from examine_key_files(config)
+    yield examine_controllers(config)
     yield examine_port("port", config.listen.host, config.listen.port)
     yield examine_port("control", config.control.host, config.control.port)
     yield examine_tls(config)
@@ -115,6 +117,25 @@ def _examine(path: Path, *, offline: bool) -> Iterator[Finding]:
     else:
         yield from examine_providers(config)
         yield from examine_receivers(config)
+
+
+def examine_controllers(config: Config) -> Finding:
+    """Check that what the controllers have left can be followed by gateways that start now."""
+    if not config.adapt.enabled:
+        return Finding("ok", "controllers", "off: rollouts stand at their baselines")
+    try:
+        state = read_adapt_state(config)
+    except StateError as error:
+        return Finding("fail", "controllers", error.detail, error.advice)
+    if not state.is_ours:
+        return Finding(
+            "warn",
+            "controllers",
+            f"steering version {state.version} is of another configuration",
+            "Start the gateway: it publishes the next version; until then baselines answer.",
+        )
+    told = f"steering version {state.version}" if state.version else "no steering yet"
+    return Finding("ok", "controllers", f"record {state.record}, {told}")
 
 
 def examine_python(version: tuple[int, ...]) -> Finding:

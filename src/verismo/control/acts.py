@@ -7,12 +7,11 @@ names it.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 import msgspec
 
 from verismo.attest.controlrecord import RecordRefused, read_record
-from verismo.control.guard import Actor
 from verismo.control.recorder import AnyDecision
 from verismo.model import canonical
 from verismo.model.act import Act, Verb
@@ -22,6 +21,10 @@ from verismo.model.steering import Steering
 from verismo.model.units import Milliseconds
 from verismo.ports.decisions import DecisionReader, DecisionRow
 from verismo.ports.steering import SteeringReader
+
+if TYPE_CHECKING:
+    # A command that speaks of acts does not load the web framework behind the guard.
+    from verismo.control.guard import Actor
 
 ROWS_MAX: Final = 1_000
 ROWS_USUAL: Final = 100
@@ -141,7 +144,7 @@ class _Shown(msgspec.Struct, frozen=True):
     reasons: tuple[str, ...]
 
 
-def act_of(asked: NewAct, actor: Actor) -> Callable[[int], Act]:
+def act_of(asked: NewAct, actor: "Actor") -> Callable[[int], Act]:
     """Return what makes the act once its time is known.
 
     Args:
