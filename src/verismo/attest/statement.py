@@ -120,7 +120,7 @@ class Statement(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         region: the tenant's home region, where the record is kept.
         op: id of the operation, `-` if none was resolved.
         req, res, dag, policy, cache, seq: see their types.
-        plan: hex digest of the configuration in force.
+        plan: hex digest of the steering in force; without any, of the configuration's plan.
         nonce: the client's `Attest-Nonce`, if it sent one.
         model, usage, cost_usd_micros: if a provider answered and said so.
     """
