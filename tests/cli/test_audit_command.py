@@ -4,6 +4,7 @@ import json
 import shutil
 import sqlite3
 from contextlib import closing
+from itertools import islice
 
 import pytest
 from click.testing import CliRunner
@@ -11,8 +12,9 @@ from tests.support import adaptdb
 
 from verismo.adapters.adapt_file import FILE_NAME
 from verismo.cli.audit import audit
-from verismo.cli.decisions import decisions
+from verismo.cli.decisions import decisions, followed
 from verismo.cli.moments import since
+from verismo.control.decisionlist import Wanted
 from verismo.model.errors import StateError
 
 
@@ -63,6 +65,16 @@ def test_json_counts_mismatches_and_fails(altered):
     result = run(audit, "--data", altered, "--json")
     assert json.loads(result.output) == {"decisions": 19, "mismatches": 1}
     assert result.exit_code == 1
+
+
+def test_configuration_says_how_long_bytes_are_kept(recorded, tmp_path):
+    (tmp_path / "policy").mkdir()
+    (tmp_path / "policy" / "main.rego").write_text("package verismo\n")
+    file = tmp_path / "verismo.toml"
+    file.write_text(f'data = "{recorded}"\n[tenants]\n')
+    result = run(audit, "--config", file, "--json")
+    assert (result.exit_code, json.loads(result.output)["mismatches"]) == (0, 0)
+    assert run(decisions, "--config", file, "--limit", 1).exit_code == 0
 
 
 def test_mismatch_before_the_time_is_not_judged(altered):
@@ -119,6 +131,17 @@ def numbers(recorded, *arguments):
 )
 def test_only_what_is_wanted_is_listed(recorded, arguments, expected):
     assert numbers(recorded, *arguments) == expected
+
+
+def test_following_goes_on_with_each_new_decision_once(tmp_path):
+    with closing(adaptdb.AdaptFolder(tmp_path)) as folder:
+        folder.act("start")
+        told = followed(folder.decisions, Wanted(), 0)
+        assert next(told).n == 1
+        folder.shell.show_canary(adaptdb.ROUTE)
+        folder.step()
+        folder.act("promote")
+        assert [one.n for one in islice(told, 2)] == [3, 4]
 
 
 def test_json_has_the_digest_that_an_override_names(recorded):

@@ -5,6 +5,7 @@ from contextlib import closing
 
 import msgspec
 import pytest
+from tests.support import adaptdb
 from tests.support.adaptdb import (
     CANARY_SETTINGS,
     NOW_MS,
@@ -163,6 +164,17 @@ def test_settings_that_the_rule_refuses_are_found(folder):
     [one] = audited(folder).mismatches
     assert (one.n, one.kind) == (4, "computed")
     assert "the rule cannot compute it" in one.detail
+
+
+def test_state_on_which_the_rule_fails_is_found(folder):
+    begun(folder)
+    look, turn = looked(folder)
+    act = folder.shell.take(adaptdb.act_of("promote", folder.now_ms), folder.now_ms)
+    forged = msgspec.structs.replace(
+        act, before=msgspec.structs.replace(look.before, rung=99, ended="")
+    )
+    folder.recorder.decided(turn, forged, decided(look, turn.now_ms))
+    assert kinds(folder) == [(4, "before"), (4, "computed")]
 
 
 @pytest.mark.parametrize(

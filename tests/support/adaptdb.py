@@ -75,6 +75,21 @@ def window(subject, arm, at_ms, slower=1.0, count=80):
     )
 
 
+def act_of(verb, at_ms, subject=ROUTE, of="a" * 64):
+    return Act(
+        controller="canary",
+        verb=verb,
+        subject=subject,
+        actor="ada",
+        key="k1",
+        role="admin",
+        reason="because the release is due",
+        of=of,
+        at_ms=at_ms,
+        expires_ms=0 if verb in ("start", "stop") else at_ms + 3_600_000,
+    )
+
+
 class Scripted:
     """A shell that shows what it is told to show, and steers by what is recorded."""
 
@@ -186,19 +201,7 @@ class AdaptFolder:
         """Do what a person says, about the newest decision."""
         self.now_ms += STEP_MS
         of = "" if verb == "start" else self.shell.newest(CANARY, subject)[0]
-        act = Act(
-            controller="canary",
-            verb=verb,
-            subject=subject,
-            actor="ada",
-            key="k1",
-            role="admin",
-            reason="because the release is due",
-            of=of,
-            at_ms=self.now_ms,
-            expires_ms=0 if verb in ("start", "stop") else self.now_ms + 3_600_000,
-        )
-        return self.loop.take(act, self.now_ms)
+        return self.loop.take(act_of(verb, self.now_ms, subject, of), self.now_ms)
 
 
 def written(data: Path) -> int:

@@ -74,23 +74,31 @@ def decisions(
         type=Wanted,
     )
     with recorded_decisions(folder) as reader:
-        last = 0
-        for one in list_decisions(reader, wanted, limit):
-            tell_decision(one, as_json=as_json)
         last = reader.last()
+        for one in list_decisions(reader, wanted, limit):
+            # What comes meanwhile is told by following, once.
+            if one.n <= last:
+                tell_decision(one, as_json=as_json)
         if follow:
-            for one in _followed(reader, wanted, last):
+            for one in followed(reader, wanted, last):
                 tell_decision(one, as_json=as_json)
 
 
-def _followed(reader: DecisionReader, wanted: Wanted, last: int) -> Iterator[Listed]:
+def followed(reader: DecisionReader, wanted: Wanted, last: int) -> Iterator[Listed]:
+    """Yield the decisions after a record, in order, and go on with new ones for ever.
+
+    Args:
+        reader: of the records.
+        wanted: which decisions.
+        last: number of the last record that was told.
+    """
     pause = threading.Event()
     while True:
         newest = reader.last()
         if newest > last:
-            yield from list_decisions(
-                reader, msgspec.structs.replace(wanted, after=last), newest - last
-            )
+            since = msgspec.structs.replace(wanted, after=last)
+            new = list_decisions(reader, since, newest - last)
+            yield from (one for one in new if one.n <= newest)
             last = newest
         pause.wait(FOLLOW_S)
 

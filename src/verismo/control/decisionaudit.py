@@ -300,10 +300,10 @@ class DecisionAudit:
             before = canonical.decode(blobs["state before"], rule.state)
             observation = canonical.decode(blobs["observation"], rule.observation)
             settings = canonical.decode(blobs["settings"], rule.settings)
-            # SettingsRefused is a ValueError, as is what a rule says of its caller's mistakes.
             decision = rule.decide(before, observation, settings, record.iat)
             computed = encode_decision(decision)
-        except ValueError as error:
+        except (ValueError, ArithmeticError, LookupError) as error:
+            # Of the right types, and still nothing that the rule could have been given.
             yield f"the rule cannot compute it: {error}"
             return
         self._tally(computed=1)
