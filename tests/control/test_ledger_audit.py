@@ -4,13 +4,18 @@ import shutil
 
 import msgspec
 import pytest
+from tests.support.keyring import START_MS
 from tests.support.ledger import EU, ISSUER, NOW_MS, US, Place, row
+from tests.support.planring import PlanRing
 
+from verismo.attest.controlrecord import NO_RECORD, NUMBERS_PER_S, ControlRecord, sign_record
 from verismo.attest.leaf import LeafType
 from verismo.attest.note import verifier_key
 from verismo.attest.tile import entries_path, tiles_between
-from verismo.control.journalaudit import RecordAudit, SequenceAudit
+from verismo.control.journalaudit import KeyAudit, RecordAudit, SequenceAudit
 from verismo.control.treeaudit import TreeAudit, audit_older
+from verismo.model import canonical
+from verismo.model.decision import Subject
 from verismo.model.ledger import origin_of
 from verismo.ports.ledger import SourceRow
 
@@ -175,3 +180,53 @@ def test_leaves_without_a_record_are_named(place):
 def test_rows_that_wait_are_no_finding(place):
     place.source.lists["s0"].append(row(SIZE + 5))
     assert audit(place) == []
+
+
+class TestWhatTheControlPlaneSigned:
+    """Decisions: their keys have the role `plan`, their numbers go on after a restore."""
+
+    @pytest.fixture
+    def ring(self):
+        return PlanRing()
+
+    def rows(self, ring, *numbers, role="plan"):
+        found, prev = [], NO_RECORD
+        for n in numbers:
+            record = ControlRecord(
+                *(1, ISSUER, START_MS + 1, n, prev, "outcome", "steering", 1, Subject()),
+                of=NO_RECORD,
+                result="published",
+                steering=1,
+            )
+            signer = ring.signer(role)
+            statement, jws = sign_record(record, signer.kid, signer.sign)
+            prev = canonical.digest(statement)
+            found.append(SourceRow(n, LeafType.DECISION, statement, jws))
+        return found
+
+    def findings(self, ring, rows):
+        class Rows:
+            def rows(self, name, after, limit):
+                return [one for one in rows if one.seq_n > after][:limit]
+
+        judge = KeyAudit(ring.keys).judge
+        sequence = SequenceAudit("@decisions", Rows(), None, judge)
+        return [(one.kind, one.detail) for one in sequence.findings(0, 0)]
+
+    def test_records_in_order_have_no_finding(self, ring):
+        assert self.findings(ring, self.rows(ring, 1, 2, 3)) == []
+
+    def test_a_record_that_was_removed_is_named(self, ring):
+        [(kind, detail)] = self.findings(ring, self.rows(ring, 1, 3))
+        assert (kind, "numbers 2 to 2 are missing" in detail) == ("sequence", True)
+
+    def test_numbers_that_go_on_after_a_restore_are_no_gap(self, ring):
+        restored = 1_790_000_000 * NUMBERS_PER_S
+        assert self.findings(ring, self.rows(ring, 1, restored + 1, restored + 2)) == []
+        [(kind, _)] = self.findings(ring, self.rows(ring, 1, restored + 2))
+        assert kind == "sequence"
+
+    def test_a_record_by_a_token_key_is_named(self, ring):
+        found = self.findings(ring, self.rows(ring, 1, role="token"))
+        assert [kind for kind, _ in found] == ["key"]
+        assert "no plan key of the ring" in found[0][1]

@@ -9,9 +9,12 @@ import pytest
 from tests.support import objectstore
 from tests.support.archived import DAY_MS, EU, ISSUER, ONE, RULES, TWO, US, Gateway, at, day
 
-from verismo.adapters.adapt_leaves import ArchivedAdapt
+from verismo.adapters.adapt_file import FILE_NAME as ADAPT_FILE
+from verismo.adapters.adapt_file import AdaptFile
+from verismo.adapters.adapt_leaves import ArchivedAdapt, open_leaves
 from verismo.adapters.archive_folder import FolderArchive
 from verismo.adapters.archive_s3 import S3Archive, S3Settings
+from verismo.adapters.decisions_sqlite import SqliteDecisions, SqliteSteering
 from verismo.adapters.journal_reader import SqliteJournalReader
 from verismo.adapters.journal_restored import RestoredJournals
 from verismo.adapters.journal_slot import next_slot_name
@@ -21,6 +24,7 @@ from verismo.adapters.rollups_folder import FolderRollups
 from verismo.adapters.tiles_folder import FolderTiles
 from verismo.adapters.vault_file import FileVault
 from verismo.attest.checkpoint import open_checkpoint
+from verismo.attest.controlrecord import NUMBERS_PER_S
 from verismo.attest.leaf import LeafType, leaf_entry
 from verismo.attest.merkle import inclusion_proof, leaf_hash, verify_inclusion
 from verismo.attest.note import verifier_key
@@ -366,3 +370,31 @@ def forge(folder: Path, name: str, content: bytes) -> None:
     told |= {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
     lock.chmod(0o600)
     lock.write_bytes(json.dumps(told, sort_keys=True, separators=(",", ":")).encode())
+
+
+async def test_decisions_and_steering_come_back_as_leaves_and_nothing_goes_on_from_them(
+    tmp_path, archive
+):
+    gateway = Gateway(tmp_path / "deciding", MORNING)
+    await gateway.serve(3, MORNING)
+    gateway.decide(4, MORNING + 10)
+    gateway.integrate(MORNING + 10_000)
+    await gateway.serve(1, MORNING + DAY_MS)
+    gateway.integrate(MORNING + DAY_MS + 10_000)
+    store(gateway, archive)
+    restored = Restored(tmp_path / "restored", gateway.folder / "keys" / "tenants")
+    restored.restore(archive)
+    assert restored.ledger.cursors() == gateway.store.cursors()
+    with closing(open_leaves(restored.folder)) as leaves:
+        for source, count in (("@decisions", 4), ("@steering", 1)):
+            found = leaves.rows(source, 0, 100)
+            assert len(found) == count
+            assert found == gateway.adapt.rows(source, 0, 100)
+    with closing(AdaptFile(restored.folder / ADAPT_FILE)) as file:
+        assert SqliteDecisions(file).tip() is None
+        assert SqliteDecisions(file).last() == LATER // 1_000 * NUMBERS_PER_S
+        assert SqliteSteering(file).newest() is None
+    slots = {path.name for path in (restored.folder / "journal").iterdir()}
+    assert not any("@" in name for name in slots)
+    restored.ledger.close()
+    gateway.close()

@@ -9,7 +9,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
+import msgspec
+
 from verismo.adapters.adapt_file import FILE_NAME, AdaptFile, pass_numbers
+from verismo.model.errors import StateError
 from verismo.ports.journal import Record
 from verismo.ports.ledger import AdaptRow
 
@@ -63,7 +66,7 @@ class ArchivedAdapt:
                 connection.executemany(
                     "INSERT INTO archived VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
                     [
-                        (source, one.seq_n, one.statement, one.jws, one.written_ms)
+                        (source, one.seq_n, one.statement, one.jws, _written_ms(one))
                         for one in records
                     ],
                 )
@@ -73,6 +76,23 @@ class ArchivedAdapt:
     def finish(self, now_ms: int) -> None:
         """Let new numbers begin after every one that there may have been."""
         pass_numbers(self._path, now_ms)
+
+
+class _Stated(msgspec.Struct, frozen=True):
+    iat: int
+
+
+def _written_ms(record: Record) -> int:
+    """Return when a row was written: an archive does not say, and it was signed just before."""
+    if record.written_ms:
+        return record.written_ms
+    try:
+        return msgspec.json.decode(record.statement, type=_Stated).iat
+    except (msgspec.MsgspecError, UnicodeError) as error:
+        raise StateError(
+            f"record {record.seq_n} of the archive is damaged: {error}",
+            next_step="Restore from another copy of the archive.",
+        ) from error
 
 
 def open_leaves(data: Path) -> SqliteAdaptLeaves:
