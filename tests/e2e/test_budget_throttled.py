@@ -43,7 +43,8 @@ class Site:
         self.folder, self.now_ms = folder, START_MS
         self.windows = SqliteWindows(folder.data / WINDOWS_FILE)
         self.counts = {
-            slot: WindowCounts(BIN_MS, {}, self.clock_ns, self.clock_ns) for slot in ("s0", "s1")
+            slot: WindowCounts(BIN_MS, {OPERATION}, {}, self.clock_ns, self.clock_ns)
+            for slot in ("s0", "s1")
         }
         self.budgets = {slot: self._budget(slot) for slot in self.counts}
         reads = WindowReads(self.windows, lambda: list(self.counts), BIN_MS)

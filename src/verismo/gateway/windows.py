@@ -9,7 +9,7 @@ nothing is made up for time that did not pass.
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from math import isqrt
 from typing import Final, Literal
 
@@ -25,8 +25,6 @@ Outcome = Literal["answered", "refused", "failed", "left"]
 RouteKey = tuple[TenantId, OperationId, Arm, DeploymentId]
 """Whose a request is: its route, its arm, and the deployment that it was assigned to."""
 
-ROUTES_MAX: Final = 20_000
-"""Routes of one interval; requests of further ones count as unregistered."""
 KEPT_MAX: Final = 360
 """Intervals that wait to be written, an hour of them; of more the oldest are forgotten."""
 STEP_MS_MAX: Final = 500
@@ -183,6 +181,7 @@ class WindowCounts:
 
     Args:
         window_ms: length of an interval, milliseconds.
+        operations: the registered ones.
         late_ms: by deployment, how long it may take to its first byte; others are never late.
         clock_ns: the wall clock, Unix ns.
         ticks_ns: a clock that nobody sets, ns.
@@ -191,11 +190,13 @@ class WindowCounts:
     def __init__(
         self,
         window_ms: int,
+        operations: Container[OperationId],
         late_ms: Mapping[DeploymentId, int] | None = None,
         clock_ns: Callable[[], int] = time.time_ns,
         ticks_ns: Callable[[], int] = time.monotonic_ns,
     ) -> None:
         self._window_ms = window_ms
+        self._operations = operations
         self._late_ms = late_ms or {}
         self._clock_ns = clock_ns
         self._ticks_ns = ticks_ns
@@ -214,11 +215,9 @@ class WindowCounts:
     def offered(self, tenant: TenantId, operation: OperationId, usd_micros: UsdMicros) -> None:
         """Count the estimate of one request, whether it is then admitted or not."""
         self.now_ns()
-        key = (tenant, operation)
-        spends = self._spends
-        if key not in spends and len(spends) >= ROUTES_MAX:
-            key = (tenant, UNREGISTERED)
-        spends[key] = spends.get(key, 0) + usd_micros
+        # Names that clients make up make no routes: they would fill the memory.
+        key = (tenant, operation if operation in self._operations else UNREGISTERED)
+        self._spends[key] = self._spends.get(key, 0) + usd_micros
 
     def ended(
         self,

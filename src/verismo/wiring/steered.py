@@ -158,7 +158,8 @@ class Steered:
 
     def __init__(self, config: Config, slot: str, keys: TokenKeys, cell: SnapshotCell) -> None:
         late_ms = {target.deployment: target.late_ms for target in config.scaling}
-        self.windows = WindowCounts(config.adapt.window_s * 1_000, late_ms)
+        window_ms = config.adapt.window_s * 1_000
+        self.windows = WindowCounts(window_ms, config.plan.operations, late_ms)
         self._file = AdaptFile(config.data / ADAPT_FILE, read_only=True)
         self._sink = SqliteWindows(config.data / FILE_NAME)
         is_used = config.adapt.enabled
