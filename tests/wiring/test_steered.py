@@ -24,12 +24,15 @@ from tests.support.waiting import until
 from verismo.adapters.windows_sqlite import FILE_NAME, SqliteWindows
 from verismo.control.windowreads import add_up
 from verismo.gateway.breaker import COOL_DOWN_MS, FAILURES_MAX
+from verismo.gateway.windows import WindowCounts
+from verismo.model.errors import StateError
 from verismo.model.steering import Rollout, drawn_arm, steering_digest
 from verismo.model.window import window_fault
 from verismo.simulate.record import Record
 from verismo.simulate.server import running_upstream
 from verismo.simulate.settings import SimulatorSettings
 from verismo.wiring.firststart import prepare_data
+from verismo.wiring.steered import WindowWriter
 from verismo.wiring.worker import Parts, Worker
 
 pytestmark = pytest.mark.slow
@@ -424,3 +427,86 @@ async def test_two_workers_follow_the_same_and_their_intervals_add_up(tmp_path):
         assert {one.writer for one in written} == {"s0", "s1"}
         version = steersman.tell(rollout(100_000))
         await until(lambda: followed(gateway) == followed(other) == version)
+
+
+async def test_a_worker_starts_without_steering_that_cannot_be_believed(tmp_path, caplog):
+    async with running_upstream(SimulatorSettings()) as url:
+        setup = setup_for(url)
+        config = configure(tmp_path, url, setup)
+        prepare_data(config.data, config.keys)
+        with closing(Steersman(config)) as steersman:
+            steersman.put(steersman.steering((rollout(ALL),)), forged=True)
+        gateway = Gateway(config, make_keys(config.data), Record())
+        async with serving(gateway, setup):
+            assert gateway.worker.steering is None
+            answer = await gateway.chat(model="split")
+            assert gateway.tries(answer)[0]["deployment"] == "chat-us"
+        assert "started without steering" in caplog.text
+
+
+async def test_a_gateway_without_controllers_follows_and_writes_nothing(tmp_path):
+    off = {"# enabled = true\n# Length of": "enabled = false\n# Length of"}
+    async with running_upstream(SimulatorSettings()) as url:
+        setup = setup_for(url, edits=off)
+        config = configure(tmp_path, url, setup)
+        prepare_data(config.data, config.keys)
+        with closing(Steersman(config)) as steersman:
+            steersman.tell(rollout(ALL))
+        gateway = Gateway(config, make_keys(config.data), Record())
+        async with serving(gateway, setup):
+            answer = await gateway.chat(model="split")
+            assert gateway.tries(answer)[0]["deployment"] == "chat-us"
+        assert not (config.data / FILE_NAME).exists()
+
+
+class Ticks:
+    """A clock that a test owns."""
+
+    def __init__(self):
+        self.now_ns = 1_700_000_000_000_000_000
+
+    def __call__(self):
+        return self.now_ns
+
+
+async def test_intervals_that_cannot_be_written_now_are_written_later(tmp_path):
+    ticks = Ticks()
+    counts = WindowCounts(1_000, (), None, ticks, ticks)
+    path = tmp_path / FILE_NAME
+    path.mkdir()
+    with closing(SqliteWindows(path)) as sink:
+        writer = WindowWriter(counts, sink, "s0")
+        for _ in range(2):
+            ticks.now_ns += 1_000_000_000
+            with pytest.raises(StateError, match="cannot be used"):
+                await writer.write()
+        path.rmdir()
+        await writer.write()
+        assert len(sink.written(0, 2**53)) == 2
+
+
+async def test_the_last_intervals_of_a_worker_do_not_keep_it_from_ending(tmp_path, caplog):
+    ticks = Ticks()
+    path = tmp_path / FILE_NAME
+    path.mkdir()
+    with closing(SqliteWindows(path)) as sink:
+        await WindowWriter(WindowCounts(1_000, (), None, ticks, ticks), sink, "s0").write_rest()
+    assert "the last intervals were not written" in caplog.text
+
+
+async def test_an_interval_that_was_written_before_stays_and_the_next_one_follows(tmp_path, caplog):
+    ticks = Ticks()
+    with closing(SqliteWindows(tmp_path / FILE_NAME)) as sink:
+        for _ in range(2):
+            counts = WindowCounts(1_000, ("chat",), None, ticks, ticks)
+            counts.offered("T", "chat", 5)
+            writer = WindowWriter(counts, sink, "s0")
+            await writer.write_rest()
+        assert "an interval was written before" in caplog.text
+        ticks.now_ns += 1_000_000_000
+        await writer.write()
+        read = sink.intervals(0, 2**53)
+        assert [sum(one.offered_usd_micros for one in each.spends) for each in read] == [5]
+        ticks.now_ns += 1_000_000_000
+        await writer.write()
+        assert len(sink.written(0, 2**53)) == 2
