@@ -22,13 +22,14 @@ class Windows:
     def __init__(self):
         self.kept = []
         self.is_broken = False
-        self.reads = 0
+        self.seen = set()
 
     def intervals(self, from_ms, until_ms):
-        self.reads += 1
         if self.is_broken:
             raise StateError("windows.db is away", next_step="wait")
-        return [one for one in self.kept if from_ms <= one.start_ms < until_ms]
+        found = [one for one in self.kept if from_ms <= one.start_ms < until_ms]
+        self.seen.update(one.start_ms // MINUTE_MS for one in found)
+        return found
 
     def written(self, from_ms, until_ms):
         return [
@@ -129,10 +130,17 @@ def test_the_past_stands_in_the_burns_and_not_in_the_totals(windows):
 
 
 def test_a_long_past_is_read_in_parts(windows):
-    windows.minutes(T0, 1, window())
+    windows.minutes(T0 - 5 * HOUR_MS, 301)
     meter = meter_of(windows)
     assert not meter.catch_up(T0 + MINUTE_MS)
-    assert windows.reads == ROUND_MINUTES_MAX
+    assert len(windows.seen) == ROUND_MINUTES_MAX
+    assert meter.catch_up(T0 + MINUTE_MS)
+    assert len(windows.seen) == 301
+
+
+def test_a_past_without_windows_is_passed_over_at_once(windows):
+    windows.minutes(T0, 1, window())
+    assert meter_of(windows).catch_up(T0 + MINUTE_MS)
 
 
 def test_spans_end_with_the_last_minute_that_was_counted(windows):

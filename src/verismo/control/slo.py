@@ -29,8 +29,9 @@ from verismo.model.window import Window
 
 MINUTES_MAX: Final = max(SPANS_MS) // MINUTE_MS + 1
 """That many minutes are kept: the longest span, and one."""
-ROUND_MINUTES_MAX: Final = 60
-"""Minutes that one round reads, so that a long past does not hold others up."""
+ROUND_MINUTES_MAX: Final = 240
+"""Minutes that one round reads, so that a long past does not hold others up. Those that nobody
+wrote cost next to nothing and are not among them."""
 
 
 class Promise(msgspec.Struct, frozen=True):
@@ -117,10 +118,9 @@ class SloMeter:
                 kept.clear()
             self._next_ms, self._began_ms = None, now_ms
         first_ms = max(self._next_ms or oldest_ms, oldest_ms)
-        for _ in range(ROUND_MINUTES_MAX):
-            if first_ms + MINUTE_MS > until_ms:
-                break
-            self._count(first_ms)
+        read = 0
+        while read < ROUND_MINUTES_MAX and first_ms + MINUTE_MS <= until_ms:
+            read += self._count(first_ms)
             first_ms += MINUTE_MS
         self._next_ms = first_ms
         return first_ms + MINUTE_MS > until_ms
@@ -139,16 +139,18 @@ class SloMeter:
             found.append(Standing(one, burned, alarms(burned), self._totals[one.name]))
         return found
 
-    def _count(self, start_ms: int) -> None:
+    def _count(self, start_ms: int) -> bool:
+        """Count one minute; returns whether somebody wrote it."""
         windows = self._reads.windows(start_ms, start_ms + MINUTE_MS)
         if windows is None:
-            return
+            return False
         for one in self._promises:
             mine = [window for window in windows if one.covers(window)]
             count = count_windows(mine, one.objectives, start_ms, MINUTE_MS)
             self._counts[one.name].append(count)
             if start_ms >= self._began_ms:
                 self._totals[one.name] = _more(self._totals[one.name], count)
+        return True
 
 
 def _more(totals: Totals, count: Count) -> Totals:

@@ -3,6 +3,8 @@
 import asyncio
 import time
 
+import msgspec
+
 from verismo.adapt.burn import KINDS, Objectives
 from verismo.adapters.journal_slot import next_slot_name
 from verismo.adapters.telemetry_slo import ObjectiveFigures, slo_lines
@@ -10,6 +12,7 @@ from verismo.adapters.windows_sqlite import FILE_NAME, SqliteWindows
 from verismo.config.schema import Config
 from verismo.control.slo import Promise, SloMeter, Standing, span_text
 from verismo.control.windowreads import WindowReads
+from verismo.model.errors import StateError
 from verismo.wiring.rounds import Rounds
 
 ROUND_S = 5.0
@@ -89,7 +92,12 @@ class SloLoop:
 
     def _count(self) -> None:
         now_ms = _now_ms()
-        self._desk.meter.catch_up(now_ms)
+        try:
+            self._desk.meter.catch_up(now_ms)
+        except StateError:
+            # The burns that were shown are no longer of now; what was counted was counted.
+            self._figures = [msgspec.structs.replace(one, burns_milli={}) for one in self._figures]
+            raise
         self._figures = [
             one for found in self._desk.meter.standings(now_ms) for one in figures_of(found)
         ]
