@@ -46,9 +46,10 @@ bench: environment-dev ## run every benchmark at full size; results in var/bench
 		$(BIN)/python "$$file" --json "var/bench/$$(basename "$$file" .py).json"; \
 	done
 
-evidence: environment-dev ## verify the demo's answers in Python, Node and Chromium; evidence/
+evidence: environment-dev ## make evidence/ again: answers verified everywhere, a rollout, a budget
 	@scripts/test-tools
 	$(BIN)/python scripts/verify_everywhere.py
+	$(BIN)/python scripts/adapt_evidence.py
 
 lock: environment-dev ## write the hash-pinned locks again from pyproject.toml
 	requirements/compile.sh
