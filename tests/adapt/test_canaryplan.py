@@ -1,5 +1,6 @@
 """A plan is the rule itself over a route's mean traffic; too little of it is said, not guessed."""
 
+import msgspec
 import pytest
 
 from verismo.adapt.canaryplan import plan
@@ -55,3 +56,9 @@ def test_the_same_traffic_gives_the_same_plan():
     assert plan(traffic(9_000, 9), HOUR, MINUTE, LADDER) == plan(
         traffic(9_000, 9), HOUR, MINUTE, LADDER
     )
+
+
+@pytest.mark.slow
+def test_a_route_that_would_take_longer_than_a_week_of_looks_gets_no_answer():
+    patient = msgspec.structs.replace(LADDER, bake_ms_max=10**12, silence_hold_ms=10**12)
+    assert all(one.looks is None for one in plan(traffic(2), HOUR, MINUTE, patient))

@@ -54,6 +54,13 @@ class Calibration(msgspec.Struct, frozen=True):
     tolerance_ppm: int | None
 
 
+class _Look(msgspec.Struct, frozen=True):
+    """What is shown, and the baseline in it."""
+
+    shown: CanaryObservation
+    baseline: Window
+
+
 def calibrate(
     pairs: Sequence[CanaryObservation], settings: CanarySettings, stretch_looks: int = STRETCH_LOOKS
 ) -> Calibration:
@@ -64,11 +71,18 @@ def calibrate(
         settings: all but the tolerance stays as it is here.
         stretch_looks: looks of a stretch; what is left of the last one is not used.
     """
-    whole = [one for one in pairs if one.baseline is not None and one.candidate is not None]
+    whole = [
+        (one.baseline, one.candidate)
+        for one in pairs
+        if one.baseline is not None and one.candidate is not None
+    ]
     stretches = [
         turned
         for at in range(0, len(whole) - stretch_looks + 1, stretch_looks)
-        for turned in (whole[at : at + stretch_looks], _swapped(whole[at : at + stretch_looks]))
+        for turned in (
+            [_look(ours, theirs) for ours, theirs in whole[at : at + stretch_looks]],
+            [_look(theirs, ours) for ours, theirs in whole[at : at + stretch_looks]],
+        )
     ]
     trials: list[Trial] = []
     if len(stretches) < STRETCHES_MIN:
@@ -110,36 +124,22 @@ def upper_bound_ppm(hits: int, trials: int) -> int:
     return high
 
 
-def _is_held(pairs: Sequence[CanaryObservation], settings: CanarySettings) -> bool:
-    first = pairs[0].baseline
-    if first is None:
-        return False
+def _look(baseline: Window, candidate: Window) -> _Look:
+    """Return a look in which each window is of the arm that it is put into."""
+    ours, theirs = (
+        msgspec.structs.replace(one, arm=arm, deployment=arm)
+        for arm, one in (("baseline", baseline), ("candidate", candidate))
+    )
+    return _Look(CanaryObservation(ours, theirs), ours)
+
+
+def _is_held(looks: Sequence[_Look], settings: CanarySettings) -> bool:
+    first = looks[0].baseline
     subject = Subject(first.tenant, first.operation, "baseline", "candidate")
     state = start(subject, settings, first.start_ms)
-    for pair in pairs:
-        shown = CanaryObservation(
-            _named(pair.baseline, "baseline"), _named(pair.candidate, "candidate")
-        )
-        end_ms = 0 if pair.baseline is None else pair.baseline.end_ms
-        decision = decide_outside(state, shown, settings, end_ms)
+    for look in looks:
+        decision = decide_outside(state, look.shown, settings, look.baseline.end_ms)
         if decision.verdict in ("HOLD", "ROLLBACK") and decision.reasons[0] != "inconclusive":
             return True
         state = decision.state
     return False
-
-
-def _named(window: Window | None, deployment: str) -> Window | None:
-    if window is None:
-        return None
-    return msgspec.structs.replace(window, deployment=deployment)
-
-
-def _swapped(pairs: Sequence[CanaryObservation]) -> list[CanaryObservation]:
-    return [
-        CanaryObservation(_as(one.candidate, "baseline"), _as(one.baseline, "candidate"))
-        for one in pairs
-    ]
-
-
-def _as(window: Window | None, arm: str) -> Window | None:
-    return None if window is None else msgspec.structs.replace(window, arm=arm)

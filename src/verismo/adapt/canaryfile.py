@@ -112,7 +112,7 @@ def decide_outside(
     baseline, candidate = observation.baseline, observation.candidate
     if baseline is not None and candidate is not None:
         both = baseline.requests + candidate.requests
-        if both > 0 and 0 < candidate.requests < both:
+        if both > 0 and 0 <= candidate.requests <= both:
             share = min(max(PPM * candidate.requests // both, 1), PPM - 1)
             state = msgspec.structs.replace(state, weight_ppm=share)
     return canary.decide(
