@@ -155,6 +155,20 @@ def test_a_patch_whose_answer_is_lost_is_unknown_and_not_sent_twice(scale, clust
     assert len(patches(cluster)) == 1
 
 
+@pytest.mark.parametrize("fault", ["500", "503", "garbage"])
+def test_a_patch_that_is_answered_by_a_failure_may_have_been_obeyed(scale, cluster, clock, fault):
+    cluster.faults.extend(["none", "none", fault])
+    assert scale.change(3, 5, soon(clock)) == "unknown"
+    assert len(patches(cluster)) == 1
+
+
+@pytest.mark.parametrize("fault", ["403", "429"])
+def test_a_patch_that_is_refused_was_not_obeyed(scale, cluster, clock, fault):
+    cluster.faults.extend(["none", "none", fault])
+    assert scale.change(3, 5, soon(clock)) in ("not_allowed", "refused")
+    assert cluster.replicas("prod", "reader") == 3
+
+
 def test_a_patch_that_never_arrived_is_unknown_too(scale, cluster, clock):
     cluster.faults.extend(["none", "none", "cut"])
     assert scale.change(3, 5, soon(clock)) == "unknown"

@@ -177,18 +177,28 @@ class KubernetesScale:
             left_s = self._left_s(until_ms)
             if left_s <= 0:
                 return "late"
-            try:
-                self._patch(seen.metadata.resource_version, after, left_s)
-            except _Answered as error:
-                if error.status != 409:
-                    raise
-                continue
-            except _Unanswered as error:
-                # Sent, and perhaps obeyed: the next look at the replicas tells.
-                self._tell("unknown", error)
-                return "unknown"
-            return "done"
+            result = self._send_change(seen.metadata.resource_version, after, left_s)
+            if result is not None:
+                return result
         return "refused"
+
+    def _send_change(self, version: str, after: int, left_s: float) -> ChangeResult | None:
+        """Send the change once; None if the object has moved on meanwhile."""
+        try:
+            self._patch(version, after, left_s)
+        except _Answered as error:
+            if error.status == 409:
+                return None
+            if error.status < 500:
+                raise
+            # A proxy's 504, say: the API server may have obeyed all the same.
+            self._tell("unknown", error)
+            return "unknown"
+        except _Unanswered as error:
+            # Sent, and perhaps obeyed: the next look at the replicas tells.
+            self._tell("unknown", error)
+            return "unknown"
+        return "done"
 
     def _left_s(self, until_ms: int) -> float:
         return (until_ms - self._now_ms()) / 1_000

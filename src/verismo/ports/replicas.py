@@ -14,7 +14,7 @@ ChangeResult = Literal[
     "unreachable",
     "unknown",
 ]
-"""What came of a change. `unknown`: it was sent and nobody answered, so it may have arrived."""
+"""What came of a change. `unknown`: it was sent and no yes or no came, so it may have arrived."""
 
 
 class ReplicaReader(Protocol):
