@@ -46,6 +46,12 @@ kind = "chat"
 purpose = "support"
 deployments = ["chat-us"]
 candidates = ["new-us"]
+
+[operations.abroad]
+kind = "chat"
+purpose = "support"
+deployments = ["chat-eu", "chat-us"]
+candidates = ["new-us"]
 """
 
 
@@ -68,6 +74,12 @@ timeouts = {{ connect_ms = 500, first_byte_ms = 400, total_ms = 2000 }}
 provider = "new"
 model = "gpt-4o-mini"
 region = "{region}"
+
+[tenants.NEIGHBOUR]
+region = "us"
+purposes = ["support"]
+models = ["gpt-*"]
+budget_usd_per_day = 1
 """,
         files={"operations/split.toml": SPLIT},
         **more,
@@ -279,13 +291,31 @@ async def test_who_may_not_go_to_the_candidate_is_no_part_of_the_rollout(tmp_pat
         assert (await all_counted(gateway, 8)).keys() == {("unsplit", "chat-us")}
 
 
+async def test_who_may_not_go_to_the_baseline_is_no_part_of_the_rollout(tmp_path):
+    abroad = rollout(ALL, operation="abroad", baseline="chat-eu")
+    async with steered_gateway(tmp_path, abroad) as (gateway, _):
+        answer = await gateway.chat(model="abroad")
+        assert [one["deployment"] for one in gateway.tries(answer)] == ["chat-us"]
+        assert (await all_counted(gateway, 1, "abroad")).keys() == {("unsplit", "chat-us")}
+
+
 async def test_a_rollout_of_one_tenant_leaves_the_others_alone(tmp_path):
     mine = rollout(ALL, tenant="TENANT_001")
     async with steered_gateway(tmp_path, mine) as (gateway, _):
         answer = await gateway.chat(model="split")
         assert gateway.tries(answer)[0]["deployment"] == "new-us"
-        other = await gateway.chat(model="split", key="TENANT_003")
-        assert [one["deployment"] for one in gateway.tries(other)][:1] != ["new-us"]
+        _, key = gateway.add_key("NEIGHBOUR")
+        await until(lambda: is_known(gateway, key))
+        other = await gateway.chat(model="split", key=key)
+        assert [one["deployment"] for one in gateway.tries(other)] == ["chat-us"]
+        assert (await all_counted(gateway, 2)).keys() == {
+            ("candidate", "new-us"),
+            ("unsplit", "chat-us"),
+        }
+
+
+async def is_known(gateway, key):
+    return (await gateway.send("GET", "/v1/models", key=key)).status == 200
 
 
 async def test_a_candidate_is_never_fallen_back_to(tmp_path):
