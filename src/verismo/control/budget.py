@@ -32,6 +32,7 @@ from verismo.adapt.budgetlimit import (
     LimitObservation,
     LimitSettings,
     LimitState,
+    SpendHour,
 )
 from verismo.control.budgethours import (
     LEAD_MS,
@@ -163,7 +164,7 @@ class BudgetShell:
         recorded = self._records.of(subject)
         if act.of and not self._is_seen(act, recorded):
             raise DecisionStale("another decision about the route was made meanwhile")
-        throttling = BudgetState() if recorded.throttling is None else recorded.throttling.state
+        throttling = _throttling(recorded)
         observation = HandObservation(
             subject=subject,
             act=act,
@@ -218,7 +219,7 @@ class BudgetShell:
             recorded = self._records.of(subject)
             if not self._terms.cap(route) or _is_decided(recorded.throttling, until_ms):
                 continue
-            before = BudgetState() if recorded.throttling is None else recorded.throttling.state
+            before = _throttling(recorded)
             shown = tuple(
                 SpendBin(Milliseconds(start), UsdMicros(one.get(route, 0)))
                 for start, one in sorted(bins.items())
@@ -234,46 +235,47 @@ class BudgetShell:
         routes = {route for one in bins.values() for route, offered in one.items() if offered}
         for subject in self._records.subjects(BUDGET_LIMIT.name):
             routes.add((TenantId(subject.tenant), OperationId(subject.operation)))
-        found = []
+        due: list[_Due] = []
         for route in sorted(routes):
             recorded = self._records.of(_subject(route))
-            if not self._terms.cap(route) or _is_decided(recorded.limit, ended_ms):
+            if self._terms.cap(route) and not _is_decided(recorded.limit, ended_ms):
+                hours = self._history(recorded)
+                due.append(_Due(route, recorded, hours, hours_due(hours, ended_ms)))
+        first_ms = min((one.missing.start for one in due), default=ended_ms)
+        if first_ms < ended_ms - HOUR_MS:
+            bins = self._bins(first_ms - LEAD_MS, ended_ms)
+        found = []
+        for one in due:
+            week = last_week((*one.hours, *self._hours(one, bins)), ended_ms)
+            if not week or is_silent(week):
                 continue
-            observation = self._learned_from(route, recorded, bins, ended_ms, now_ms)
-            if observation is None:
-                continue
-            before = LimitState() if recorded.limit is None else recorded.limit.state
-            look = Look(BUDGET_LIMIT, observation.subject, before, observation, self._terms.limit)
-            found.append(look)
+            state = _throttling(one.recorded)
+            subject = _subject(one.route)
+            observation = LimitObservation(subject, week, damped=state.static_until_ms > now_ms)
+            before = LimitState() if one.recorded.limit is None else one.recorded.limit.state
+            found.append(Look(BUDGET_LIMIT, subject, before, observation, self._terms.limit))
         return found
 
-    def _learned_from(
-        self, route: Route, recorded: Recorded, bins: dict[int, RouteSpends], *times: int
-    ) -> LimitObservation | None:
-        """Return a route's history with the hours that ended; None for one that fell silent."""
-        ended_ms, now_ms = times
+    def _history(self, recorded: Recorded) -> tuple[SpendHour, ...]:
+        """Return the hours that a route's limit was last learned from, in order."""
         known = None if recorded.limit is None else self._records.limit_observation(recorded.limit)
-        hours = [] if known is None else sorted(known.hours, key=lambda one: one.start_ms)
-        due = hours_due(hours, ended_ms)
-        if due and min(bins, default=ended_ms) > due.start - LEAD_MS:
-            bins.update(self._bins(due.start - LEAD_MS, ended_ms))
-        state = BudgetState() if recorded.throttling is None else recorded.throttling.state
-        limits = self._limits(route, recorded)
-        set_ms = 0 if recorded.hand is None else recorded.hand.state.set_ms
+        return () if known is None else tuple(sorted(known.hours, key=lambda one: one.start_ms))
+
+    def _hours(self, due: "_Due", bins: dict[int, RouteSpends]) -> list[SpendHour]:
+        """Return the hours that a route's history misses, without those too little is known of."""
+        state, limits = _throttling(due.recorded), self._limits(due.route, due.recorded)
+        set_ms = 0 if due.recorded.hand is None else due.recorded.hand.state.set_ms
         learned = msgspec.structs.replace(limits, hand=None)
 
         def limit_at(at_ms: int) -> int:
             held = limits if at_ms >= set_ms else learned
             return limit_in_force(held, state.static_until_ms, at_ms)
 
-        for start_ms in due:
-            breached = was_breached(state, start_ms)
-            made = hour_of(start_ms, route, bins, limit_at, breached=breached)
-            hours += [] if made is None else [made]
-        week = last_week(hours, ended_ms)
-        if not week or is_silent(week):
-            return None
-        return LimitObservation(_subject(route), week, damped=state.static_until_ms > now_ms)
+        made = (
+            hour_of(at_ms, due.route, bins, limit_at, breached=was_breached(state, at_ms))
+            for at_ms in due.missing
+        )
+        return [one for one in made if one is not None]
 
     def _bins(self, from_ms: int, until_ms: int) -> dict[int, RouteSpends]:
         """Return what routes offered by the start of each bin of which no part is missing."""
@@ -292,7 +294,7 @@ class BudgetShell:
     def _looser_ms(self, state: BudgetState) -> int:
         """Guess when the next step of the recovery may come."""
         if state.phase == "RECOVERING":
-            return (state.clean_ms or state.judged_ms) + MINUTE_MS
+            return (state.clean_ms or state.breach_ms) + MINUTE_MS
         settings = self._terms.budget
         doublings = min(max(len(state.breaches) - 1, 0), 20)
         return state.breach_ms + min(settings.cooldown_ms << doublings, settings.cooldown_ms_max)
@@ -315,6 +317,26 @@ class BudgetShell:
 
 
 _CHANGES: Final = frozenset({"THROTTLE", "RELEASE", "REVERT_STATIC"})
+
+
+class _Due(msgspec.Struct, frozen=True):
+    """A route whose limit is due.
+
+    Args:
+        route: whose.
+        recorded: how its rules stand.
+        hours: what its limit was last learned from, in order.
+        missing: starts of the hours that ended since.
+    """
+
+    route: Route
+    recorded: Recorded
+    hours: tuple[SpendHour, ...]
+    missing: range
+
+
+def _throttling(recorded: Recorded) -> BudgetState:
+    return BudgetState() if recorded.throttling is None else recorded.throttling.state
 
 
 def _route_of(throttle: Throttle) -> Route:
