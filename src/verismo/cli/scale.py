@@ -148,7 +148,13 @@ def verify_events(file: BinaryIO, gap_s: int, *, as_json: bool) -> None:
 @scale.command("simulate-cluster")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", default=0, show_default=True, help="Port; 0 takes a free one.")
-@click.option("--replicas", type=click.IntRange(1), default=3, show_default=True)
+@click.option(
+    "--replicas",
+    type=click.IntRange(1),
+    default=3,
+    show_default=True,
+    help="What the Deployment is asked to have at first.",
+)
 @click.option("--token", required=True, help="What `token_file` has to hold.")
 @click.argument("workload", metavar="NAMESPACE/NAME")
 def simulate_cluster(host: str, port: int, replicas: int, token: str, workload: str) -> None:
