@@ -23,7 +23,11 @@ ROWS_AT_ONCE = 4_096
 LOST = "@lost"
 """Name of the source of entries whose records a restore has lost; see `ledger adopt`."""
 
-_ROLES: Mapping[int, str] = {LeafType.KEY_RING: "evidence", LeafType.DECISION: "plan", LeafType.PLAN: "plan"}
+_ROLES: Mapping[int, str] = {
+    LeafType.KEY_RING: "evidence",
+    LeafType.DECISION: "plan",
+    LeafType.PLAN: "plan",
+}
 """Who signs what is not signed by a token key."""
 
 JudgeRow = Callable[[str, SourceRow], Iterator[Finding]]

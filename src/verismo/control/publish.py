@@ -104,7 +104,8 @@ class Publisher:
             ) from error
         # A crash before this: the next round makes it again. After it: the outcome is missing, and
         # the next round records that it was found.
-        self._store.publish(token, SteeringRow(steering.version, statement, jws, now_ms))
+        row = SteeringRow(steering.version, statement, jws, steering.iat)
+        self._store.publish(token, row)
         return steering.version
 
     def _says(self, row: SteeringRow, told: Steered) -> bool:
