@@ -30,17 +30,26 @@ def filled(page: str, name: str, lines: list[str]) -> str:
 
 
 def lines_of(result: dict[str, dict]) -> list[str]:
-    """Return a result as Markdown: command, table, ratios, machine and versions."""
+    """Return a result as Markdown: command, table, ratios, single figures, machine, versions."""
     lines = [f"`{result['command']}`", "", *table(result["columns"], result["rows"]), ""]
     for name, by_load in result.get("ratios", {}).items():
         said = ", ".join(f"{load} {ratio:g}" for load, ratio in by_load.items())
         lines.append(f"- {name}: {said}")
     for name, why in result.get("missing", {}).items():
         lines.append(f"- {name} was not measured: {why.splitlines()[0]}")
+    facts = {name: is_ for name, is_ in result.items() if isinstance(is_, int | float | str)}
+    said = ", ".join(f"{name} {shown(is_)}" for name, is_ in facts.items() if name != "command")
+    if said:
+        lines.append(f"- figures: {said}")
     for title in ("machine", "versions"):
         said = ", ".join(f"{name.replace('_', ' ')} {is_}" for name, is_ in result[title].items())
         lines.append(f"- {title}: {said}")
     return lines
+
+
+def shown(value: str | float) -> str:
+    """Return a single figure as it is read: four significant digits, or its words."""
+    return f"`{value}`" if isinstance(value, str) else f"{value:.4g}"
 
 
 def main() -> None:

@@ -72,3 +72,20 @@ def test_every_benchmark_has_its_place_in_the_page():
     for script in BENCH.glob("*.py"):
         assert page.count(f"<!-- {script.stem} -->") == 1, script.stem
         assert page.count(f"<!-- /{script.stem} -->") == 1, script.stem
+
+
+def test_single_figures_of_a_result_stand_below_its_table(harness):
+    result = {
+        "command": "python bench/x.py",
+        "columns": {"name": "name"},
+        "rows": [{"name": "a"}],
+        "share": 0.03666667,
+        "count": 300,
+        "source": "a trace",
+        "seeds": [1, 2],
+        "machine": {},
+        "versions": {},
+    }
+    lines = harness("document").lines_of(result)
+    assert "- figures: share 0.03667, count 300, source `a trace`" in lines
+    assert lines[0] == "`python bench/x.py`"
