@@ -19,6 +19,8 @@ from verismo.model.tenant import Tenant
 from verismo.model.window import Tally, Window
 
 STEP = 10_000
+DEAR_USD_MICROS = 70_000_000
+"""The square of one such cost can be signed, and the sum of two squares cannot."""
 NOW = 1_000 * STEP
 ALL = Subject("", "chat", "old", "new")
 ONE = Subject("T1", "chat", "old", "new")
@@ -55,6 +57,7 @@ class Counted:
     def __init__(self):
         self.per_interval = {("T1", "baseline", "old"): 80, ("T1", "candidate", "new"): 20}
         self.is_missing = False
+        self.huge = {}
         self.asked = []
 
     def complete_until(self, now_ms):
@@ -66,8 +69,9 @@ class Counted:
         if self.is_missing:
             return None
         count = (until_ms - from_ms) // STEP
+        dear = sum(number for at_ms, number in self.huge.items() if from_ms <= at_ms < until_ms)
         return [
-            window(*key, requests * count, from_ms, until_ms)
+            spent(window(*key, requests * count, from_ms, until_ms), dear)
             for key, requests in self.per_interval.items()
         ]
 
@@ -79,6 +83,15 @@ def window(tenant, arm, deployment, requests, from_ms, until_ms):
     return Window(
         *(tenant, "chat", arm, deployment, from_ms, until_ms, requests, 0),
         *(requests * 10, requests * 100, tally.histogram()),
+    )
+
+
+def spent(window, dear):
+    """Return it with so many of its requests of huge cost."""
+    return msgspec.structs.replace(
+        window,
+        cost_usd_micros=window.cost_usd_micros + dear * (DEAR_USD_MICROS - 10),
+        cost_squares=window.cost_squares + dear * (DEAR_USD_MICROS**2 - 100),
     )
 
 
@@ -227,6 +240,45 @@ def test_a_route_without_requests_is_held_in_the_end(rolling):
         reasons += [one.reasons[0] for one in rolling.look(NOW + minute * 60_000)]
     assert "insufficient_data" in reasons
     assert rolling.shell.steered(NOW).rollouts[0].weight_ppm == SETTINGS.hold_weight_ppm
+
+
+class TestAFewRequestsOfHugeCost:
+    def test_cannot_end_the_looks_at_everybody_s_rollout(self, rolling):
+        first = NOW + 60_000
+        rolling.counted.huge = {first - STEP: 2}
+        (found,) = rolling.look(first)
+        assert found.reasons == ("no_window",)
+        (look,) = rolling.shell.looks(first + STEP)
+        shown = look.observation
+        assert (shown.baseline.start_ms, shown.baseline.end_ms) == (first, first + STEP)
+        assert rolling.kept.decide(look, first + STEP).reasons[0] != "no_window"
+
+    def test_are_left_out_of_both_arms_together(self, rolling):
+        first = NOW + 120_000
+        rolling.counted.huge = {NOW + 40_000: 2}
+        (look,) = rolling.shell.looks(first)
+        shown = look.observation
+        assert shown.baseline.start_ms == shown.candidate.start_ms > NOW + 40_000
+        assert shown.candidate.requests == 20 * (first - shown.candidate.start_ms) // STEP
+
+    def test_in_every_interval_take_traffic_from_the_candidate_and_promote_nothing(self, rolling):
+        rolling.counted.huge = {NOW + at * STEP: 2 for at in range(400)}
+        found = [one for minute in range(1, 40) for one in rolling.look(NOW + minute * 60_000)]
+        assert {one.verdict for one in found} == {"NODATA", "HOLD"}
+        assert rolling.shell.steered(NOW).rollouts[0].weight_ppm == SETTINGS.hold_weight_ppm
+
+    def test_do_not_wait_for_ever_with_a_thin_window(self, rolling):
+        rolling.counted.per_interval = {
+            ("T1", "baseline", "old"): 4,
+            ("T1", "candidate", "new"): 1,
+        }
+        first = NOW + 60_000
+        rolling.look(first)
+        rolling.counted.huge = {first: 1, first + STEP: 1}
+        for later in (STEP, 2 * STEP, 3 * STEP):
+            (found,) = rolling.look(first + later)
+            assert found.verdict == "CONTINUE"
+        assert found.state.waiting_candidate[0].requests < 4
 
 
 def test_after_a_rollback_and_after_stop_nothing_is_steered(rolling):

@@ -320,9 +320,16 @@ class TestFaults:
     def test_a_number_that_cannot_be_signed_is_refused_and_nothing_is_written(self, site):
         loop, shell = site.process("a")
         shell.wishes = [0.5]
-        with pytest.raises(StateError, match="a float cannot be signed"):
-            loop.round(NOW_MS)
+        assert "a float cannot be signed" in loop.round(NOW_MS).failure.detail
         assert site.records() == []
+
+    def test_a_look_poisoned_with_an_unsignable_number_stops_no_other_controller(self, site):
+        loop, shell = site.process("a")
+        shell.poison, shell.wishes = [0.5], [50_000]
+        done = loop.round(NOW_MS)
+        assert "a float cannot be signed" in done.failure.detail
+        assert kinds(site) == [DECIDED, PUBLISHED]
+        assert loop.token
 
     def test_a_last_record_that_was_altered_stops_the_sequence(self, site):
         loop, shell = site.process("a")

@@ -75,16 +75,16 @@ class WeightShell:
     def __init__(self, decisions: SqliteDecisions) -> None:
         self._decisions = decisions
         self.wishes: list[int] = []
+        self.poison: list[float] = []
         self.seen: list[Decision] = []
         self.failure: Exception | None = None
 
     def looks(self, now_ms: int) -> Sequence[Look]:
         if self.failure is not None:
             raise self.failure
-        if not self.wishes:
-            return []
-        wish = self.wishes.pop(0)
-        return [Look(RULE, SUBJECT, self._newest()[1], Wish(wish), Most())]
+        wishes, self.poison = [*self.poison, *self.wishes[:1]], []
+        del self.wishes[:1]
+        return [Look(RULE, SUBJECT, self._newest()[1], Wish(wish), Most()) for wish in wishes]
 
     def take(self, act: Act, now_ms: int) -> Look:
         if act.subject != SUBJECT:

@@ -177,6 +177,9 @@ def _take(
         state = msgspec.structs.replace(state, data_ms=Milliseconds(now_ms), is_silent=False)
     ours = merge_windows((*state.waiting_baseline, baseline))
     theirs = merge_windows((*state.waiting_candidate, candidate))
+    if not (ours.is_signable and theirs.is_signable):
+        # What waited goes from both arms; kept, it would let no window be looked at ever again.
+        ours, theirs = baseline, candidate
     if min(ours.requests, theirs.requests) < settings.window_requests_min:
         kept = msgspec.structs.replace(state, waiting_baseline=(ours,), waiting_candidate=(theirs,))
         if now_ms - state.data_ms >= settings.silence_ms_max:

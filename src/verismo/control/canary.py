@@ -167,11 +167,24 @@ class CanaryShell:
         return UNKNOWN_LATENCY_MS if edge is None else LOWER_EDGES_US[edge] // 1_000
 
     def _observed(self, state: CanaryState, since_ms: int, until_ms: int) -> CanaryObservation:
-        read = self._windows.windows(since_ms, until_ms)
-        if read is None:
-            return CanaryObservation(None, None)
-        ours = arm_window(read, state, "baseline", since_ms, until_ms)
-        return CanaryObservation(ours, arm_window(read, state, "candidate", since_ms, until_ms))
+        """Return what both arms had since a time, or in the newest part of it that can be signed.
+
+        A few requests of huge costs have sums that no record holds. They are left out of both arms
+        with the interval that they came in, so that whoever sends them ends nobody's looks.
+        """
+        while True:
+            read = self._windows.windows(since_ms, until_ms)
+            if read is None:
+                return CanaryObservation(None, None)
+            ours = arm_window(read, state, "baseline", since_ms, until_ms)
+            theirs = arm_window(read, state, "candidate", since_ms, until_ms)
+            if ours.is_signable and theirs.is_signable:
+                return CanaryObservation(ours, theirs)
+            span_ms = until_ms - since_ms
+            if span_ms <= self._look_ms:
+                return CanaryObservation(None, None)
+            half_ms = span_ms // 2 // self._look_ms * self._look_ms
+            since_ms = until_ms - max(half_ms, self._look_ms)
 
     def _check_start(self, subject: Subject) -> None:
         plan = self._plan()

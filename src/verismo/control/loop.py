@@ -24,7 +24,14 @@ import msgspec
 
 from verismo.control.looks import Acting, Shell
 from verismo.control.publish import Publisher
-from verismo.control.recorder import AnyDecision, AnyLook, Recorded, Recorder, Turn
+from verismo.control.recorder import (
+    AnyDecision,
+    AnyLook,
+    Recorded,
+    Recorder,
+    Turn,
+    Unrecordable,
+)
 from verismo.model.act import REASON_CHARS_MAX, REASON_CHARS_MIN, Act
 from verismo.model.canonical import NotCanonical
 from verismo.model.decision import Controller, SettingsRefused
@@ -191,7 +198,7 @@ class Loop:
         return turn
 
     def _decide_due(self, turn: Turn) -> tuple[list[Recorded], StateError | None]:
-        """Decide what is due; a shell that sees nothing now does not keep others from deciding."""
+        """Decide what is due; what cannot be seen or recorded keeps nothing else from deciding."""
         recorded: list[Recorded] = []
         failure: StateError | None = None
         for shell in self._desk.shells.values():
@@ -202,7 +209,11 @@ class Loop:
             except StateError as error:
                 failure = failure or error
                 continue
-            recorded += [self._decide(turn, shell, look) for look in looks]
+            for look in looks:
+                try:
+                    recorded.append(self._decide(turn, shell, look))
+                except Unrecordable as error:
+                    failure = failure or error
         return recorded, failure
 
     def _decide_act(self, turn: Turn, act: Act) -> Recorded:
@@ -219,12 +230,12 @@ class Loop:
         try:
             decision = look.rule.decide(look.before, look.observation, look.settings, turn.now_ms)
         except SettingsRefused as error:
-            raise StateError(
+            raise Unrecordable(
                 f"the rule {look.rule.name} cannot decide: {error.cause}",
                 next_step=error.next_step,
             ) from error
         except NotCanonical as error:
-            raise StateError(
+            raise Unrecordable(
                 f"the rule {look.rule.name} cannot decide: it saw or made {error}",
                 next_step="Report it. Nothing changes about this subject until then.",
             ) from error

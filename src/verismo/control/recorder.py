@@ -67,6 +67,10 @@ class Recorded(msgspec.Struct, frozen=True):
     record: ControlRecord
 
 
+class Unrecordable(StateError):
+    """A decision that cannot be made or written down as things are; others are not affected."""
+
+
 class Recorder:
     """Appends records for whoever holds the lease; from one thread.
 
@@ -142,13 +146,14 @@ class Recorder:
 
         Raises:
             LeaseElsewhere: another process decides now; this one has decided nothing.
-            StateError: it cannot be encoded, signed or stored.
+            Unrecordable: it cannot be encoded; nothing was written.
+            StateError: it cannot be signed or stored.
         """
         try:
             before, inputs = canonical.encode(look.before), canonical.encode(look.observation)
             settings, answer = canonical.encode(look.settings), encode_decision(decision)
         except canonical.NotCanonical as error:
-            raise StateError(
+            raise Unrecordable(
                 f"a decision of the rule {look.rule.name} cannot be recorded: {error}",
                 next_step="A controller saw or made a number that is none; report it. Nothing "
                 "changes about this subject until then.",

@@ -186,6 +186,11 @@ class Window(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """Whose window it is: tenant, operation, arm, deployment."""
         return (self.tenant, self.operation, self.arm, self.deployment)
 
+    @property
+    def is_signable(self) -> bool:
+        """Whether its sums of costs are integers that can be signed; a merged one's may not be."""
+        return max(self.cost_usd_micros, self.cost_squares) <= canonical.MAX_INTEGER
+
 
 def window_fault(window: Window) -> str:
     """Say why a window cannot be counted; empty if it can.
