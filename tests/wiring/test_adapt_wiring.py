@@ -173,7 +173,7 @@ async def test_an_override_names_the_newest_decision_and_needs_the_role_admin(si
     site.now_ms += 1_000
     override = start(verb="promote", of=of, expires_ms=site.now_ms + DAY_MS)
     low = await post(site, client, override)
-    assert (low.status_code, site.steering().version) == (400, 1)
+    assert (low.status_code, site.steering().version) == (403, 1)
     done = await post(site, client, override, "admin")
     assert (done.status_code, done.json()["steering"]) == (201, 2)
     stale = await post(site, client, {**override, "verb": "rollback"}, "admin")
@@ -192,6 +192,10 @@ async def test_an_override_names_the_newest_decision_and_needs_the_role_admin(si
         (start(values={"größe": 1}), 400),
         (start(values={"limit_usd_micros": 0.5}), 400),
         (start(role="admin"), 400),
+        (start(actor="somebody-else"), 400),
+        (start(key="somebody-else"), 400),
+        (start(channel="slack"), 400),
+        (start(channel="flag"), 400),
         (start(at_ms=1), 400),
         (start(controller="weather"), 400),
         (start(controller="scaling"), 400),
@@ -213,6 +217,22 @@ async def test_roles_are_asked_for(site, client):
         method = "POST" if path == "/v1/acts" else "GET"
         assert (await client.request(method, path)).status_code == 401
     assert site.loop.decisions.last() == 0
+
+
+@pytest.mark.parametrize("verb", ["promote", "hold", "rollback", "extend"])
+async def test_an_operator_who_tries_an_admins_override_stands_in_the_audit_log(
+    site, client, caplog, verb
+):
+    caplog.set_level("INFO", "verismo.audit")
+    await post(site, client, start())
+    of = (await newest(site, client)).json()["digest"]
+    tried = start(verb=verb, of=of, expires_ms=site.now_ms + DAY_MS)
+    refused = await post(site, client, tried)
+    assert (refused.status_code, refused.json()["reasons"]) == (403, ["role"])
+    [line] = [one for one in caplog.records if one.message == "refused"]
+    assert line.fields["action"] == "POST /v1/acts"
+    assert "admin" in line.fields["detail"]
+    assert site.loop.decisions.last() == 2
 
 
 async def test_decisions_are_listed_as_described(site, client):

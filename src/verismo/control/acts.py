@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 import msgspec
 
+from verismo.adapt.override import OVERRIDES
 from verismo.attest.controlrecord import RecordRefused, read_record
 from verismo.control.recorder import AnyDecision
 from verismo.model import canonical
@@ -19,6 +20,7 @@ from verismo.model.decision import Action, Controller, Subject
 from verismo.model.errors import MalformedRequest, NotFound, StateError
 from verismo.model.steering import Steering
 from verismo.model.units import Milliseconds
+from verismo.ports.admins import AdminRole
 from verismo.ports.decisions import DecisionReader, DecisionRow
 from verismo.ports.steering import SteeringReader
 
@@ -42,7 +44,7 @@ class NewAct(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         of: digest of the decision that it overrides; empty for `start` and limits by hand.
         expires_ms: Unix ms; until when what it sets holds.
         values: by name with its unit last.
-        channel: how it came.
+        channel: how its sender says that it came; nothing comes through Slack.
     """
 
     controller: Controller
@@ -52,7 +54,7 @@ class NewAct(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     of: str = ""
     expires_ms: int = 0
     values: dict[str, int] = {}
-    channel: Literal["api", "cli", "slack"] = "api"
+    channel: Literal["api", "cli"] = "api"
 
 
 class Decided(msgspec.Struct, frozen=True):
@@ -142,6 +144,12 @@ class SteeringView(msgspec.Struct, frozen=True):
 class _Shown(msgspec.Struct, frozen=True):
     action: Action
     reasons: tuple[str, ...]
+
+
+def role_needed(asked: NewAct) -> AdminRole:
+    """Return the least role that may ask for this; the rule that decides looks at it again."""
+    is_override = asked.controller == "canary" and asked.verb in OVERRIDES
+    return "admin" if is_override else "operator"
 
 
 def act_of(asked: NewAct, actor: "Actor") -> Callable[[int], Act]:

@@ -5,7 +5,8 @@ file describes exactly these routes. Nothing here is reachable on the public lis
 """
 
 import secrets
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
 from importlib import resources
 from typing import Final
 
@@ -26,6 +27,7 @@ from verismo.control.acts import (
     act_of,
     list_decisions,
     newest_decision,
+    role_needed,
     steering_view,
 )
 from verismo.control.apikeys import (
@@ -37,7 +39,7 @@ from verismo.control.apikeys import (
 )
 from verismo.control.audit import record_change, record_refusal
 from verismo.control.exposition import OPENMETRICS_MEDIA, merge_expositions
-from verismo.control.guard import Actor, authorize
+from verismo.control.guard import Actor, authorize, check_role
 from verismo.control.problem import RoleTooLow, problem_response
 from verismo.control.requestbody import read_body
 from verismo.model.apikey import RANDOM_BYTES, new_api_key
@@ -246,6 +248,8 @@ class ControlApi:
         """Do what a person says; it is recorded and published when this answers."""
         actor = await self._authorize(request, "operator")
         asked = await read_body(request, NewAct)
+        with self._audited(request):
+            check_role(actor, role_needed(asked))
         decided = await self._adapt().take(act_of(asked, actor))
         action = f"{asked.controller}.{asked.verb}"
         record_change(actor, action, str(decided.n), verdict=decided.decision.verdict)
@@ -306,7 +310,7 @@ class ControlApi:
         return self._desk.adapt
 
     async def _authorize(self, request: Request, needed: AdminRole) -> Actor:
-        try:
+        with self._audited(request):
             return await run_in_threadpool(
                 authorize,
                 self._desk.admins,
@@ -314,6 +318,12 @@ class ControlApi:
                 needed,
                 self._desk.now_ms(),
             )
+
+    @contextmanager
+    def _audited(self, request: Request) -> Iterator[None]:
+        """Write a refusal by role into the audit log."""
+        try:
+            yield
         except RoleTooLow as error:
             record_refusal(f"{request.method} {request.scope['route'].path}", error.detail)
             raise

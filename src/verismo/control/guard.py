@@ -51,9 +51,19 @@ def authorize(admins: Admins, authorization: str, needed: AdminRole, now_ms: int
     matches = key_matches(key, _NOBODY if record is None else record.secret_sha256)
     if record is None or not matches or not is_in_force(record, now_ms):
         raise Unauthenticated(_REFUSAL)
-    if _RANK[record.role] < _RANK[needed]:
-        raise RoleTooLow(f"this needs the role {needed}; the key {record.id} has {record.role}")
-    return _actor(record)
+    actor = _actor(record)
+    check_role(actor, needed)
+    return actor
+
+
+def check_role(actor: Actor, needed: AdminRole) -> None:
+    """Refuse somebody whose role is too low.
+
+    Raises:
+        RoleTooLow: says which role is needed.
+    """
+    if _RANK[actor.role] < _RANK[needed]:
+        raise RoleTooLow(f"this needs the role {needed}; the key {actor.key_id} has {actor.role}")
 
 
 def _actor(record: AdminKey) -> Actor:
