@@ -24,6 +24,7 @@ from verismo.control.rules import RULES
 from verismo.control.steeringaudit import SteeringAudit
 from verismo.model.errors import StateError
 from verismo.ports.decisions import DecisionReader
+from verismo.ports.steering import SteeringReader
 from verismo.wiring.ledgerreads import ledger_places
 
 DAY_MS = 86_400_000
@@ -92,15 +93,28 @@ def audit_decisions(request: AuditRequest) -> Audited:
             since=since if request.since_ms else 1,
             in_ledger=_in_ledger(request.data),
         )
-        audit = DecisionAudit(desk)
-        versions = SteeringAudit(steering, desk.keys, audit, desk.since)
-        found: list[Mismatch] = []
-        for record, mismatches in audit.walk():
-            found += mismatches
-            if record is not None:
-                found += versions.see(record)
-        found += versions.rest()
-        return Audited(audit.counts, tuple(found))
+        return audit_with(desk, steering)
+
+
+def audit_with(desk: AuditDesk, steering: SteeringReader) -> Audited:
+    """Walk the records once, and the versions of the steering beside them.
+
+    Args:
+        desk: what the records are judged by.
+        steering: what gateways were told.
+
+    Raises:
+        StateError: one of both cannot be read.
+    """
+    audit = DecisionAudit(desk)
+    versions = SteeringAudit(steering, desk.keys, audit, desk.since)
+    found: list[Mismatch] = []
+    for record, mismatches in audit.walk():
+        found += mismatches
+        if record is not None:
+            found += versions.see(record)
+    found += versions.rest()
+    return Audited(audit.counts, tuple(found))
 
 
 @contextmanager
