@@ -52,7 +52,8 @@ class HttpMetrics:
 
 
 def _failed(url: str, reason: str) -> ScrapeFailed:
+    # A query may be long, or hold what is not for a log.
     return ScrapeFailed(
-        f"{url} gives no metrics: {reason}",
+        f"{url.partition('?')[0]} gives no metrics: {reason}",
         next_step="Check the address, the key and that its metrics are published.",
     )

@@ -1,4 +1,7 @@
-"""`verismo canary compare`: two gateways from outside, by the metrics that they publish."""
+"""`verismo canary compare`: two gateways from outside, by the metrics that they publish.
+
+They are read at two URLs, or out of one Prometheus server that scrapes both.
+"""
 
 import asyncio
 import re
@@ -13,6 +16,7 @@ import msgspec
 from verismo.adapt.canaryfile import OUTSIDE, CanaryFile, FileLook
 from verismo.adapt.canarysettings import CanarySettings, check_settings, parse_weights
 from verismo.cli.options import printable
+from verismo.control.federation import ArmRefused, Federated, federate_url, parse_arm
 from verismo.control.metricstext import Selector, TextRefused, parse_selector
 from verismo.control.outside import Clock, Comparison, OutsideWatch, endpoint
 from verismo.control.reasonwords import in_words
@@ -23,6 +27,7 @@ from verismo.wiring.canary import open_metrics
 
 EXIT_CODES: Final = {"PROMOTE": 0, "HOLD": 3, "ROLLBACK": 4}
 TIMEOUT_S: Final = 5.0
+ARMS: Final = ("baseline", "candidate")
 LATENCY: Final = "verismo_request_seconds{outcome=answer}"
 ERRORS: Final = "verismo_requests_total{status=5..}"
 COST: Final = "verismo_cost_usd_total"
@@ -68,23 +73,13 @@ class Series(click.ParamType[Selector]):
             self.fail(str(error), param, ctx)
 
 
-class Address(click.ParamType[str]):
-    """The URL of a gateway or of its metrics."""
-
-    name = "url"
-
-    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Return the URL of the metrics."""
-        if _url(value) is None:
-            self.fail(f"{value!r} is no http or https URL", param, ctx)
-        return endpoint(value)
-
-
 class Asked(TypedDict):
     """What `compare` is told."""
 
     baseline: str
     candidate: str
+    prometheus: str | None
+    stale_s: int | None
     window: int
     window_s: int
     score_weights: CanarySettings
@@ -97,8 +92,24 @@ class Asked(TypedDict):
 
 
 @click.command()
-@click.option("--baseline", type=Address(), required=True, help="URL of the one that serves now.")
-@click.option("--candidate", type=Address(), required=True, help="URL of the one to be judged.")
+@click.option(
+    "--baseline",
+    required=True,
+    help="URL of the one that serves now; with --prometheus a selector of its targets.",
+)
+@click.option("--candidate", required=True, help="The same of the one to be judged.")
+@click.option(
+    "--prometheus",
+    metavar="URL",
+    help="A Prometheus server that scrapes both; then --baseline and --candidate are selectors of "
+    "its targets, such as 'job=\"blue\"'.",
+)
+@click.option(
+    "--stale-s",
+    type=click.IntRange(1, 3_600),
+    help="With --prometheus: how old a sample may be, seconds; two scrapes are meant.  [default: "
+    "half a window]",
+)
 @click.option(
     "--window",
     type=click.IntRange(1, 1_000),
@@ -150,7 +161,7 @@ class Asked(TypedDict):
 @click.option(
     "--key-file",
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
-    help="Holds a key with the role viewer, sent to both URLs.",
+    help="Holds a key with the role viewer, sent to both URLs, or to the Prometheus server.",
 )
 @click.option(
     "--out",
@@ -163,20 +174,13 @@ def compare(ctx: click.Context, out: Path, **asked: Unpack[Asked]) -> None:
     """Compare two gateways by their metrics and say whether to promote the candidate.
 
     Both have to get requests of the same kind at the same time, split at random by whatever stands
-    before them. Without a path in a URL its `/metrics` is read.
+    before them. Without a path in a URL its `/metrics` is read. With --prometheus both are read out
+    of that server's `/federate`; a window should be at least four of its scrapes.
 
     Exit codes: 0 PROMOTE, 3 HOLD, 4 ROLLBACK, 2 wrong usage. No data is HOLD.
     """
+    comparison = _comparison(asked)
     _prepare(out)
-    score = msgspec.structs.replace(asked["score_weights"], requests_min=asked["requests_min"])
-    comparison = Comparison(
-        baseline=asked["baseline"],
-        candidate=asked["candidate"],
-        windows=asked["window"],
-        window_ms=asked["window_s"] * 1_000,
-        meters=Meters(asked["latency"], asked["errors"], asked["cost"], asked["latency_unit"]),
-        score=score,
-    )
     key_file = asked["key_file"]
     key = "" if key_file is None else key_file.read_text(encoding="utf-8").strip()
     found = asyncio.run(_run(comparison, key))
@@ -184,6 +188,63 @@ def compare(ctx: click.Context, out: Path, **asked: Unpack[Asked]) -> None:
     click.echo(f"{found.note}", err=True)
     click.echo(f"{found.verdict}: {'; '.join(printable(in_words(one)) for one in found.reasons)}")
     ctx.exit(EXIT_CODES[found.verdict])
+
+
+def _comparison(asked: Asked) -> Comparison:
+    """Return what is compared.
+
+    Raises:
+        BadParameter: a URL or a selector that is none.
+        UsageError: options that do not fit together.
+    """
+    meters = Meters(asked["latency"], asked["errors"], asked["cost"], asked["latency_unit"])
+    server = asked["prometheus"]
+    baseline, candidate = [_source(name, asked[name], server, meters) for name in ARMS]
+    return Comparison(
+        baseline=baseline,
+        candidate=candidate,
+        windows=asked["window"],
+        window_ms=asked["window_s"] * 1_000,
+        meters=meters,
+        score=msgspec.structs.replace(asked["score_weights"], requests_min=asked["requests_min"]),
+        federated=_federated(asked),
+    )
+
+
+def _source(name: str, value: str, server: str | None, meters: Meters) -> str:
+    """Return the URL at which an arm is read."""
+    if server is None:
+        if _url(value) is None:
+            told = " (a selector needs --prometheus)" if "=" in value else ""
+            raise click.BadParameter(
+                f"{value!r} is no http or https URL{told}", param_hint=f"--{name}"
+            )
+        return endpoint(value)
+    try:
+        arm = parse_arm(value)
+    except ArmRefused as error:
+        raise click.BadParameter(str(error), param_hint=f"--{name}") from error
+    try:
+        return federate_url(server, arm, meters)
+    except ArmRefused as error:
+        raise click.BadParameter(str(error), param_hint="--prometheus") from error
+
+
+def _federated(asked: Asked) -> Federated | None:
+    """Return how pages of a Prometheus server are taken; None without one."""
+    server, stale_s, window_s = asked["prometheus"], asked["stale_s"], asked["window_s"]
+    if server is None:
+        if stale_s is not None:
+            raise click.UsageError("--stale-s goes with --prometheus")
+        return None
+    if stale_s is not None and stale_s > window_s:
+        raise click.UsageError(
+            f"--stale-s {stale_s} is longer than a window of {window_s} s; make windows longer "
+            "with --window-s"
+        )
+    stale_ms = window_s * 500 if stale_s is None else stale_s * 1_000
+    arms = " and ".join(f"{{{parse_arm(asked[name])}}}" for name in ARMS)
+    return Federated(stale_ms, f"read from the Prometheus server {server}: {arms}")
 
 
 async def _run(comparison: Comparison, key: str) -> CanaryFile:

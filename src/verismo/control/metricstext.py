@@ -16,7 +16,7 @@ LINE_CHARS_SHOWN: Final = 80
 _sample = re.compile(
     r"([a-zA-Z_:][a-zA-Z0-9_:]*)"
     r'(?:\{((?:[^"}]|"(?:[^"\\]|\\.)*")*)\})?'
-    r"[ \t]+(\S+)(?:[ \t]+[-+0-9.eE]+)?(?:[ \t]+#.*)?[ \t]*"
+    r"[ \t]+(\S+)(?:[ \t]+([-+0-9.eE]+))?(?:[ \t]+#.*)?[ \t]*"
 ).fullmatch
 _label = re.compile(r'\s*([a-zA-Z_][a-zA-Z0-9_]*)="((?:[^"\\]|\\.)*)"\s*(?:,|$)')
 _selector = re.compile(r"([a-zA-Z_:][a-zA-Z0-9_:]*)(?:\{(.*)\})?").fullmatch
@@ -52,11 +52,13 @@ class Sample(msgspec.Struct, frozen=True):
         name: as it stands there.
         labels: sorted by name.
         value: any number, also one that is none.
+        stamp: its time as it stands there, milliseconds in Prometheus text; None without one.
     """
 
     name: str
     labels: Labels
     value: float
+    stamp: float | None = None
 
 
 def parse_selector(text: str) -> Selector:
@@ -109,7 +111,10 @@ def parse_samples(text: bytes, names: frozenset[str]) -> Sequence[Sample]:
         if parts is None:
             raise TextRefused(f"line {number} is no sample: {line[:LINE_CHARS_SHOWN]!r}")
         if parts[1] in names:
-            sample = Sample(parts[1], _labels(parts[2] or "", number), _value(parts[3], number))
+            stamp = None if parts[4] is None else _value(parts[4], number)
+            sample = Sample(
+                parts[1], _labels(parts[2] or "", number), _value(parts[3], number), stamp
+            )
             if found.setdefault((sample.name, sample.labels), sample) is not sample:
                 raise TextRefused(f"line {number}: the series of {sample.name} stands there twice")
     return list(found.values())

@@ -1,4 +1,4 @@
-"""Compares two gateways from outside, by the metrics that both publish.
+"""Compares two gateways from outside, by the metrics that both publish, or a Prometheus server has.
 
 Who splits the traffic is somebody else; nothing is changed here. The first window is the reference:
 it says where the baseline's p95 lies and which margins the buckets allow there. Then one window
@@ -33,6 +33,7 @@ from verismo.adapt.canaryfile import (
 from verismo.adapt.canaryobservation import CanaryObservation
 from verismo.adapt.canarysettings import CanarySettings
 from verismo.adapt.canarystate import P95_PPM, P99_PPM, CanaryState, edges_of, start
+from verismo.control.federation import Federated, read_federated
 from verismo.control.metricstext import TextRefused
 from verismo.control.scrapes import (
     Growth,
@@ -48,6 +49,7 @@ from verismo.model.decision import Subject
 from verismo.model.units import Milliseconds
 from verismo.ports.scrape import MetricsReader, ScrapeFailed
 
+SHARED: Final = "arms_overlap: a target belongs to both arms, so their selectors do not part them"
 PARTS: Final = 6
 """Scrapes of a window; from how their means differ the spread of costs is estimated."""
 SUBJECT: Final = Subject("", "outside", "baseline", "candidate")
@@ -63,6 +65,8 @@ class Comparison(msgspec.Struct, frozen=True):
         window_ms: how long each is; at least `PARTS` milliseconds.
         meters: which metrics are read.
         score: weights and margins that are asked for.
+        federated: how to take pages that a Prometheus server makes of what it has; None where the
+            gateways themselves publish them.
     """
 
     baseline: str
@@ -71,6 +75,7 @@ class Comparison(msgspec.Struct, frozen=True):
     window_ms: int
     meters: Meters
     score: CanarySettings
+    federated: Federated | None = None
 
 
 class Clock(msgspec.Struct, frozen=True):
@@ -175,12 +180,21 @@ class OutsideWatch:
         return _Part(tuple(grew[0]), tuple(grew[1]), fault)
 
     async def _read_both(self) -> tuple[Reading | str, Reading | str]:
-        return (await self._read(self._asked.baseline), await self._read(self._asked.candidate))
+        ours, theirs = [
+            await self._read(one) for one in (self._asked.baseline, self._asked.candidate)
+        ]
+        if isinstance(ours, str) or isinstance(theirs, str) or not ours.targets & theirs.targets:
+            return ours, theirs
+        return SHARED, SHARED
 
     async def _read(self, url: str) -> Reading | str:
         """Return what a URL counts, or why it cannot be told."""
+        federated, meters = self._asked.federated, self._asked.meters
         try:
-            return read_metrics(await self._metrics.read(url), self._asked.meters)
+            text = await self._metrics.read(url)
+            if federated is None:
+                return read_metrics(text, meters)
+            return read_federated(text, meters, federated, self._clock.now_ms())
         except (ScrapeFailed, TextRefused, SourceLies) as error:
             return error.detail if isinstance(error, ScrapeFailed) else str(error)
 
@@ -244,6 +258,8 @@ class OutsideWatch:
         self, began_ms: int, settings: CanarySettings, note: str, outcome: Outcome
     ) -> CanaryFile:
         where = f"scraped from {self._asked.baseline} and {self._asked.candidate}"
+        if self._asked.federated is not None:
+            where = self._asked.federated.note
         return CanaryFile(
             v=VERSION,
             origin="scraped",

@@ -57,12 +57,16 @@ class Reading(msgspec.Struct, frozen=True):
         errors: failures.
         cost: US dollars; None where the source has no such counter.
         started: start times of its processes.
+        targets: whose counts these are, where a Prometheus server tells of several.
+        stamps_ms: when each series was counted, Unix ms, where the source says it.
     """
 
     buckets: Mapping[Labels, Mapping[float, int]]
     errors: Mapping[Series, int]
     cost: Mapping[Series, float] | None
     started: Mapping[Series, float]
+    targets: frozenset[Labels] = frozenset()
+    stamps_ms: Mapping[Series, float] = {}
 
 
 class Growth(msgspec.Struct, frozen=True):
@@ -94,12 +98,33 @@ def read_metrics(text: bytes, meters: Meters) -> Reading:
         SourceLies: a number that counts nothing, buckets that contradict each other, or none of
             the histogram's series.
     """
+    return reading_of(parse_samples(text, names_of(meters)), meters)
+
+
+def names_of(meters: Meters) -> frozenset[str]:
+    """Return the names of the samples that a reading is made of."""
+    cost_name = "" if meters.cost is None else meters.cost.name
+    latency = meters.latency.name
+    wanted = {f"{latency}_bucket", f"{latency}_count", meters.errors.name, cost_name, STARTED}
+    return frozenset(wanted - {""})
+
+
+def reading_of(samples: Sequence[Sample], meters: Meters) -> Reading:
+    """Make a reading of the samples of one scrape.
+
+    Args:
+        samples: of `names_of`; others are left out.
+        meters: what is meant by them.
+
+    Raises:
+        SourceLies: as `read_metrics`.
+    """
+    families: dict[str, list[Sample]] = {name: [] for name in names_of(meters)}
+    for one in samples:
+        if one.name in families:
+            families[one.name].append(one)
     bucket, count = f"{meters.latency.name}_bucket", f"{meters.latency.name}_count"
     cost_name = "" if meters.cost is None else meters.cost.name
-    wanted = {bucket, count, meters.errors.name, cost_name, STARTED} - {""}
-    families: dict[str, list[Sample]] = {name: [] for name in wanted}
-    for one in parse_samples(text, frozenset(wanted)):
-        families[one.name].append(one)
     if not families[meters.errors.name]:
         raise SourceLies(f"it has no counter {meters.errors.name}")
     cost = None
@@ -142,8 +167,14 @@ def grown(before: Reading, after: Reading) -> Growth:
     """Return by how much a source grew.
 
     Raises:
-        SourceLies: a counter fell, a series vanished, a process started anew, bounds changed.
+        SourceLies: a counter fell, a series vanished, a process started anew, a target came or
+            went, a series went back in time, bounds changed.
     """
+    if before.targets != after.targets:
+        raise SourceLies("counter_reset: a target came or went")
+    back = [one for one, at in after.stamps_ms.items() if at < before.stamps_ms.get(one, at)]
+    if back:
+        raise SourceLies(f"out_of_order: {back[0][0]} is older than it was a read ago")
     if before.started != after.started:
         raise SourceLies("counter_reset: a process started anew")
     bounds = {tuple(sorted(one)) for one in (*before.buckets.values(), *after.buckets.values())}
