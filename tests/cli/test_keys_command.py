@@ -62,7 +62,7 @@ def test_list_is_a_table_of_every_key(started, verismo):
     outcome = verismo("keys", "list")
     lines = outcome.out.splitlines()
     assert lines[0].split() == ["KID", "ROLE", "STATE", "BEGINS", "ENDS", "NOTE"]
-    assert [line.split()[1] for line in lines[1:]] == ["token", "evidence", "log", "rollup"]
+    assert [line.split()[1] for line in lines[1:]] == ["token", "evidence", "log", "rollup", "plan"]
 
 
 @pytest.mark.parametrize(

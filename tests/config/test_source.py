@@ -64,4 +64,4 @@ def test_suggestions_name_the_nearest_then_all_then_none():
     assert suggestion("prot", ["port", "host"]) == "; did you mean port?"
     assert suggestion("zzz", ["port", "host"]) == "; known: host, port"
     assert suggestion("zzz", []) == "; there is none"
-    assert suggestion("zzz", [f"name{n}" for n in range(30)]) == ""
+    assert suggestion("zzz", [f"name{n}" for n in range(31)]) == ""

@@ -67,11 +67,11 @@ def test_pinned_keys_are_not_rotated(role):
 
 def test_role_without_a_key_gets_its_first_one_at_once():
     rotation, _ = begun()
-    outcome = rotation.rotate("plan", START_MS + DAY_MS)
+    outcome = rotation.ensure("witness", START_MS + DAY_MS)
     assert outcome.key is not None
-    assert (outcome.key.role, outcome.key.emergency) == ("plan", "")
+    assert (outcome.key.role, outcome.key.emergency) == ("witness", "")
     assert state_at(outcome.key, START_MS + DAY_MS) == "active"
-    assert not rotation.ensure("plan", START_MS + 2 * DAY_MS).changed
+    assert not rotation.ensure("witness", START_MS + 2 * DAY_MS).changed
 
 
 def test_gateway_that_was_off_for_months_gets_a_key_and_the_ring_says_why():

@@ -182,8 +182,9 @@ async def test_client_that_leaves_during_the_commit_leaves_one_record(tmp_path, 
     async with running_gateway(tmp_path, Setup(commit=held)) as gateway:
         asked = asyncio.create_task(gateway.send(method, path, body))
         await until(lambda: held.waiting == 1)
+        before = gateway.worker.server.connections
         asked.cancel()
-        await until(lambda: gateway.worker.server.connections == 1)
+        await until(lambda: gateway.worker.server.connections < before)
         held.gate.set()
         await until(lambda: len(gateway.records()) == 1)
         await until(lambda: len(gateway.telemetry.finished) == 1)

@@ -51,7 +51,7 @@ def test_first_start_makes_ring_and_keys_and_the_second_nothing(tmp_path: Path):
     made = prepare_keys(tmp_path, RULES, START_MS)
     assert sorted(made) == sorted((tmp_path / "keys").iterdir()), "each is named to the operator"
     names = sorted(path.name.split("-")[0] for path in (tmp_path / "keys").iterdir())
-    assert names == ["evidence", "log", "rollup", "token.key"]
+    assert names == ["evidence", "log", "plan", "rollup", "token.key"]
     before = sorted((tmp_path / "keys").iterdir())
     assert prepare_keys(tmp_path, RULES, START_MS + DAY_MS) == []
     assert sorted((tmp_path / "keys").iterdir()) == before
@@ -64,7 +64,7 @@ def test_folder_from_before_the_ring_goes_on_with_its_key(tmp_path: Path):
     old = FileSigner(token, "token").kid
     asyncio.run(_answered(tmp_path))
     made = prepare_keys(tmp_path, RULES, ANSWERED_MS + 90 * DAY_MS)
-    assert sorted(path.name.split("-")[0] for path in made) == ["evidence", "log", "rollup"]
+    assert sorted(path.name.split("-")[0] for path in made) == ["evidence", "log", "plan", "rollup"]
     first = ring_of(tmp_path).keys[0]
     assert first.kid == old
     assert judge_key(first, answer(1).written_ms, None) == "", "what it signed before still counts"
@@ -217,15 +217,15 @@ def test_signer_of_a_role_that_has_none_is_made_named_in_the_ring_and_logged(
 ):
     prepare_keys(tmp_path, RULES, START_MS)
     with caplog.at_level("INFO", "verismo.keys"):
-        signer = open_signer(tmp_path, "plan", RULES, START_MS + 1)
-        open_signer(tmp_path, "plan", RULES, START_MS + 1)
+        signer = open_signer(tmp_path, "witness", RULES, START_MS + 1)
+        open_signer(tmp_path, "witness", RULES, START_MS + 1)
     (record,) = caplog.records
     assert record.message == "made a key"
     assert record.__dict__["fields"]["file"] == str(
-        KeyRingFiles(tmp_path).key_file(signer.kid, "plan")
+        KeyRingFiles(tmp_path).key_file(signer.kid, "witness")
     )
     assert ring_of(tmp_path).keys[-1].kid == signer.kid
-    assert open_signer(tmp_path, "plan", RULES, START_MS + 2).kid == signer.kid
+    assert open_signer(tmp_path, "witness", RULES, START_MS + 2).kid == signer.kid
     assert open_signer(tmp_path, "log", RULES, START_MS).kid != signer.kid
 
 

@@ -30,7 +30,7 @@ from verismo.model.errors import StateError
 from verismo.ports.keyring import KeyRingStore, RingVersion
 from verismo.ports.signer import SigningFailed
 
-GATEWAY_ROLES: tuple[Role, ...] = ("token", "evidence", "log", "rollup")
+GATEWAY_ROLES: tuple[Role, ...] = ("token", "evidence", "log", "rollup", "plan")
 """The roles that a gateway has from its first start; others get a key when they are asked for."""
 PINNED_ROLES: frozenset[Role] = frozenset({"log", "witness"})
 """Verifiers and witnesses pin these keys by name, so they are revoked, never rotated."""
