@@ -49,7 +49,6 @@ def scale(cluster, clock, token_file):
     with running_cluster(cluster) as url:
         scale = KubernetesScale(ScalePlace(url, "prod", "reader", token_file, None), clock)
         yield scale
-        scale.close()
 
 
 def patches(cluster):
@@ -224,7 +223,6 @@ def test_a_deployment_that_is_not_there_is_said(cluster, clock, token_file):
         with pytest.raises(StateError, match="404") as caught:
             scale.replicas()
         assert "target" in caught.value.advice
-        scale.close()
 
 
 @pytest.mark.parametrize("content", [None, b"", b"\xff"])
@@ -242,7 +240,6 @@ def test_a_server_that_is_away_is_no_data(clock, token_file):
     with pytest.raises(StateError):
         scale.replicas()
     assert scale.change(3, 5, soon(clock)) == "unreachable"
-    scale.close()
 
 
 @pytest.mark.slow
@@ -261,7 +258,6 @@ def test_only_a_server_with_a_trusted_certificate_gets_the_token(
             else:
                 with pytest.raises(StateError, match="certificate"):
                     scale.replicas()
-            scale.close()
 
 
 def test_a_missing_ca_file_is_said(cluster, clock, token_file, tmp_path):
@@ -279,7 +275,6 @@ def test_two_at_once_never_both_win(cluster, clock, token_file):
         def change(after):
             scale = KubernetesScale(place, clock)
             results.append(scale.change(3, after, soon(clock)))
-            scale.close()
 
         threads = [threading.Thread(target=change, args=(after,)) for after in (5, 6, 7)]
         for thread in threads:

@@ -16,9 +16,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final, TypeVar
 
-import httpx2
 import msgspec
 
+from verismo.adapters.timed_http import Asked, Unanswered, exchange
 from verismo.model.errors import StateError
 from verismo.model.units import Milliseconds
 from verismo.ports.replicas import ChangeResult
@@ -94,10 +94,6 @@ class _HpaList(msgspec.Struct, frozen=True):
 _Body = TypeVar("_Body", _Scale, _HpaList)
 
 
-class _Unanswered(Exception):
-    """No answer came, or not a readable one."""
-
-
 class _Answered(Exception):
     """An answer other than 2xx.
 
@@ -121,7 +117,7 @@ class KubernetesScale:
     def __init__(self, place: ScalePlace, now_ms: Callable[[], int]) -> None:
         self._place = place
         self._now_ms = now_ms
-        self._client: httpx2.Client | None = None
+        self._trusted: ssl.SSLContext | None = None
 
     def replicas(self) -> int:
         """Return the replicas that the Deployment is asked to have.
@@ -131,7 +127,7 @@ class KubernetesScale:
         """
         try:
             return self._read(READ_S_MAX).spec.replicas
-        except (_Unanswered, _Answered) as error:
+        except (Unanswered, _Answered) as error:
             raise StateError(
                 f"the replicas of {self._named()} cannot be read: {error}",
                 next_step=_advice(error),
@@ -150,16 +146,10 @@ class KubernetesScale:
         except _Answered as error:
             result = "not_allowed" if error.status in (401, 403, 404) else "refused"
             self._tell(result, error)
-        except _Unanswered as error:
+        except Unanswered as error:
             result = "unreachable"
             self._tell(result, error)
         return result
-
-    def close(self) -> None:
-        """Close the pooled connections."""
-        client, self._client = self._client, None
-        if client is not None:
-            client.close()
 
     def _change(self, before: int, after: int, until_ms: int) -> ChangeResult:
         if self._left_s(until_ms) <= 0:
@@ -194,7 +184,7 @@ class KubernetesScale:
             # A proxy's 504, say: the API server may have obeyed all the same.
             self._tell("unknown", error)
             return "unknown"
-        except _Unanswered as error:
+        except Unanswered as error:
             # Sent, and perhaps obeyed: the next look at the replicas tells.
             self._tell("unknown", error)
             return "unknown"
@@ -211,7 +201,7 @@ class KubernetesScale:
             params = {"limit": str(PAGE_ITEMS), **({"continue": after} if after else {})}
             left_s = self._left_s(until_ms)
             if left_s <= 0:
-                raise _Unanswered("no time is left to look for autoscalers")
+                raise Unanswered("no time is left to look for autoscalers")
             body = self._send("GET", path, left_s, params=params)
             page = _decode(body, _HpaList)
             targets = [
@@ -223,12 +213,12 @@ class KubernetesScale:
             after = page.metadata.next
             if not after:
                 return False
-        raise _Unanswered(f"over {PAGE_ITEMS * PAGES_MAX} autoscalers in the namespace")
+        raise Unanswered(f"over {PAGE_ITEMS * PAGES_MAX} autoscalers in the namespace")
 
     def _read(self, timeout_s: float) -> _Scale:
         scale = _decode(self._send("GET", self._scale_path(), timeout_s), _Scale)
         if scale.spec.replicas < 0 or not scale.metadata.resource_version:
-            raise _Unanswered("the answer is no scale with a version")
+            raise Unanswered("the answer is no scale with a version")
         return scale
 
     def _patch(self, version: str, replicas: int, timeout_s: float) -> None:
@@ -237,7 +227,7 @@ class KubernetesScale:
         )
         answer = _decode(self._send("PATCH", self._scale_path(), timeout_s, content=body), _Scale)
         if answer.spec.replicas != replicas:
-            raise _Unanswered(f"asked for {replicas} replicas, it says {answer.spec.replicas}")
+            raise Unanswered(f"asked for {replicas} replicas, it says {answer.spec.replicas}")
 
     def _scale_path(self) -> str:
         place = self._place
@@ -256,34 +246,24 @@ class KubernetesScale:
 
         Raises:
             _Answered: another status.
-            _Unanswered: no whole answer, or the token cannot be read.
+            Unanswered: no whole answer, or the token cannot be read.
         """
         headers = {"authorization": f"Bearer {self._token()}", "accept": "application/json"}
         if content is not None:
             headers["content-type"] = MERGE_PATCH
-        try:
-            with self._opened().stream(
-                method,
-                self._place.api_url + path,
-                params=params,
-                content=content,
-                headers=headers,
-                timeout=timeout_s,
-            ) as response:
-                if not response.is_success:
-                    raise _Answered(response.status_code)
-                return _read_body(response)
-        except httpx2.HTTPError as error:
-            raise _Unanswered(str(error) or type(error).__name__) from error
+        asked = Asked(method, self._place.api_url + path, headers, params or {}, content)
+        told = exchange(asked, self._trust(), timeout_s, BODY_BYTES_MAX)
+        if not 200 <= told.status < 300:
+            raise _Answered(told.status)
+        return told.body
 
-    def _opened(self) -> httpx2.Client:
-        if self._client is None:
+    def _trust(self) -> ssl.SSLContext:
+        if self._trusted is None:
             try:
-                trusted = ssl.create_default_context(cafile=self._place.ca_file)
+                self._trusted = ssl.create_default_context(cafile=self._place.ca_file)
             except OSError as error:
-                raise _Unanswered(f"{self._place.ca_file}: {error}") from error
-            self._client = httpx2.Client(verify=trusted, trust_env=False, follow_redirects=False)
-        return self._client
+                raise Unanswered(f"{self._place.ca_file}: {error}") from error
+        return self._trusted
 
     def _token(self) -> str:
         file = self._place.token_file
@@ -291,11 +271,11 @@ class KubernetesScale:
             with file.open("rb") as stream:
                 text = stream.read(TOKEN_BYTES_MAX).decode("ascii").strip()
         except OSError as error:
-            raise _Unanswered(f"the token {file} cannot be read: {error.strerror}") from error
+            raise Unanswered(f"the token {file} cannot be read: {error.strerror}") from error
         except UnicodeDecodeError as error:
-            raise _Unanswered(f"the token {file} is not ASCII text") from error
+            raise Unanswered(f"the token {file} is not ASCII text") from error
         if not text:
-            raise _Unanswered(f"the token {file} is empty")
+            raise Unanswered(f"the token {file} is empty")
         return text
 
     def _named(self) -> str:
@@ -306,23 +286,14 @@ class KubernetesScale:
         log.warning("the replicas were not surely changed", extra={"fields": fields})
 
 
-def _read_body(response: httpx2.Response) -> bytes:
-    body = b""
-    for piece in response.iter_bytes():
-        body += piece
-        if len(body) > BODY_BYTES_MAX:
-            raise _Unanswered(f"the answer has over {BODY_BYTES_MAX} bytes")
-    return body
-
-
 def _decode(body: bytes, kind: type[_Body]) -> _Body:
     try:
         return msgspec.json.decode(body, type=kind)
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
-        raise _Unanswered(f"the answer is not what Kubernetes documents: {error}") from error
+        raise Unanswered(f"the answer is not what Kubernetes documents: {error}") from error
 
 
-def _advice(error: _Unanswered | _Answered) -> str:
+def _advice(error: Unanswered | _Answered) -> str:
     if isinstance(error, _Answered) and error.status == 401:
         return "Check `token_file`: the API server does not know the token."
     if isinstance(error, _Answered) and error.status == 403:

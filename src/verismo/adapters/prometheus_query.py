@@ -7,12 +7,13 @@ Source: Prometheus HTTP API, `/api/v1/query`.
 """
 
 import math
+import ssl
 from collections.abc import Callable
 from typing import Final, Literal
 
-import httpx2
 import msgspec
 
+from verismo.adapters.timed_http import Asked, Unanswered, exchange
 from verismo.model.errors import StateError
 
 READ_S_MAX: Final = 1.0
@@ -49,7 +50,7 @@ class PrometheusNumber:
         self._url = url
         self._query = query
         self._now_s = now_s
-        self._client: httpx2.Client | None = None
+        self._trusted: ssl.SSLContext | None = None
 
     def milli(self) -> int:
         """Return the number in thousandths, rounded down.
@@ -73,12 +74,6 @@ class PrometheusNumber:
             raise self._nothing(f"it says {milli / 1_000} replicas")
         return milli // 1_000
 
-    def close(self) -> None:
-        """Close the pooled connections."""
-        client, self._client = self._client, None
-        if client is not None:
-            client.close()
-
     def _value(self) -> float:
         try:
             answer = msgspec.json.decode(self._ask(), type=_Answer)
@@ -94,22 +89,16 @@ class PrometheusNumber:
         return value
 
     def _ask(self) -> bytes:
-        if self._client is None:
-            self._client = httpx2.Client(timeout=READ_S_MAX, trust_env=False)
+        asked = Asked("GET", f"{self._url}/api/v1/query", params={"query": self._query})
+        if self._trusted is None:
+            self._trusted = ssl.create_default_context()
         try:
-            with self._client.stream(
-                "GET", f"{self._url}/api/v1/query", params={"query": self._query}
-            ) as response:
-                if not response.is_success:
-                    raise self._nothing(f"it answered {response.status_code}")
-                body = b""
-                for piece in response.iter_bytes():
-                    body += piece
-                    if len(body) > BODY_BYTES_MAX:
-                        raise self._nothing("its answer is too long for one sample")
-                return body
-        except httpx2.HTTPError as error:
-            raise self._nothing(str(error) or type(error).__name__) from error
+            told = exchange(asked, self._trusted, READ_S_MAX, BODY_BYTES_MAX)
+        except Unanswered as error:
+            raise self._nothing(str(error)) from error
+        if not 200 <= told.status < 300:
+            raise self._nothing(f"it answered {told.status}")
+        return told.body
 
     def _nothing(self, reason: str) -> StateError:
         return StateError(
