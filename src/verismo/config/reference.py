@@ -143,6 +143,6 @@ def _type_name(kind: object) -> str:
     if origin is dict:
         return "table of texts" if get_args(kind)[1] is str else "tables"
     if origin is tuple:
-        return "list of texts"
+        return f"list of {_type_name(get_args(kind)[0])}s"
     parts = [part for part in get_args(kind) if part is not type(None)]
     return _type_name(parts[0]) if parts and not isinstance(parts[0], str) else "text"
