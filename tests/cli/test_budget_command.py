@@ -124,6 +124,12 @@ def test_route_that_does_not_exist_is_refused_before_anybody_is_asked(site):
     assert "no budget for the operation" in outcome.err
 
 
+def test_a_tenant_that_does_not_exist_is_not_taken_for_one_without_traffic(site):
+    outcome = site("show", "--tenant", "TENANT_9")
+    assert outcome.code == 2
+    assert "there is no tenant 'TENANT_9'" in outcome.err
+
+
 def test_without_a_control_process_the_command_says_so(initialised, verismo):
     outcome = verismo("budget", "show", "--url", "http://127.0.0.1:9", "--key", "va_x")
     assert outcome.code == 2

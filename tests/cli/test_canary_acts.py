@@ -120,6 +120,7 @@ def test_what_may_not_be_done_is_refused_with_what_would_be(control, verb, words
     found = control.run(verb, *words, role=role)
     assert found.code == 2
     assert told in found.err
+    assert "openapi" not in found.err, "that is no next step for who types commands"
     (now,) = control.status()
     assert now["action"]["after"] == 50_000
 
@@ -137,6 +138,24 @@ def test_without_a_control_process_it_says_so(control):
     assert found.code == 2
     assert "no control process answers" in found.err
     assert "verismo serve" in found.err
+
+
+def test_another_listener_than_the_control_listener_is_told_apart(control):
+    control.url += "/somewhere/else"
+    found = control.run("status")
+    assert found.code == 2
+    assert "answers 404, and not as the control API does" in found.err
+    assert "Name the control listener with --url" in found.err
+
+
+def test_a_control_port_that_the_system_chose_is_not_guessed(control, verismo):
+    path = control.site.config.path
+    path.write_text(path.read_text() + "\n[control]\nport = 0\n")
+    found = verismo("canary", "status", "-c", path, "--key", "va_x")
+    assert found.code == 2
+    assert "lets the system choose the control port" in found.err
+    assert "--url" in found.err
+    assert control.run("status").code == 0
 
 
 def test_a_rollout_that_was_not_looked_at_yet_is_not_exported(control, verismo, tmp_path):

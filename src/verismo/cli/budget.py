@@ -108,6 +108,10 @@ def until_option(command: Command) -> Command:
 def show(config: Path, url: str | None, key: str, as_json: bool, tenant: str) -> None:
     """Show how each route stands, and the decision behind it."""
     with open_control(config, url, key) as (api, loaded):
+        if tenant and TenantId(tenant) not in loaded.plan.tenants:
+            raise OperatorError(
+                f"there is no tenant {tenant!r}", next_step="`verismo tenant list` shows them."
+            )
         found = _views(api, loaded, tenant)
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(found)).decode("utf-8"))

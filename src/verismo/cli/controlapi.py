@@ -23,6 +23,12 @@ from verismo.model.errors import OperatorError
 TIMEOUT_S: Final = 30.0
 BODY_BYTES_MAX: Final = 67_108_864
 KEY_VARIABLE: Final = "VERISMO_ADMIN_KEY"
+_REFUSED: Final = frozenset({"malformed_request", "not_found"})
+_ADVICE: Final = (
+    "`verismo canary status` and `verismo budget show` say how things stand, --help what the "
+    "command takes."
+)
+"""What the API says instead speaks to programs: of its paths and bodies."""
 
 Command = TypeVar("Command", bound=Callable[..., object])
 Answer = TypeVar("Answer")
@@ -149,9 +155,13 @@ class ControlClient:
             raise self._strange(str(response.status_code)) from error
         if absent and problem.code == "not_found" and problem.detail == "no such decision":
             return None
+        # The public listener knows none of these paths, and says so in the same form.
+        if not problem.code or (request.method == "GET" and problem.code == "not_found"):
+            raise self._strange(str(response.status_code))
+        advice = _ADVICE if problem.code in _REFUSED else printable(problem.next_step)
         raise OperatorError(
             printable(problem.detail) or f"it answers {response.status_code}",
-            next_step=printable(problem.next_step) or "Look at the gateway's log.",
+            next_step=advice or "Look at the gateway's log.",
         )
 
     def _strange(self, what: str) -> OperatorError:
@@ -171,9 +181,15 @@ def open_control(config: Path, url: str | None, key: str) -> Iterator[tuple[Cont
         key: an admin key.
 
     Raises:
-        OperatorError: the configuration cannot be read.
+        OperatorError: the configuration cannot be read, or does not say the address.
     """
     loaded = load_config(config)
+    if not url and not loaded.control.port:
+        raise OperatorError(
+            "the configuration lets the system choose the control port, so it is not known here",
+            next_step="Set control.port and start the gateway again, or name the address with "
+            "--url.",
+        )
     base = (url or _address(loaded.control)).rstrip("/")
     headers = {"authorization": f"Bearer {key.strip()}"}
     try:
