@@ -344,3 +344,26 @@ def test_nothing_of_a_target_is_set_by_hand():
         bench.shell.take(act, T0)
     assert bench.shell.steered(T0) == Steered()
     bench.shell.told(scaled())
+
+
+def test_a_source_that_stays_away_is_logged_once_and_so_is_its_return(caplog):
+    caplog.set_level("INFO", logger="verismo.scaling")
+    bench = Bench()
+    bench.replicas = None
+    for _ in range(3):
+        bench.pass_10_s(busy(60))
+        assert "sample_incomplete" in bench.step().reasons
+    bench.replicas = 3
+    for _ in range(2):
+        bench.pass_10_s(busy(60))
+        bench.step()
+    assert [(one.levelname, one.message) for one in caplog.records] == [
+        ("WARNING", "a target's numbers cannot be read"),
+        ("INFO", "a target's numbers can be read again"),
+    ]
+    assert caplog.records[0].fields == {
+        "target": "reader",
+        "number": "replicas",
+        "error": "the API server is away",
+        "next": "wait",
+    }

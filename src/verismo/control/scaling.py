@@ -102,6 +102,8 @@ class ScalingShell:
 
     def __init__(self, desk: ScalingDesk) -> None:
         self._desk = desk
+        # Only so that what stays unreadable is logged once, and not at every decision.
+        self._unread: dict[tuple[str, str], str] = {}
 
     def looks(self, now_ms: int) -> Sequence[ScalingLook]:
         """Return the targets about which something is to be decided now.
@@ -190,7 +192,7 @@ class ScalingShell:
             load for one in run for load in one.loads or () if load.deployment == target.deployment
         ]
         span_ms = run[-1].end_ms - run[0].start_ms
-        queued_milli = 0 if target.queue_milli is None else _told(target.queue_milli)
+        queued_milli = self._queued(target)
         in_flight_milli = sum(load.busy_ms for load in mine) * 1_000 // span_ms
         return ScalingObservation(
             start_ms=run[0].start_ms,
@@ -200,8 +202,34 @@ class ScalingShell:
             queued_milli=queued_milli,
             requests=sum(load.requests for load in mine),
             late=sum(load.late for load in mine),
-            replicas=None if target.replicas is None else _told(target.replicas),
+            replicas=self._replicas(target),
         )
+
+    def _queued(self, target: TargetDesk) -> int | None:
+        if target.queue_milli is None:
+            return 0
+        return self._number(target, "queue", target.queue_milli)
+
+    def _replicas(self, target: TargetDesk) -> int | None:
+        if target.replicas is None:
+            return None
+        return self._number(target, "replicas", target.replicas)
+
+    def _number(self, target: TargetDesk, name: str, read: Callable[[], int]) -> int | None:
+        key = (target.settings.target, name)
+        fields = {"target": target.settings.target, "number": name}
+        try:
+            found = read()
+        except StateError as error:
+            # That there is no number is what the decision records; why is for the operator.
+            if self._unread.get(key) != error.detail:
+                fields |= {"error": error.detail, "next": error.advice}
+                log.warning("a target's numbers cannot be read", extra={"fields": fields})
+            self._unread[key] = error.detail
+            return None
+        if self._unread.pop(key, None) is not None:
+            log.info("a target's numbers can be read again", extra={"fields": fields})
+        return found
 
 
 def newest_decision(decisions: DecisionReader, target: str) -> ScalingDecision | None:
@@ -255,13 +283,3 @@ def _unseen(now_ms: int) -> ScalingObservation:
         late=None,
         replicas=None,
     )
-
-
-def _told(read: Callable[[], int]) -> int | None:
-    try:
-        return read()
-    except StateError as error:
-        # That there is no number is what the decision records; why is for the operator.
-        fields = {"error": error.detail, "next": error.advice}
-        log.warning("a target's numbers cannot be read", extra={"fields": fields})
-        return None
