@@ -1,5 +1,6 @@
 """`verismo doctor`: each thing that may be wrong on a machine, made wrong on purpose."""
 
+import errno
 import importlib.metadata
 import os
 import re
@@ -171,15 +172,25 @@ def test_a_key_file_that_others_can_read_fails(verismo, free_ports):
     assert verismo("doctor", "--offline").code == 0
 
 
-def test_a_data_folder_that_is_no_folder_fails(verismo, free_ports, monkeypatch):
+@pytest.mark.parametrize(
+    ("number", "told", "next_step"),
+    [
+        (errno.EIO, "Input/output error", "write permission"),
+        (errno.ENOSPC, "No space left on device", "Make space"),
+    ],
+)
+def test_a_data_folder_that_cannot_be_written_fails(
+    verismo, free_ports, monkeypatch, number, told, next_step
+):
     def fail(_: int) -> None:
-        raise OSError(5, "Input/output error")
+        raise OSError(number, os.strerror(number))
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", fail)
         outcome = verismo("doctor", "--offline")
     assert outcome.code == 1
-    assert "Input/output error" in outcome.out
+    assert told in outcome.out
+    assert next_step in outcome.out
 
 
 def test_a_database_from_the_future_fails(verismo, free_ports):

@@ -1,5 +1,6 @@
 """`verismo doctor`: what is missing or wrong on this machine, each with a next step."""
 
+import errno
 import importlib
 import ipaddress
 import os
@@ -201,7 +202,9 @@ def examine_data(config: Config) -> Iterator[Finding]:
             "fail",
             "data",
             f"{folder}: {error.strerror}",
-            "Give the user that runs Verismo write permission, or set `data`.",
+            "Make space, or move the data folder to a larger disk."
+            if error.errno in (errno.ENOSPC, errno.EDQUOT)
+            else "Give the user that runs Verismo write permission, or set `data`.",
         )
         return
     yield Finding("ok", "data", f"{config.data} is writable")
