@@ -87,6 +87,26 @@ async def test_budget_that_cannot_hold_the_estimate_refuses_before_anything_is_s
         assert unknown.status == 404
 
 
+@pytest.mark.parametrize(
+    "limits",
+    [
+        {"max_tokens": 100_000, "max_completion_tokens": 1},
+        {"max_tokens": 1, "max_completion_tokens": 100_000},
+        {"max_tokens": 100_000, "max_completion_tokens": 0},
+        {"max_tokens": 1e5},
+        {"max_tokens": 1_000, "n": 100},
+    ],
+)
+async def test_a_small_limit_beside_a_large_one_sets_no_less_aside(tmp_path, limits):
+    """gpt-4o-mini: 100,000 tokens out are 60,000 micros, twice what the budget holds."""
+    setup = Setup(edits={BUDGET_EU: "budget_usd_per_day = 0.030000"})
+    async with running_gateway(tmp_path, setup) as gateway:
+        body = chat_body("[simulate: tokens=10]", **limits)
+        answer = await gateway.send("POST", "/v1/chat/completions", body, key=KEY)
+        assert (answer.status, answer.json()["code"]) == (429, "budget_exhausted")
+        assert gateway.upstream.requests == 0
+
+
 async def test_calls_in_flight_hold_their_estimate_and_leave_only_the_cost(tmp_path):
     """gpt-4o-mini: 500 tokens out are 300 micros; the budget holds one such call at a time."""
     setup = Setup(edits={BUDGET_EU: "budget_usd_per_day = 0.000400"})

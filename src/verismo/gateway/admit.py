@@ -16,6 +16,8 @@ CHARS_PER_TOKEN = 4
 OUTPUT_TOKENS_ASSUMED = 1_024
 """Reserved where the client sets no limit; the settlement replaces it by the real count."""
 OUTPUT_TOKENS_MAX = 1_000_000
+CHOICES_MAX = 128
+"""OpenAI answers no more choices to one request."""
 _MINUTE_S = 60
 _DAY_S = 86_400
 
@@ -154,12 +156,23 @@ def _estimated(journey: Journey) -> Usage:
 
 
 def _output_limit(journey: Journey) -> int:
-    """The client's own limit on output tokens, or what is assumed for it."""
+    """The client's own limit on output tokens, or what is assumed for it, over all choices.
+
+    Providers differ in which of two limits counts, so the larger one is taken: nobody sets aside
+    less by naming a small one beside it.
+    """
     ask = journey.ask
     if ask is None or ask.kind != "chat":
         return 0
-    for name in ("max_completion_tokens", "max_tokens"):
-        value = ask.body.members.get(name)
-        if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
-            return min(value, OUTPUT_TOKENS_MAX)
-    return OUTPUT_TOKENS_ASSUMED
+    members = ask.body.members
+    named = [_count(members.get(name)) for name in ("max_completion_tokens", "max_tokens")]
+    limit = max(named) or OUTPUT_TOKENS_ASSUMED
+    choices = min(max(_count(members.get("n")), 1), CHOICES_MAX)
+    return min(limit * choices, OUTPUT_TOKENS_MAX)
+
+
+def _count(value: object) -> int:
+    """Return a number that a client sent, 0 if it is none or negative; 5e3 is one, too."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
+        return 0
+    return int(min(value, OUTPUT_TOKENS_MAX))
