@@ -111,7 +111,7 @@ def test_a_severe_failure_is_rolled_back(more, reason):
 
 @pytest.mark.slow
 def test_the_third_hold_rolls_back():
-    state, at, verdicts = start(ROUTE, HALF, 0), 0, []
+    state, at, verdicts, reduced = start(ROUTE, HALF, 0), 0, [], []
     for _ in range(3):
         split = 1.0 if state.weight_ppm == 500_000 else 1 / 99
         count = 300 if split == 1.0 else 9_900
@@ -119,7 +119,9 @@ def test_the_third_hold_rolls_back():
         found = judged(60, state=state, first=at, **more)
         state, at = found[-1].state, at + len(found)
         verdicts.append(found[-1].verdict)
+        reduced.append("traffic_reduced" in found[-1].reasons)
     assert verdicts == ["HOLD", "HOLD", "ROLLBACK"]
+    assert reduced == [True, False, False], "below the ladder there is nothing to take away"
 
 
 def test_a_tail_that_the_score_does_not_see_is_held_by_the_guard():

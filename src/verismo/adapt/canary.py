@@ -228,7 +228,8 @@ def _weigh(state: CanaryState, settings: CanarySettings, now_ms: int) -> Judged:
         return _roll_back(state, f"hold_{state.holds + 1}", worse)
     if worse:
         held = begin_epoch(step_to(state, state.rung - 1, settings, now_ms))
-        return Judged("HOLD", (worse, "traffic_reduced", "bake_doubled"), held)
+        reduced = ("traffic_reduced",) if held.weight_ppm < state.weight_ppm else ()
+        return Judged("HOLD", (worse, *reduced, "bake_doubled"), held)
     if _may_promote(state, settings) and now_ms >= state.held_until_ms:
         return Judged(
             "PROMOTE", ("evidence_no_worse",), step_to(state, state.rung + 1, settings, now_ms)
