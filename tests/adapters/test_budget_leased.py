@@ -190,6 +190,19 @@ def test_wall_clock_that_steps_back_begins_no_day(house):
         house.reserve(one, 101, DAY - DAY_MS, OTHER)
 
 
+def test_wall_clock_that_stepped_far_ahead_spends_no_day_twice_and_leaves_none_in_the_future(house):
+    one = house.worker()
+    one.settle(house.reserve(one, 70), UsdMicros(70))
+    house.journaled = {"s0": {TENANT: 70}}
+    future = house.reserve(one, 100, DAY + 400 * DAY_MS)
+    one.settle(future, UsdMicros(100))
+    house.clock.now_ms += 1_000
+    assert house.reserve(one, 30, DAY + 1_000).remaining == 0
+    with pytest.raises(BudgetExhausted) as refusal:
+        house.reserve(one, 1, DAY + 2_000)
+    assert refusal.value.retry_after_s <= DAY_MS // 1_000
+
+
 def test_wall_clock_that_steps_never_ends_a_lease(house):
     one = house.worker()
     house.reserve(one, 10)

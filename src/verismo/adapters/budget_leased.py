@@ -187,9 +187,11 @@ class LeasedBudget:
                 store.close()
 
     def _account(self, tenant: TenantId, now_ms: int) -> Account:
-        """Return a tenant's account of the day; a clock that steps back begins no day."""
+        """Return a tenant's account of the day; a clock that steps back a little begins none."""
         if now_ms >= self._day_ms + DAY_MS:
             self._day_ms, self._spent = day_start_ms(now_ms), {}
+        elif now_ms < self._day_ms - DAY_MS:
+            self._go_back(day_start_ms(now_ms))
         account = self._accounts.get(tenant)
         if account is None or account.day_ms != self._day_ms:
             limit = self._terms.limit(tenant)
@@ -202,6 +204,18 @@ class LeasedBudget:
                 self._accounts[tenant] = fresh
             account = fresh
         return account
+
+    def _go_back(self, day_ms: int) -> None:
+        """Return to a day after the clock had stepped far ahead, with what was spent of it.
+
+        Else one wrong reading would leave all budgets in a day of the future, spent until it comes.
+        """
+        try:
+            spent = self._terms.journaled(day_ms)
+        except StateError as error:
+            self._tell(error)
+            return
+        self._day_ms, self._spent = day_ms, spent
 
     def _set_aside(self, account: Account, amount: int, clock_ms: int) -> bool:
         with self._lock:  # the thread may be giving back
