@@ -85,6 +85,27 @@ def test_a_reader_of_a_file_that_is_not_there_yet_finds_it_later(path):
     writing.close()
 
 
+@pytest.mark.parametrize("replaced", [False, True])
+def test_nothing_is_written_to_a_file_that_was_deleted_or_replaced(
+    path, file, store, steering, token, replaced
+):
+    store.append(token, row(1), {})
+    path.rename(path.with_suffix(".old"))
+    if replaced:
+        path.write_bytes(path.with_suffix(".old").read_bytes())
+    for write in (
+        lambda: store.append(token, row(2), {}),
+        lambda: steering.publish(token, SteeringRow(1, b"s", b"j", NOW_MS)),
+        lambda: file.renew(token, NOW_MS, TTL_MS),
+        lambda: file.acquire("a", NOW_MS, TTL_MS),
+    ):
+        with pytest.raises(StateError, match="deleted, moved or replaced"):
+            write()
+    path.with_suffix(".old").rename(path)
+    store.append(token, row(2), {})
+    assert store.last() == 2
+
+
 class TestRecords:
     def test_what_was_appended_is_read_back_by_another_process(self, path, store, token):
         digest, content = blob("an observation")

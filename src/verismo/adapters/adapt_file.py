@@ -38,6 +38,7 @@ class AdaptFile:
         self._read_only = read_only
         self._lock = threading.Lock()
         self._connection: sqlite3.Connection | None = None
+        self._inode = 0
         if not read_only:
             with self.reading():
                 pass
@@ -88,6 +89,7 @@ class AdaptFile:
     def writing(self, token: int | None) -> Iterator[sqlite3.Connection]:
         """Lend the connection inside one transaction, after a look at the fencing token."""
         with self.reading() as connection:
+            self._check_place()
             connection.execute("BEGIN IMMEDIATE")
             is_done = False
             try:
@@ -101,6 +103,15 @@ class AdaptFile:
             finally:
                 if not is_done and connection.in_transaction:
                     connection.execute("ROLLBACK")
+
+    def _check_place(self) -> None:
+        """Refuse to write where nobody would find it again: the file was deleted or replaced."""
+        if _inode_of(self.path) != self._inode:
+            raise StateError(
+                f"{self.path} was deleted, moved or replaced while it is in use",
+                next_step="Nothing is decided until then: stop Verismo, bring the file back, from "
+                "where it was moved to or from a backup, and start again.",
+            )
 
     def _opened(self) -> sqlite3.Connection:
         if self._connection is not None:
@@ -119,7 +130,7 @@ class AdaptFile:
         except (sqlite3.Error, StateError):
             connection.close()
             raise
-        self._connection = connection
+        self._connection, self._inode = connection, _inode_of(self.path)
         return connection
 
 
@@ -162,6 +173,14 @@ def _connect(path: Path, *, read_only: bool) -> sqlite3.Connection:
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA foreign_keys = ON")
     return connection
+
+
+def _inode_of(path: Path) -> int:
+    """Return the number of the file that a path names now, 0 for none."""
+    try:
+        return path.stat().st_ino
+    except OSError:
+        return 0
 
 
 def _empty() -> sqlite3.Connection:

@@ -91,7 +91,7 @@ def audit_decisions(request: AuditRequest) -> Audited:
             now_ms=request.now_ms,
             keep_ms=request.keep_days * DAY_MS,
             since=since if request.since_ms else 1,
-            in_ledger=_in_ledger(request.data),
+            in_ledger=records_in_ledger(request.data),
         )
         return audit_with(desk, steering)
 
@@ -130,8 +130,15 @@ def _opened(data: Path) -> Iterator[AdaptFile]:
         yield file
 
 
-def _in_ledger(data: Path) -> int:
-    """Return the number of the newest record that the ledger took; 0 without a ledger."""
+def records_in_ledger(data: Path) -> int:
+    """Return the number of the newest record that the ledger took; 0 without a ledger.
+
+    Args:
+        data: the data folder.
+
+    Raises:
+        StateError: the ledger's state cannot be read.
+    """
     with closing(SqliteLedger(ledger_places(data).state, read_only=True)) as ledger:
         return ledger.cursors().get(DECISIONS, 0)
 
