@@ -32,6 +32,7 @@ from verismo.simulate.record import Record
 from verismo.simulate.server import running_upstream
 from verismo.simulate.settings import SimulatorSettings
 from verismo.wiring.firststart import prepare_data
+from verismo.wiring.keys import open_rotation
 from verismo.wiring.steered import WindowWriter
 from verismo.wiring.worker import Parts, Worker
 
@@ -231,6 +232,22 @@ def refusals(caplog):
         for record in caplog.records
         if record.levelno == logging.WARNING and "steering is refused" in str(record.fields)
     ]
+
+
+async def test_what_the_thief_of_a_key_published_is_let_go_of_when_the_key_is_revoked(tmp_path):
+    async with steered_gateway(tmp_path, rollout(1)) as (gateway, steersman):
+        version = steersman.put(steersman.steering((rollout(ALL),)))
+        await until(lambda: followed(gateway) == version)
+        assert route_hop(gateway, await gateway.chat(model="split"))["arm"] == "candidate"
+        rotation = open_rotation(gateway.config.data, gateway.config.keys)
+        [plan] = [one for one in rotation.newest().ring.keys if one.role == "plan"]
+        at_ms = time.time_ns() // 1_000_000
+        rotation.revoke(plan.kid, at_ms, "stolen", at_ms)
+        await until(lambda: followed(gateway) == 0)
+        assert route_hop(gateway, await gateway.chat(model="split"))["arm"] == "baseline"
+        with closing(Steersman(gateway.config)) as mended:
+            told = mended.tell(rollout(2))
+            await until(lambda: followed(gateway) == told)
 
 
 async def test_an_error_of_the_candidate_is_its_arms_although_the_baseline_answers(tmp_path):

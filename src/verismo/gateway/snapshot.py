@@ -113,6 +113,13 @@ def steered(snapshot: Snapshot, steering: Steering) -> Snapshot:
     )
 
 
+def unsteered(snapshot: Snapshot) -> Snapshot:
+    """Return a snapshot without its steering: everything goes to the baselines."""
+    return msgspec.structs.replace(
+        snapshot, digest=snapshot.base, steering=None, rollouts={}, throttles={}
+    )
+
+
 def tenant_handle(tenant: TenantId, handle_secret: bytes) -> str:
     """Return a tenant's opaque handle: 128 bits of HMAC-SHA-256, hex."""
     mac = hmac.new(handle_secret, tenant.encode("utf-8"), hashlib.sha256)

@@ -12,7 +12,7 @@ from verismo.adapters.decisions_sqlite import SqliteSteering
 from verismo.adapters.windows_sqlite import FILE_NAME, SqliteWindows
 from verismo.attest.steeringdoc import SteeringRefused, check_later, open_steering
 from verismo.config.schema import Config
-from verismo.gateway.snapshot import SnapshotCell, steered
+from verismo.gateway.snapshot import SnapshotCell, steered, unsteered
 from verismo.gateway.windows import KEPT_MAX, Closed, WindowCounts
 from verismo.model.errors import StateError
 from verismo.model.plan import Plan
@@ -40,6 +40,8 @@ class Follower:
         self._reader = reader
         self._keys = keys
         self._cell = cell
+        self._in_force: SteeringRow | None = None
+        self._judged_by = keys.entries
 
     def follow(self) -> None:
         """Take the newest version if it is later than the one in force.
@@ -47,6 +49,7 @@ class Follower:
         Raises:
             StateError: it cannot be read or is refused; what is in force stays.
         """
+        self._judge_again()
         current = self._cell.current
         after = 0 if current.steering is None else current.steering.version
         if self._reader.version() == after:
@@ -62,12 +65,31 @@ class Follower:
         except SteeringRefused as error:
             raise _refused(row.version, str(error), after) from error
         self._cell.swap(steered(current, steering))
+        self._in_force, self._judged_by = row, self._keys.entries
         fields = {
             "version": steering.version,
             "rollouts": len(steering.rollouts),
             "throttles": len(steering.throttles),
         }
         log.info("steering followed", extra={"fields": fields})
+
+    def _judge_again(self) -> None:
+        """Let go of what is in force once its key is revoked: a thief may have signed it.
+
+        No number of a version holds after that, since the thief chose it: what the control plane
+        publishes next is followed, as after a start.
+        """
+        entries, row = self._keys.entries, self._in_force
+        if entries is self._judged_by or row is None:
+            return
+        try:
+            open_steering(row.statement, row.jws, entries)
+        except SteeringRefused as error:
+            self._in_force = None
+            self._cell.swap(unsteered(self._cell.current))
+            fields = {"version": row.version, "error": str(error)}
+            log.warning("steering let go of", extra={"fields": fields})
+        self._judged_by = entries
 
 
 def _check_row(row: SteeringRow, steering: Steering) -> None:
