@@ -5,6 +5,8 @@ from typing import Annotated, Final
 import msgspec
 
 from verismo.adapt.canarysettings import METRICS, CanarySettings, check_settings, parse_weights
+from verismo.adapt.flag import Flag
+from verismo.config.flagtable import Flagged, FlagTable, check_flags
 from verismo.config.source import Source
 from verismo.model.decision import SettingsRefused
 from verismo.model.units import Milliseconds
@@ -36,6 +38,7 @@ class CanaryTable(msgspec.Struct, frozen=True):
         windows_min: looks at a rung before it is left upwards.
         requests_min: requests of the candidate at a rung before it is left upwards.
         bake_s_max: at one rung, seconds; after that a person is asked. Doubled by each HOLD.
+        flags: overrides of running rollouts, by operation; see below.
     """
 
     score_weights: str = "p95=0.5,error=0.3,cost=0.2"
@@ -54,6 +57,7 @@ class CanaryTable(msgspec.Struct, frozen=True):
     windows_min: Count = _USUAL.windows_min
     requests_min: Count = _USUAL.requests_min
     bake_s_max: Annotated[int, msgspec.Meta(ge=60, le=2_592_000)] = 14_400
+    flags: dict[str, FlagTable] = {}
 
 
 class Canary(msgspec.Struct, frozen=True):
@@ -62,20 +66,24 @@ class Canary(msgspec.Struct, frozen=True):
     Args:
         settings: of rollouts that are started from now on.
         look_ms: between two looks.
+        flags: overrides that stand in the configuration.
     """
 
     settings: CanarySettings = _USUAL
     look_ms: Milliseconds = Milliseconds(60_000)
+    flags: tuple[Flag, ...] = ()
 
 
-def check_canary(table: CanaryTable, source: Source, window_s: int) -> Canary:
-    """Check that the settings fit together.
+def check_canary(table: CanaryTable, source: Source, window_s: int, known: Flagged) -> Canary:
+    """Check that the settings fit together, and the flags to what there is.
 
     Args:
         table: `[canary]`.
         source: verismo.toml; takes the problems.
         window_s: length of a window.
+        known: what flags may be about.
     """
+    flags = check_flags(table.flags, source, known)
     if table.look_s % window_s:
         source.error(("canary", "look_s"), f"must be a multiple of adapt.window_s, {window_s}")
     try:
@@ -89,7 +97,7 @@ def check_canary(table: CanaryTable, source: Source, window_s: int) -> Canary:
     except SettingsRefused as error:
         source.error(("canary",), str(error))
         return Canary()
-    return Canary(settings, Milliseconds(table.look_s * 1_000))
+    return Canary(settings, Milliseconds(table.look_s * 1_000), flags)
 
 
 _ALIKE: Final = (

@@ -1,6 +1,7 @@
 """Loads a configuration folder: everything is checked, and everything wrong is told at once."""
 
 import os
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -16,6 +17,7 @@ from verismo.config.canarytable import check_canary
 from verismo.config.compiler import compile_plan
 from verismo.config.credentials import read_credentials
 from verismo.config.environment import override
+from verismo.config.flagtable import Flagged
 from verismo.config.locate import KeyPath
 from verismo.config.operations import read_operations
 from verismo.config.reading import read_table
@@ -93,6 +95,12 @@ def _assemble(
             source.error((key,), "reads what gateways count: enable [adapt]")
     if not main.tenants and "tenants" not in source.tree:
         source.warn(("tenants",), "there are no tenants, so nobody can call anything")
+    flagged = Flagged(
+        tenants=main.tenants,
+        operations={one.operation.id: bool(one.operation.candidates) for one in operations},
+        now_ms=time.time_ns() // 1_000_000,
+        adapt=main.adapt,
+    )
     return Config(
         path=source.path,
         root=root,
@@ -123,7 +131,7 @@ def _assemble(
         budgets=check_budgets(
             main.budgets, source, main.tenants, frozenset(one.operation.id for one in operations)
         ),
-        canary=check_canary(main.canary, source, main.adapt.window_s),
+        canary=check_canary(main.canary, source, main.adapt.window_s, flagged),
         slack=check_slack(main.slack, source, environ, required=require_credentials),
         scaling=check_scaling(main.scaling, source, main.deployments),
         slos=check_slos(

@@ -12,6 +12,7 @@ from verismo.config.adapttable import AdaptTable
 from verismo.config.archivetable import ArchiveTable
 from verismo.config.budgettable import BudgetsTable
 from verismo.config.canarytable import CanaryTable
+from verismo.config.flagtable import FlagTable
 from verismo.config.operationtable import OperationTable
 from verismo.config.scalingtable import ScalingTable
 from verismo.config.siemtable import SiemTable, SinkTable
@@ -38,6 +39,7 @@ SECTIONS: Final[tuple[tuple[str, type[msgspec.Struct]], ...]] = (
     ("[adapt]", AdaptTable),
     ("[budgets]", BudgetsTable),
     ("[canary]", CanaryTable),
+    ('[canary.flags."OPERATION"]', FlagTable),
     ("[slack]", SlackTable),
     ("[scaling.NAME]", ScalingTable),
     ("[slo.NAME]", SloTable),

@@ -14,6 +14,7 @@ from verismo.adapt import override
 from verismo.adapt.canaryobservation import CanaryObservation
 from verismo.adapt.canarysettings import CanarySettings
 from verismo.adapt.canarystate import P99_PPM, CanaryState, edges_of, unbegun
+from verismo.control.flags import Flags
 from verismo.control.looks import Look, Steered
 from verismo.control.rollouts import Rollouts, Standing
 from verismo.control.rules import CANARY, CANARY_ACT
@@ -33,6 +34,10 @@ UNKNOWN_LATENCY_MS: Final = 10_000
 SETTLE_MS_MAX: Final = 600_000
 BEFORE_LOOKS: Final = 5
 """How far back windows are read to tell how long requests last before a rollout."""
+
+CanaryLook = (
+    Look[CanaryState, CanaryObservation, CanarySettings] | Look[CanaryState, Act, CanarySettings]
+)
 
 _ADVICE: Final = {
     "reason_missing": "give a reason of 10 to 1,000 characters",
@@ -75,6 +80,7 @@ class CanaryShell:
         plan: returns the configuration's plan.
         settings: for rollouts that are started from now on.
         look_ms: between two looks at a rollout; a multiple of the windows' length.
+        flags: overrides that stand in the configuration; None for none.
     """
 
     def __init__(
@@ -84,19 +90,27 @@ class CanaryShell:
         plan: Callable[[], Plan],
         settings: CanarySettings,
         look_ms: int,
+        flags: Flags | None = None,
     ) -> None:
         self._rollouts = rollouts
         self._windows = windows
         self._plan = plan
         self._settings = settings
         self._look_ms = look_ms
+        self._flags = flags
 
-    def looks(self, now_ms: int) -> Sequence[Look[CanaryState, CanaryObservation, CanarySettings]]:
-        """Return a look at each rollout that has waited long enough for one."""
+    def looks(self, now_ms: int) -> Sequence[CanaryLook]:
+        """Return a look at each rollout that has waited long enough, or that a flag is about.
+
+        What a flag asks for comes first; the controller goes on from there in the next round.
+        """
         until_ms = self._windows.complete_until(now_ms)
-        found = []
+        found: list[CanaryLook] = []
         for standing in self._rollouts.all():
-            if standing.is_running and fits(self._plan(), standing.decision.subject):
+            act = None if self._flags is None else self._flags.due(standing, now_ms)
+            if act is not None:
+                found.append(_acted(standing, act))
+            elif standing.is_running and fits(self._plan(), standing.decision.subject):
                 since_ms = self._since(standing.decision.state)
                 if until_ms - since_ms >= self._look_ms:
                     shown = self._observed(standing.decision.state, since_ms, until_ms)
@@ -282,6 +296,11 @@ def _course(state: CanaryState) -> tuple[int, ...] | tuple[int | str, ...]:
         *(state.weight_ppm, state.weight_since_ms, state.ended, state.holds, state.is_silent),
         *(state.held_until_ms, state.extended_until_ms),
     )
+
+
+def _acted(standing: Standing, act: Act) -> Look[CanaryState, Act, CanarySettings]:
+    decision = standing.decision
+    return Look(CANARY_ACT, decision.subject, decision.state, act, standing.settings)
 
 
 def _look(

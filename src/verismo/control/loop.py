@@ -224,9 +224,9 @@ class Loop:
             raise MalformedRequest(
                 f"`reason` must have {REASON_CHARS_MIN} to {REASON_CHARS_MAX} characters"
             )
-        return self._decide(turn, shell, shell.take(act, turn.now_ms), act.of)
+        return self._decide(turn, shell, shell.take(act, turn.now_ms))
 
-    def _decide(self, turn: Turn, shell: Shell, look: AnyLook, of: str = "") -> Recorded:
+    def _decide(self, turn: Turn, shell: Shell, look: AnyLook) -> Recorded:
         try:
             decision = look.rule.decide(look.before, look.observation, look.settings, turn.now_ms)
         except SettingsRefused as error:
@@ -239,6 +239,7 @@ class Loop:
                 f"the rule {look.rule.name} cannot decide: it saw or made {error}",
                 next_step="Report it. Nothing changes about this subject until then.",
             ) from error
+        of = look.observation.of if isinstance(look.observation, Act) else ""
         recorded = self._desk.recorder.decided(turn, look, decision, of)
         self._untold.append((shell, recorded))
         return recorded

@@ -40,9 +40,9 @@ class Act(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         controller: which.
         verb: what it is to do.
         subject: about what.
-        actor: name of the admin key's holder.
-        key: public part of the admin key.
-        role: of that key.
+        actor: name of the admin key's holder; `configuration` for a flag that stands there.
+        key: public part of the admin key; empty for a flag.
+        role: of that key; `admin` for a flag.
         reason: why, 10 to 1,000 characters.
         of: digest of the decision that it overrides, hex; empty for `start` and limits by hand.
         at_ms: Unix ms.

@@ -8,6 +8,7 @@ from verismo.config.schema import Config
 from verismo.control.budget import BudgetShell, BudgetTerms
 from verismo.control.budgetrecords import BudgetRecords
 from verismo.control.canary import CanaryShell
+from verismo.control.flags import Flags
 from verismo.control.looks import Shell
 from verismo.control.rollouts import Rollouts
 from verismo.control.windowreads import ArmReads, WindowReads
@@ -45,6 +46,7 @@ def open_shells(parts: ShellParts) -> dict[Controller, Shell]:
         lambda: parts.config.plan,
         parts.config.canary.settings,
         parts.config.canary.look_ms,
+        Flags(parts.config.canary.flags, parts.decisions),
     )
     shells["budget"] = BudgetShell(
         BudgetRecords(parts.decisions), parts.reads, budget_terms(parts.config)
