@@ -5,6 +5,7 @@ import stat
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
+import msgspec
 import pytest
 
 from verismo.adapters.windows_sqlite import FILE_NAME, PRUNE_ROWS_MAX, SqliteWindows
@@ -127,12 +128,21 @@ def test_a_damaged_file_is_an_error_with_a_next_step(tmp_path, damage):
     assert "no decision" in caught.value.advice
 
 
-def test_counts_that_are_no_interval_are_an_error(windows, tmp_path):
-    windows.write(interval())
+@pytest.mark.parametrize(
+    "counted",
+    [b"\xc1", b"", msgspec.msgpack.encode(full(writer="s1")), msgspec.msgpack.encode([1])],
+)
+def test_a_damaged_row_blinds_nobody_to_the_others_and_is_told_once(
+    windows, tmp_path, caplog, counted
+):
+    for start_ms in (0, WINDOW_MS):
+        windows.write(Interval("s0", start_ms, start_ms + WINDOW_MS))
     with closing(sqlite3.connect(tmp_path / FILE_NAME)) as changed, changed:
-        changed.execute("UPDATE interval SET counted = x'c1'")
-    with pytest.raises(StateError, match="cannot be used"):
-        windows.intervals(0, 1)
+        changed.execute("UPDATE interval SET counted = ? WHERE start_ms = 0", (counted,))
+    for _ in range(2):
+        assert [one.start_ms for one in windows.intervals(0, 2 * WINDOW_MS)] == [WINDOW_MS]
+    [told] = caplog.records
+    assert (told.fields["writer"], told.fields["start_ms"]) == ("s0", 0)
 
 
 def test_it_can_be_used_again_once_the_cause_is_gone(tmp_path):
@@ -145,3 +155,18 @@ def test_it_can_be_used_again_once_the_cause_is_gone(tmp_path):
     opened.write(interval())
     assert opened.intervals(0, 1) == [interval()]
     opened.close()
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+def test_a_file_that_is_lost_in_use_is_made_again_for_all_processes(tmp_path, replaced):
+    path = tmp_path / FILE_NAME
+    with closing(SqliteWindows(path)) as writer, closing(SqliteWindows(path)) as reader:
+        writer.write(interval(0))
+        assert len(reader.intervals(0, 1)) == 1
+        for file in tmp_path.glob(f"{FILE_NAME}*"):
+            file.unlink()
+        if replaced:
+            path.touch()
+        assert reader.intervals(0, WINDOW_MS + 1) == []
+        writer.write(interval(WINDOW_MS))
+        assert [one.start_ms for one in reader.intervals(0, WINDOW_MS + 1)] == [WINDOW_MS]

@@ -166,3 +166,25 @@ def test_loads_begin_with_the_first_interval_after_the_time_asked_for(source):
         write_all(source, start_ms)
     assert [one.start_ms for one in reads(source).loads(1, 20_000)] == [10_000]
     assert [one.loads for one in reads(source).loads(1, 20_000)] == [()]
+
+
+@pytest.mark.parametrize(
+    "evil",
+    [
+        {"requests": -5, "latency": Histogram()},
+        {"errors": 3},
+        {"cost_usd_micros": 2**62, "cost_squares": 2**62},
+        {"cost_usd_micros": 5, "cost_squares": 1},
+        {"start_ms": -1_000},
+        {"end_ms": 2**62},
+        {"latency": Histogram((3_000,), (1,))},
+    ],
+)
+def test_hostile_counts_of_one_interval_poison_no_look_at_the_others(source, evil):
+    write(source, 0, windows=(window(), window(arm="candidate", **evil)))
+    write(source, WINDOW_MS, windows=(window(WINDOW_MS), window(WINDOW_MS, arm="candidate")))
+    found = ArmReads(reads(source, slots=("s0",))).windows(0, 2 * WINDOW_MS)
+    assert [(one.arm, one.start_ms, one.requests) for one in found] == [
+        ("baseline", WINDOW_MS, 2),
+        ("candidate", WINDOW_MS, 2),
+    ]

@@ -5,6 +5,7 @@ decisions were made of is kept with them. Every worker writes a row for each int
 the control process reads and prunes.
 """
 
+import logging
 import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
@@ -14,6 +15,7 @@ from typing import Final
 
 import msgspec
 
+from verismo.adapters.inode import inode_of
 from verismo.model.errors import StateError
 from verismo.ports.windows import Interval, IntervalThere, Written
 
@@ -33,6 +35,7 @@ CREATE TABLE interval (
     PRIMARY KEY (start_ms, writer)
 ) STRICT, WITHOUT ROWID
 """
+log = logging.getLogger("verismo.adapt")
 _encode = msgspec.msgpack.Encoder().encode
 
 
@@ -49,8 +52,10 @@ class SqliteWindows:
         self._path = path
         self._lock = threading.Lock()
         self._connection: sqlite3.Connection | None = None
+        self._inode = 0
         # One decoder: it is used under the lock only.
         self._decode = msgspec.msgpack.Decoder(Interval).decode
+        self._damaged: Written | None = None
 
     def write(self, interval: Interval) -> None:
         """Store one interval.
@@ -71,14 +76,19 @@ class SqliteWindows:
                 ) from error
 
     def intervals(self, from_ms: int, until_ms: int) -> Sequence[Interval]:
-        """Return every worker's intervals that began from one time up to another, by start."""
+        """Return every worker's intervals that began from one time up to another, by start.
+
+        One that was damaged, or is not what it is kept as, is left out as if nobody had written it:
+        it would keep every controller from seeing anything for as long as it is there.
+        """
         with self._lent() as connection:
             rows = connection.execute(
-                "SELECT counted FROM interval WHERE start_ms >= ? AND start_ms < ? "
-                "ORDER BY start_ms, writer",
+                "SELECT start_ms, end_ms, writer, counted FROM interval "
+                "WHERE start_ms >= ? AND start_ms < ? ORDER BY start_ms, writer",
                 (from_ms, until_ms),
             ).fetchall()
-            return [self._decode(counted) for (counted,) in rows]
+            read = [self._read(Written(*row[:3]), row[3]) for row in rows]
+        return [one for one in read if one is not None]
 
     def written(self, from_ms: int, until_ms: int) -> Sequence[Written]:
         """Return who wrote which intervals that began from one time up to another, by start."""
@@ -109,15 +119,35 @@ class SqliteWindows:
                 self._connection.close()
                 self._connection = None
 
+    def _read(self, row: Written, counted: bytes) -> Interval | None:
+        try:
+            interval = self._decode(counted)
+            found = Written(interval.start_ms, interval.end_ms, interval.writer)
+            fault = "" if found == row else "it is another interval than it is kept as"
+        except (msgspec.MsgspecError, UnicodeError) as error:
+            interval, fault = None, str(error)
+        if not fault:
+            return interval
+        if row != self._damaged:
+            fields = {"writer": row.writer, "start_ms": row.start_ms, "error": fault}
+            log.warning("a damaged interval is left out", extra={"fields": fields})
+        self._damaged = row
+        return None
+
     @contextmanager
     def _lent(self) -> Iterator[sqlite3.Connection]:
         """Lend the connection to one thread at a time, and translate its errors."""
         with self._lock:
             try:
+                if self._connection is not None and inode_of(self._path) != self._inode:
+                    # Deleted or replaced: else each process would go on with a file of its own.
+                    self._connection.close()
+                    self._connection = None
                 if self._connection is None:
                     self._connection = self._opened()
+                    self._inode = inode_of(self._path)
                 yield self._connection
-            except (sqlite3.Error, OSError, msgspec.MsgspecError) as error:
+            except (sqlite3.Error, OSError) as error:
                 raise StateError(
                     f"{self._path} cannot be used: {error}",
                     next_step="Check the disk and the data folder's permissions. If the file is "

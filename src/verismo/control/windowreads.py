@@ -15,7 +15,7 @@ from verismo.adapt.budget import SpendBin
 from verismo.control.scaling import Loaded
 from verismo.model.ids import DeploymentId, OperationId, TenantId
 from verismo.model.units import Milliseconds, UsdMicros
-from verismo.model.window import Window, merge_windows
+from verismo.model.window import Window, merge_windows, window_fault
 from verismo.ports.windows import DeploymentLoad, Interval, WindowSource, Written
 
 BIN_MS: Final = 10_000
@@ -99,7 +99,7 @@ class WindowReads:
         Raises:
             StateError: they cannot be read.
         """
-        read = self._read(from_ms, until_ms)
+        read = [one for one in self._read(from_ms, until_ms) if is_sound(one)]
         return add_up(window for one in read for window in one.windows) if read else None
 
     def spends(self, from_ms: int, until_ms: int) -> Sequence[SpentBin]:
@@ -209,6 +209,19 @@ def compared(window: Window) -> Window:
         return window
     errors = window.errors + window.refused
     return msgspec.structs.replace(window, errors=errors, refused=0)
+
+
+def is_sound(interval: Interval) -> bool:
+    """Say whether the windows of arms in an interval can be counted, and are of its time.
+
+    One that cannot would spoil all that it is added to, in this look and in every later one.
+    """
+    span = (interval.start_ms, interval.end_ms)
+    return all(
+        (one.start_ms, one.end_ms) == span and not window_fault(one)
+        for one in interval.windows
+        if one.arm != "unsplit"
+    )
 
 
 def add_up(windows: Iterable[Window]) -> list[Window]:
