@@ -12,6 +12,7 @@ from pathlib import Path
 
 from verismo.adapters import adapt_schema as schema
 from verismo.adapters import lease_sqlite
+from verismo.adapters.inode import inode_of
 from verismo.attest.controlrecord import NUMBERS_PER_S
 from verismo.model.errors import StateError
 
@@ -106,7 +107,7 @@ class AdaptFile:
 
     def _check_place(self) -> None:
         """Refuse to write where nobody would find it again: the file was deleted or replaced."""
-        if _inode_of(self.path) != self._inode:
+        if inode_of(self.path) != self._inode:
             raise StateError(
                 f"{self.path} was deleted, moved or replaced while it is in use",
                 next_step="Nothing is decided until then: stop Verismo, bring the file back, from "
@@ -130,7 +131,7 @@ class AdaptFile:
         except (sqlite3.Error, StateError):
             connection.close()
             raise
-        self._connection, self._inode = connection, _inode_of(self.path)
+        self._connection, self._inode = connection, inode_of(self.path)
         return connection
 
 
@@ -173,14 +174,6 @@ def _connect(path: Path, *, read_only: bool) -> sqlite3.Connection:
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA foreign_keys = ON")
     return connection
-
-
-def _inode_of(path: Path) -> int:
-    """Return the number of the file that a path names now, 0 for none."""
-    try:
-        return path.stat().st_ino
-    except OSError:
-        return 0
 
 
 def _empty() -> sqlite3.Connection:
