@@ -423,3 +423,25 @@ def test_renewing_costs_nothing_while_a_lease_is_young_and_much_is_left(house, m
     assert 1 <= len(asked) <= 2
     house.clock.now_ms += 1_000
     assert house.reserve(one, 100).amount == 100
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+def test_a_file_that_is_lost_in_use_is_made_again_and_all_workers_share_the_new_one(
+    tmp_path, replaced
+):
+    house = House(tmp_path, limit=1_000, workers=2)
+    one, two = house.worker("s0"), house.worker("s1")
+    for each in (one, two):
+        each.settle(house.reserve(each, 100), UsdMicros(100))
+    house.journaled = {"s0": {TENANT: 100}, "s1": {TENANT: 100}}
+    for path in tmp_path.glob("budget.db*"):
+        path.unlink()
+    if replaced:
+        house.path.touch()
+    one.renew()
+    two.renew()
+    assert house.path.exists()
+    fresh = house.worker("s1")
+    assert fill(house, one, fresh) == 800
+    for each in (one, two, fresh):
+        each.close()

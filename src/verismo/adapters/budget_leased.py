@@ -162,7 +162,9 @@ class LeasedBudget:
         """Tell what was spent, renew leases, give back, take over what lapsed; from a thread."""
         held: Mapping[TenantId, int] = {}
         lapsed: Sequence[Lapsed] = ()
+        is_anew = False
         try:
+            is_anew = self._left_lost()
             with self._storing:
                 store = self._opened()
                 if store is not None:
@@ -172,7 +174,8 @@ class LeasedBudget:
         except StateError as error:
             self._tell(error)
         for account in list(self._accounts.values()):
-            if account.granted and self._is_due(account, held.get(account.tenant, 0)):
+            is_due = is_anew or self._is_due(account, held.get(account.tenant, 0))
+            if account.granted and is_due:
                 self._lease(account, None, None)
 
     def close(self) -> None:
@@ -309,6 +312,22 @@ class LeasedBudget:
             except StateError as error:
                 self._tell(error)
         return self._store
+
+    def _left_lost(self) -> bool:
+        """Leave a file that was deleted or replaced, and say so.
+
+        A worker that starts would open another one, and lease once more what the others have.
+        """
+        if self._store is None or self._store.is_in_place():
+            return False
+        # Requests do not wait for the journals.
+        spent = self._terms.journaled(self._day_ms)
+        with self._storing:
+            self._store.close()
+            self._store, self._spent = None, spent
+        fields = {"file": str(self._terms.path), "next": "Nothing to do: it is made again."}
+        log.warning("the file of budgets was deleted or replaced", extra={"fields": fields})
+        return True
 
     def _take_over(self, lapsed: Sequence[Lapsed]) -> None:
         """Free what workers that are gone have not spent; requests do not wait for the journals."""

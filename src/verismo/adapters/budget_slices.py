@@ -16,6 +16,7 @@ from pathlib import Path
 
 import msgspec
 
+from verismo.adapters.inode import inode_of
 from verismo.model.errors import StateError
 from verismo.model.ids import OperationId, TenantId
 from verismo.model.units import UsdMicros
@@ -129,11 +130,16 @@ class SqliteSlices:
                 check_same_thread=False,
                 timeout=OPENING_BUSY_MS_MAX / 1_000,
             )
+        self._inode = inode_of(path)
         try:
             self._prepare()
         except BaseException:
             self._connection.close()
             raise
+
+    def is_in_place(self) -> bool:
+        """Say whether workers that open the path now get this file; not once it was deleted."""
+        return inode_of(self._path) == self._inode
 
     def close(self) -> None:
         """Close the file."""
