@@ -96,9 +96,9 @@ def test_longer_history_is_believed_after_each_shorter_one(rotated):
 def test_first_version_has_a_key_for_every_role_and_no_two_alike():
     rotation, _ = begun()
     keys = newest(rotation).ring.keys
-    assert [k.role for k in keys] == ["token", "evidence", "log", "rollup"]
+    assert [k.role for k in keys] == ["token", "evidence", "log", "rollup", "plan"]
     assert {state_at(k, START_MS) for k in keys} == {"active"}
-    assert len({k.kid for k in keys}) == 4
+    assert len({k.kid for k in keys}) == 5
     assert newest(rotation).ring.prev == NO_VERSION
 
 
@@ -379,7 +379,7 @@ def test_key_set_is_computed_from_the_clock_alone():
     at_ms = first.end_ms + overlap - 1_000
     assert unchanged_ms(ring, at_ms, overlap) == 1_000
     keys = read_jwks(jwks_of(published_at(ring, START_MS, overlap)))
-    assert {key.role for key in keys.values()} == {"token", "evidence", "log", "rollup"}
+    assert {key.role for key in keys.values()} == {"token", "evidence", "log", "rollup", "plan"}
 
 
 def test_revoked_key_is_not_published_one_moment_longer():
