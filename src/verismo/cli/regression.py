@@ -1,7 +1,7 @@
 """`verismo demo --scenario regression`: a slower candidate is held, and then rolled back.
 
 The gateway, its controllers, their records and the audit are the real ones. The providers, the
-callers and Slack's webhook are simulated, and windows are short, so that it takes two minutes.
+callers and Slack's webhook are simulated, and windows are short, so that it takes a minute.
 """
 
 import asyncio
