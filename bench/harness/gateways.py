@@ -180,10 +180,11 @@ def _verismo_libraries(place: Site) -> AbstractContextManager[Gateway]:
 def _passthrough(place: Site) -> Iterator[Gateway]:
     port = free_port()
     script = Path(__file__).with_name("passthrough.py")
-    command = [sys.executable, str(script), str(port), str(place.streamer.port)]
+    upstreams = (str(place.mock.port), str(place.streamer.port))
+    command = [sys.executable, str(script), str(port), *upstreams]
     with running("passthrough", command, place.chosen.gateway, place.folder) as program:
         program.wait_ready(port, HEALTH_PATH, {})
-        yield Gateway("passthrough", program, port, models=dict.fromkeys(STREAMED, MODEL))
+        yield Gateway("passthrough", program, port, models=dict.fromkeys(SCENARIO_BYTES, MODEL))
 
 
 @contextmanager

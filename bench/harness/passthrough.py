@@ -1,4 +1,4 @@
-"""An unsigned pass-through on Verismo's own stack: `passthrough.py PORT UPSTREAM_PORT`.
+"""An unsigned pass-through on Verismo's own stack: `passthrough.py PORT WHOLE_PORT STREAM_PORT`.
 
 The same server, event loop and upstream adapter as a worker, and nothing between them: no key, no
 policy, no graph, no signature, no journal. What Verismo costs beside it are its duties.
@@ -34,11 +34,13 @@ class Passthrough:
     """The ASGI application.
 
     Args:
-        upstream_port: where everything is sent.
+        whole_port: where requests for whole answers are sent.
+        stream_port: where requests for streams are sent.
     """
 
-    def __init__(self, upstream_port: int) -> None:
-        self._base = f"http://127.0.0.1:{upstream_port}"
+    def __init__(self, whole_port: int, stream_port: int) -> None:
+        self._whole = f"http://127.0.0.1:{whole_port}"
+        self._stream = f"http://127.0.0.1:{stream_port}"
         self._upstream = wired_upstream()
 
     async def __call__(
@@ -53,7 +55,7 @@ class Passthrough:
             body, more = body + message.get("body", b""), bool(message.get("more_body"))
         call = UpstreamCall(
             method=scope["method"],
-            url=self._base + scope["path"],
+            url=(self._stream if b'"stream":' in body[:100] else self._whole) + scope["path"],
             headers=HEADERS,
             body=body,
             timeouts=Timeouts(),
@@ -71,14 +73,14 @@ class Passthrough:
         await send({"type": "http.response.body", "body": b""})
 
 
-async def _serve(port: int, upstream_port: int) -> None:
+async def _serve(port: int, whole_port: int, stream_port: int) -> None:
     listener = socket.socket()
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.bind(("127.0.0.1", port))
     listener.listen(2_048)
     settings = ServerSettings(header_bytes_max=65_536, head_s_max=60.0, drain_s_max=1)
-    await HttpServer(Passthrough(upstream_port), settings).serve(listener)
+    await HttpServer(Passthrough(whole_port, stream_port), settings).serve(listener)
 
 
 if __name__ == "__main__":
-    uvloop.run(_serve(int(sys.argv[1]), int(sys.argv[2])))
+    uvloop.run(_serve(*(int(word) for word in sys.argv[1:4])))
