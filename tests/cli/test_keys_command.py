@@ -102,6 +102,17 @@ def test_revoked_key_is_replaced_and_stays_revoked(started, verismo, monkeypatch
     assert "revoked already" in again.err
 
 
+@pytest.mark.parametrize(
+    "words", [("{kid}", "--yes"), ("--yes", "{kid}"), ("--yes", "--", "{kid}")]
+)
+def test_kid_that_begins_with_a_dash_is_no_option(started, verismo, words):
+    kid = "-s-Y9o0ZcJyqkR1mPfE8h3u5wXvTb7gLdN2aKiCxQhM"
+    outcome = verismo("keys", "revoke", "--reason", "x", *[one.format(kid=kid) for one in words])
+    assert outcome.code == 2
+    assert f"no key {kid!r}" in outcome.err
+    assert "option" not in outcome.err
+
+
 @pytest.mark.parametrize("at", ["yesterday", "2026-01-31T12:00", "12:00Z"])
 def test_time_of_a_revocation_needs_a_date_and_a_zone(started, verismo, at):
     assert verismo("keys", "revoke", "x", "--reason", "y", "--yes", "--at", at).code == 2

@@ -1,6 +1,8 @@
 """`verismo keys`: list, rotate and revoke signing keys, and write out what is published of them."""
 
+import re
 import sys
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import get_args
@@ -31,6 +33,17 @@ yes_option = click.option("--yes", is_flag=True, help="Do it without asking.")
 out_option = click.option(
     "--out", type=click.Path(path_type=Path, dir_okay=False), help="File to write, with its folder."
 )
+
+
+_DASHED_KID = re.compile(r"-[A-Za-z0-9_-]{42}")
+
+
+class KidCommand(click.Command):
+    """A command that takes a kid: one in 64 begins with a dash, and is no option."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Take the words apart, those of a thumbprint's length and letters as arguments."""
+        return super().parse_args(ctx, _kids_last(args))
 
 
 class KeyRow(msgspec.Struct, frozen=True):
@@ -143,7 +156,7 @@ def rotate(
     _tell(outcome, as_json=as_json)
 
 
-@keys.command()
+@keys.command(cls=KidCommand)
 @config_option
 @json_option
 @click.argument("kid")
@@ -301,3 +314,10 @@ def _time_ms(text: str) -> int:
     if at.tzinfo is None:
         raise click.BadParameter(f"{text!r} has no zone; write 2026-01-31T12:00Z")
     return int(at.astimezone(UTC).timestamp() * 1_000)
+
+
+def _kids_last(args: Sequence[str]) -> list[str]:
+    if "--" in args:
+        return list(args)
+    kids = [word for word in args if _DASHED_KID.fullmatch(word)]
+    return [*(word for word in args if word not in kids), *(["--", *kids] if kids else [])]
