@@ -247,7 +247,7 @@ class TestFaults:
         AdaptFile(path).close()
         with closing(sqlite3.connect(path)) as other:
             other.execute("PRAGMA user_version = 2")
-        with pytest.raises(StateError, match="version 2 of decisions"):
+        with pytest.raises(StateError, match="version 2; this program"):
             AdaptFile(path)
 
     def test_what_is_no_database_is_refused_with_a_next_step(self, path):

@@ -34,7 +34,7 @@ class TestSqliteLedger(LedgerStoreConformance):
 def test_the_file_is_its_owners_alone_and_survives_power_cuts(path):
     store = SqliteLedger(path)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    with store._reading() as connection:
+    with store.reading() as connection:
         assert connection.execute("PRAGMA synchronous").fetchone() == (2,)
         assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
     store.close()
@@ -54,11 +54,24 @@ def test_a_reader_of_a_file_that_is_not_there_yet_finds_it_later(path):
     store.close()
 
 
+@pytest.mark.parametrize("put_back", [False, True])
+def test_nothing_is_integrated_into_a_file_that_was_deleted_or_replaced(path, put_back):
+    with closing(SqliteLedger(path)) as store:
+        token = store.acquire("a", NOW_MS, TTL_MS)
+        path.unlink()
+        if put_back:
+            with closing(SqliteLedger(path)) as other:
+                other.acquire("b", NOW_MS, TTL_MS)
+        with pytest.raises(StateError, match="deleted, moved or replaced") as raised:
+            store.assign(token, [growth(0, 3)], {"s0": 3})
+        assert "nothing is integrated until then" in raised.value.advice
+
+
 def test_a_file_of_a_newer_version_is_refused(path):
     SqliteLedger(path).close()
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("PRAGMA user_version = 2")
-    with pytest.raises(StateError, match="ledger version 2"):
+    with pytest.raises(StateError, match="version 2; this program"):
         SqliteLedger(path)
 
 

@@ -13,7 +13,6 @@ from verismo.adapters.runs_sqlite import (
     CLOSING_MS_MAX,
     FILE_NAME,
     PRUNE_TRACES_MAX,
-    SCHEMA_VERSION,
     SqliteRuns,
 )
 from verismo.attest.lineage import select
@@ -367,7 +366,7 @@ def test_a_damaged_file_and_one_of_a_newer_version_are_refused(tmp_path: Path):
     assert "move it away" in raised.value.advice
     newer = tmp_path / "newer.db"
     connection = sqlite3.connect(newer)
-    connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
+    connection.execute("PRAGMA user_version = 2")
     connection.close()
     with pytest.raises(StateError, match="this program knows"):
         SqliteRuns(newer)

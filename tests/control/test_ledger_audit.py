@@ -172,7 +172,7 @@ def test_a_cut_journal_is_named(place):
 
 def test_leaves_without_a_record_are_named(place):
     store = place.store()
-    with store._writing(None) as connection:
+    with store.writing(None) as connection:
         connection.execute("DELETE FROM run WHERE first_seq = 201 AND count > 50")
     assert "foreign" in [kind for kind, _ in audit(place)]
 

@@ -8,6 +8,7 @@ import httpx2
 import pytest
 from jsonschema import Draft202012Validator
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
+from tests.support.rolloutsite import CONFIG, write_site
 
 from verismo.adapters.adapt_file import FILE_NAME, AdaptFile
 from verismo.adapters.decisions_sqlite import SqliteDecisions
@@ -33,28 +34,6 @@ from verismo.wiring.state import open_state
 pytestmark = pytest.mark.slow
 """Each test makes a data folder with keys."""
 
-CONFIG = """\
-issuer = "https://gateway.example"
-[tenants]
-[providers.up]
-kind = "openai"
-base_url = "http://127.0.0.1:9/v1"
-[deployments.old]
-provider = "up"
-model = "m1"
-region = "eu"
-[deployments.new]
-provider = "up"
-model = "m2"
-region = "eu"
-"""
-OPERATION = """\
-[operations.chat]
-kind = "chat"
-purpose = "support"
-deployments = ["old"]
-candidates = ["new"]
-"""
 SUBJECT = {"operation": "chat", "baseline": "old", "candidate": "new"}
 ROLES = ("viewer", "operator", "admin")
 LEASE_MS = 5_000
@@ -64,12 +43,7 @@ class Site:
     """A data folder with a control process's loop and API, and a clock that a test owns."""
 
     def __init__(self, folder, text=CONFIG):
-        (folder / "verismo.toml").write_text(text)
-        (folder / "operations").mkdir()
-        (folder / "operations" / "chat.toml").write_text(OPERATION)
-        (folder / "policy").mkdir()
-        (folder / "policy" / "main.rego").write_text("package verismo\n")
-        self.config = load_config(folder / "verismo.toml", {})
+        self.config = load_config(write_site(folder, text), {})
         prepare_data(self.config.data, self.config.keys)
         self.now_ms = time.time_ns() // 1_000_000
         self.loop = self.process()

@@ -5,6 +5,7 @@ import time
 from datetime import UTC, datetime
 
 import pytest
+from tests.support.rolloutsite import CONFIG, write_site
 
 from verismo.adapters.keyring_files import KeyRingFiles
 from verismo.attest.controlrecord import open_record
@@ -20,28 +21,6 @@ from verismo.wiring.firststart import prepare_data
 pytestmark = pytest.mark.slow
 """Each test makes a data folder with keys."""
 
-CONFIG = """\
-issuer = "https://gateway.example"
-[tenants]
-[providers.up]
-kind = "openai"
-base_url = "http://127.0.0.1:9/v1"
-[deployments.old]
-provider = "up"
-model = "m1"
-region = "eu"
-[deployments.new]
-provider = "up"
-model = "m2"
-region = "eu"
-"""
-OPERATION = """\
-[operations.chat]
-kind = "chat"
-purpose = "support"
-deployments = ["old"]
-candidates = ["new"]
-"""
 SUBJECT = Subject("", "chat", "old", "new")
 
 
@@ -49,14 +28,7 @@ class Site:
     """A data folder whose control process starts with what verismo.toml says then."""
 
     def __init__(self, folder):
-        self.file = folder / "verismo.toml"
-        for name, text in (
-            ("operations/chat.toml", OPERATION),
-            ("policy/main.rego", "package verismo\n"),
-            (self.file.name, CONFIG),
-        ):
-            (folder / name).parent.mkdir(exist_ok=True)
-            (folder / name).write_text(text)
+        self.file = write_site(folder)
         self.now_ms = time.time_ns() // 1_000_000
         config = load_config(self.file, {})
         self.data = config.data

@@ -1,12 +1,9 @@
-"""The tables of `adapt.db` and its version."""
+"""The tables of `adapt.db`."""
 
-import sqlite3
-from pathlib import Path
+from typing import Final
 
 from verismo.adapters import lease_sqlite
-from verismo.model.errors import StateError
-
-SCHEMA_VERSION = 1
+from verismo.adapters.sqlite_schema import Schema
 
 # `named` says which record needs which bytes, so that old bytes can be forgotten and the newest of
 # each subject never are. `passed` is 0 until a backup is restored: the numbers up to it may stand
@@ -64,32 +61,4 @@ CREATE TRIGGER passed_never_goes_back BEFORE UPDATE ON passed WHEN new.n < old.n
     BEGIN SELECT RAISE(ABORT, 'a number is never given out twice'); END;
 """
 
-
-def create_tables(connection: sqlite3.Connection) -> None:
-    """Create the tables and their version in one transaction, if they are not there."""
-    connection.execute("BEGIN IMMEDIATE")
-    if _version(connection) == 0:
-        # Not executescript(), which would end the transaction that keeps other processes out.
-        for statement in _TABLES.split(";\n"):
-            connection.execute(statement)
-        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-    connection.execute("COMMIT")
-
-
-def has_tables(connection: sqlite3.Connection, path: Path) -> bool:
-    """Say whether the tables are there, and refuse a file of a newer program.
-
-    Raises:
-        StateError: the file was written by a newer version of Verismo.
-    """
-    version = _version(connection)
-    if version > SCHEMA_VERSION:
-        raise StateError(
-            f"{path} has version {version} of decisions; this program knows up to {SCHEMA_VERSION}",
-            next_step="Run the version of Verismo that wrote it, or a newer one.",
-        )
-    return version == SCHEMA_VERSION
-
-
-def _version(connection: sqlite3.Connection) -> int:
-    return int(connection.execute("PRAGMA user_version").fetchone()[0])
+SCHEMA: Final = Schema(_TABLES)

@@ -168,7 +168,7 @@ def _copy_journals(data: Path, content: Path) -> dict[str, int]:
         copy = content / JOURNAL_FOLDER / path.name
         _copy_database(path, copy)
         with closing(sqlite3.connect(copy)) as connection:
-            if schema.has_tables(connection, path):
+            if schema.SCHEMA.is_there(connection, path):
                 slots[slot] = schema.last_seq(connection)
         if slot not in slots:
             # Its writer has made the file and not yet its tables: it holds nothing.

@@ -17,12 +17,12 @@ from pathlib import Path
 import msgspec
 
 from verismo.adapters.inode import inode_of
+from verismo.adapters.sqlite_schema import Schema, transaction
 from verismo.model.errors import StateError
 from verismo.model.ids import OperationId, TenantId
 from verismo.model.units import UsdMicros
 
 FILE_NAME = "budget.db"
-SCHEMA_VERSION = 1
 BUSY_MS_MAX = 50
 """How long a call may wait for another worker; each holds the file for a fraction of a ms."""
 OPENING_BUSY_MS_MAX = 5_000
@@ -50,6 +50,11 @@ CREATE TABLE bucket (
     PRIMARY KEY (tenant, operation)
 ) STRICT, WITHOUT ROWID;
 """
+_SCHEMA = Schema(
+    _TABLES,
+    next_step="Run the version of Verismo that wrote it, or stop it and move the file away: what "
+    "was spent is in the journals.",
+)
 
 
 class Ask(msgspec.Struct, frozen=True):
@@ -264,32 +269,13 @@ class SqliteSlices:
         with self._translated():
             self._connection.execute("PRAGMA journal_mode=WAL")
             self._connection.execute("PRAGMA synchronous=OFF")
-        with self._transaction() as connection:
-            version = int(connection.execute("PRAGMA user_version").fetchone()[0])
-            if version > SCHEMA_VERSION:
-                raise StateError(
-                    f"{self._path} has version {version}; this program knows {SCHEMA_VERSION}",
-                    next_step="Run the version of Verismo that wrote it, or stop it and move the "
-                    "file away: what was spent is in the journals.",
-                )
-            if version == 0:
-                for statement in _TABLES.split(";"):
-                    connection.execute(statement)
-                connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-        with self._translated():
+            _SCHEMA.prepare(self._connection, self._path)
             self._connection.execute(f"PRAGMA busy_timeout = {BUSY_MS_MAX}")
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
-        connection = self._connection
-        with self._translated():
-            connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield connection
-                connection.execute("COMMIT")
-            finally:
-                if connection.in_transaction:
-                    connection.execute("ROLLBACK")
+        with self._translated(), transaction(self._connection):
+            yield self._connection
 
     @contextmanager
     def _translated(self) -> Iterator[None]:

@@ -78,8 +78,8 @@ class JournalFile:
         self._connection: sqlite3.Connection | None = None
         try:
             self._connection = _connect(path, "rwc", reader_wait_s_max)
-            if not schema.has_tables(self._connection, path):
-                schema.create_tables(self._connection)
+            if not schema.SCHEMA.is_there(self._connection, path):
+                schema.SCHEMA.create(self._connection)
                 sync_folder(path.parent)
             self.last_seq = schema.last_seq(self._connection)
             self.lost_streams = schema.read_streams(self._connection)

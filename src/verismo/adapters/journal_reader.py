@@ -131,7 +131,7 @@ class SqliteJournalReader:
                 check_same_thread=False,
             )
             try:
-                is_ready = schema.has_tables(connection, path)
+                is_ready = schema.SCHEMA.is_there(connection, path)
             except (sqlite3.Error, StateError):
                 connection.close()
                 raise

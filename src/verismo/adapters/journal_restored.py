@@ -66,8 +66,8 @@ class RestoredJournals:
                 os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
             with closing(sqlite3.connect(path, isolation_level=None)) as connection:
                 connection.execute("PRAGMA synchronous = FULL")
-                if not schema.has_tables(connection, path):
-                    schema.create_tables(connection)
+                if not schema.SCHEMA.is_there(connection, path):
+                    schema.SCHEMA.create(connection)
                 yield connection
 
     def _partial(self, slot: str) -> Path:

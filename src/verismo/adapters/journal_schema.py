@@ -5,14 +5,10 @@ It does no commits and holds no connection; the writer and the reader share it.
 
 import sqlite3
 from collections.abc import Sequence
-from pathlib import Path
 
-from verismo.model.errors import StateError
+from verismo.adapters.sqlite_schema import Schema
 from verismo.model.ids import ProvId, TenantId, prov_id_bytes
 from verismo.ports.journal import OpenStream, Record, RecordKind
-
-SCHEMA_VERSION = 1
-"""`PRAGMA user_version` of a journal file; 0 is a file whose tables are not there yet."""
 
 RECORD_COLUMNS = (
     "seq_n",
@@ -62,32 +58,14 @@ CREATE TABLE stream (
 ) STRICT;
 """
 
+SCHEMA = Schema(
+    _TABLES,
+    next_step="Run the version of Verismo that wrote it, or a newer one; a journal is never taken "
+    "back to an older version.",
+)
+
 RecordRow = tuple[int, RecordKind, bytes, str, int, int, bytes, bytes, bytes, bytes]
 StreamRow = tuple[bytes, str, bytes, bytes, bytes, int]
-
-
-def create_tables(connection: sqlite3.Connection) -> None:
-    """Create the tables and their version in one transaction.
-
-    A crash before its end leaves version 0 and no table, so the next start creates them.
-    """
-    connection.executescript(f"BEGIN;{_TABLES}PRAGMA user_version = {SCHEMA_VERSION};COMMIT;")
-
-
-def has_tables(connection: sqlite3.Connection, path: Path) -> bool:
-    """Say whether the tables are there, and refuse a file of a newer program.
-
-    Raises:
-        StateError: the file was written by a newer version of Verismo.
-    """
-    version = int(connection.execute("PRAGMA user_version").fetchone()[0])
-    if version > SCHEMA_VERSION:
-        raise StateError(
-            f"{path} has journal version {version}; this program knows up to {SCHEMA_VERSION}",
-            next_step="Run the version of Verismo that wrote it, or a newer one; "
-            "a journal is never taken back to an older version.",
-        )
-    return version == SCHEMA_VERSION
 
 
 def last_seq(connection: sqlite3.Connection) -> int:

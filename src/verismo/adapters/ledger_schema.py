@@ -1,12 +1,9 @@
-"""The tables of `ledger.db` and its version."""
+"""The tables of `ledger.db`."""
 
-import sqlite3
-from pathlib import Path
+from typing import Final
 
 from verismo.adapters import lease_sqlite
-from verismo.model.errors import StateError
-
-SCHEMA_VERSION = 1
+from verismo.adapters.sqlite_schema import Schema
 
 # Indices are given out in runs: rows that follow one another in their source and in the log. At
 # 5,000 answers a second a run holds a thousand, so a leaf costs the ledger a few bytes beside its
@@ -58,32 +55,4 @@ CREATE TRIGGER checkpoint_never_changes BEFORE UPDATE ON checkpoint
     BEGIN SELECT RAISE(ABORT, 'a checkpoint is never changed'); END;
 """
 
-
-def create_tables(connection: sqlite3.Connection) -> None:
-    """Create the tables and their version in one transaction, if they are not there."""
-    connection.execute("BEGIN IMMEDIATE")
-    if _version(connection) == 0:
-        # Not executescript(), which would end the transaction that keeps other processes out.
-        for statement in _TABLES.split(";\n"):
-            connection.execute(statement)
-        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-    connection.execute("COMMIT")
-
-
-def has_tables(connection: sqlite3.Connection, path: Path) -> bool:
-    """Say whether the tables are there, and refuse a file of a newer program.
-
-    Raises:
-        StateError: the file was written by a newer version of Verismo.
-    """
-    version = _version(connection)
-    if version > SCHEMA_VERSION:
-        raise StateError(
-            f"{path} has ledger version {version}; this program knows up to {SCHEMA_VERSION}",
-            next_step="Run the version of Verismo that wrote it, or a newer one.",
-        )
-    return version == SCHEMA_VERSION
-
-
-def _version(connection: sqlite3.Connection) -> int:
-    return int(connection.execute("PRAGMA user_version").fetchone()[0])
+SCHEMA: Final = Schema(_TABLES)

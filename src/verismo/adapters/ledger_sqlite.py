@@ -1,18 +1,11 @@
-"""The ledger's state in `<data>/ledger.db`: indices, cursors, checkpoints and the lease.
-
-SQLite, WAL, `synchronous=FULL`: a write that returned survives a power cut. Each write is one
-transaction that looks at the fencing token first, under SQLite's write lock, so an integrator whose
-lease went elsewhere changes nothing, whenever it wakes up.
-"""
+"""The ledger's state in `<data>/ledger.db`: indices, cursors, checkpoints and the lease."""
 
 import sqlite3
-import threading
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from verismo.adapters import lease_sqlite
-from verismo.adapters import ledger_schema as schema
+from verismo.adapters.leased_sqlite import Layout, LeasedFile
+from verismo.adapters.ledger_schema import SCHEMA
 from verismo.model.errors import StateError
 from verismo.model.ledger import ENTRY_BYTES, FULL_TILE_ENTRIES, LogId
 from verismo.ports.ledger import (
@@ -25,18 +18,15 @@ from verismo.ports.ledger import (
 )
 
 FILE_NAME = "ledger.db"
-BUSY_MS_MAX = 5_000
-"""How long a transaction waits for another process's."""
 HOUR_MS = 3_600_000
 
-_HOLDS = "integrates the ledger"
 _RESTORED = (
     "If a backup of the ledger was put back: `verismo ledger adopt` goes on from the published "
     "tiles. Never delete ledger.db or the checkpoints beside the keys."
 )
 
 
-class SqliteLedger:
+class SqliteLedger(LeasedFile):
     """A `LedgerStore`, its `Lease` and its `LedgerReader`. Any thread may call; calls take turns.
 
     Args:
@@ -48,52 +38,17 @@ class SqliteLedger:
     """
 
     def __init__(self, path: Path, *, read_only: bool = False) -> None:
-        self._path = path
-        self._read_only = read_only
-        self._lock = threading.Lock()
-        self._connection: sqlite3.Connection | None = None
-        if not read_only:
-            with self._reading():
-                pass
-
-    def close(self) -> None:
-        """Close the file; a later call opens it again."""
-        with self._lock:
-            if self._connection is not None:
-                self._connection.close()
-                self._connection = None
-
-    def acquire(self, holder: str, now_ms: int, ttl_ms: int) -> int:
-        """Take the lease; see `ports.ledger.Lease`."""
-        with self._writing(None) as connection:
-            return lease_sqlite.acquire(
-                connection, holder, now_ms=now_ms, ttl_ms=ttl_ms, does=_HOLDS
-            )
-
-    def renew(self, token: int, now_ms: int, ttl_ms: int) -> None:
-        """Prolong the lease."""
-        with self._writing(token) as connection:
-            lease_sqlite.renew(connection, now_ms, ttl_ms)
-
-    def release(self, token: int) -> None:
-        """Give the lease up; the token stays used."""
-        with self._writing(None) as connection:
-            lease_sqlite.release(connection, token)
-
-    def holder(self, now_ms: int) -> str:
-        """Return who holds the lease now, empty if nobody does."""
-        with self._reading() as connection:
-            return lease_sqlite.holder_of(connection, now_ms)
+        super().__init__(path, _LAYOUT, read_only=read_only)
 
     def cursors(self) -> Mapping[str, int]:
         """Return the last number of each source that has an index."""
-        with self._reading() as connection:
+        with self.reading() as connection:
             return dict(_rows(connection, "SELECT name, cursor FROM source"))
 
     def logs(self) -> Sequence[LogState]:
         """Return every log's state, sorted."""
         select = "SELECT region, year, assigned, integrated FROM log ORDER BY region, year"
-        with self._reading() as connection:
+        with self.reading() as connection:
             return [
                 LogState(LogId(region, year), assigned, integrated)
                 for region, year, assigned, integrated in _rows(connection, select)
@@ -101,7 +56,7 @@ class SqliteLedger:
 
     def assign(self, token: int, growths: Sequence[Growth], cursors: Mapping[str, int]) -> None:
         """Give indices to entries and move the cursors, all or nothing."""
-        with self._writing(token) as connection:
+        with self.writing(token) as connection:
             sources = {name: _source(connection, name) for name in cursors}
             for growth in growths:
                 self._grow(connection, growth, sources)
@@ -112,7 +67,7 @@ class SqliteLedger:
 
     def pending(self, log: LogId, first_index: int) -> bytes:
         """Return the entries from an index on."""
-        with self._reading() as connection:
+        with self.reading() as connection:
             found = _rows(
                 connection, "SELECT id, assigned FROM log WHERE region = ? AND year = ?", *_key(log)
             )
@@ -131,7 +86,7 @@ class SqliteLedger:
         )
         if len(wanted) != (assigned - first_index) * ENTRY_BYTES:
             raise LedgerForked(
-                f"{self._path} lacks entries of {log.path} from {first_index} to {assigned}",
+                f"{self.path} lacks entries of {log.path} from {first_index} to {assigned}",
                 next_step=_RESTORED,
             )
         return wanted
@@ -139,7 +94,7 @@ class SqliteLedger:
     def integrated(self, token: int, log: LogId, size: int) -> None:
         """Note that all full tiles up to a size are durable."""
         full = size // FULL_TILE_ENTRIES * FULL_TILE_ENTRIES
-        with self._writing(token) as connection:
+        with self.writing(token) as connection:
             identity = _log(connection, log)
             connection.execute("UPDATE log SET integrated = ? WHERE id = ?", (size, identity))
             connection.execute(
@@ -149,7 +104,7 @@ class SqliteLedger:
 
     def add_checkpoint(self, token: int, checkpoint: StoredCheckpoint) -> None:
         """Store a signed checkpoint; of those before it the last of each hour are kept."""
-        with self._writing(token) as connection:
+        with self.writing(token) as connection:
             identity = _log(connection, checkpoint.log)
             size, integrated = _rows(
                 connection,
@@ -199,7 +154,7 @@ class SqliteLedger:
             "WHERE source = (SELECT id FROM source WHERE name = ?) AND first_seq <= ? "
             "ORDER BY first_seq DESC LIMIT 1"
         )
-        with self._reading() as connection:
+        with self.reading() as connection:
             found = _rows(connection, select, seq_n, source, seq_n)
         if not found or seq_n >= found[0][3]:
             return None
@@ -216,7 +171,7 @@ class SqliteLedger:
             "WHERE log = (SELECT id FROM here) AND first_index <= ?), 0) "
             "ORDER BY first_index LIMIT ?"
         )
-        with self._reading() as connection:
+        with self.reading() as connection:
             found = _rows(connection, select, *_key(log), first_index, limit)
         runs = [Run(name, seq, count, log, index) for name, seq, count, index in found]
         return [run for run in runs if run.first_index + run.count > first_index]
@@ -257,95 +212,31 @@ class SqliteLedger:
             "SELECT size, root, note, signed_ms FROM checkpoint WHERE log = "
             f"(SELECT id FROM log WHERE region = ? AND year = ?) {order}"
         )
-        with self._reading() as connection:
+        with self.reading() as connection:
             return [
                 StoredCheckpoint(log, size, root, note, signed_ms)
                 for size, root, note, signed_ms in _rows(connection, select, *_key(log))
             ]
 
-    @contextmanager
-    def _reading(self) -> Iterator[sqlite3.Connection]:
-        """Lend the connection to one thread at a time, and translate its errors."""
-        with self._lock:
-            try:
-                yield self._opened()
-            except sqlite3.IntegrityError as error:
-                # A constraint of the tables: what it refuses would rewrite history.
-                raise LedgerForked(
-                    f"the ledger {self._path} refuses: {error}", next_step=_RESTORED
-                ) from error
-            except sqlite3.Error as error:
-                raise StateError(
-                    f"the ledger {self._path} cannot be used: {error}",
-                    next_step="Check space and rights of the data folder. Answers go on without "
-                    "it; what is missing is integrated once it can be used again.",
-                ) from error
 
-    @contextmanager
-    def _writing(self, token: int | None) -> Iterator[sqlite3.Connection]:
-        """Lend the connection inside one transaction, after a look at the fencing token."""
-        with self._reading() as connection:
-            connection.execute("BEGIN IMMEDIATE")
-            is_done = False
-            try:
-                if token is not None:
-                    lease_sqlite.check_token(connection, token, _HOLDS)
-                yield connection
-                # A crash here: nothing of the transaction is there.
-                connection.execute("COMMIT")
-                # A crash here: all of it is there, and whoever asked was not told.
-                is_done = True
-            finally:
-                if not is_done and connection.in_transaction:
-                    connection.execute("ROLLBACK")
-
-    def _opened(self) -> sqlite3.Connection:
-        if self._connection is not None:
-            return self._connection
-        if self._read_only and not self._path.exists():
-            return _empty()
-        connection = _connect(self._path, read_only=self._read_only)
-        try:
-            if not schema.has_tables(connection, self._path):
-                if self._read_only:
-                    # Its writer has made the file and not yet its tables: it holds nothing.
-                    connection.close()
-                    return _empty()
-                connection.execute("PRAGMA journal_mode = WAL")
-                schema.create_tables(connection)
-        except (sqlite3.Error, StateError):
-            connection.close()
-            raise
-        self._connection = connection
-        return connection
-
-
-def _connect(path: Path, *, read_only: bool) -> sqlite3.Connection:
-    if not read_only:
-        try:
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            path.touch(mode=0o600)
-        except OSError as error:
-            raise StateError(
-                f"{path} cannot be made: {error.strerror}",
-                next_step="Give the data folder to the user that runs Verismo.",
-            ) from error
-    connection = sqlite3.connect(
-        f"{path.absolute().as_uri()}?mode={'ro' if read_only else 'rw'}",
-        uri=True,
-        isolation_level=None,
-        check_same_thread=False,
-        timeout=BUSY_MS_MAX / 1_000,
+def _translated(path: Path, error: sqlite3.Error) -> StateError:
+    if isinstance(error, sqlite3.IntegrityError):
+        # A constraint of the tables: what it refuses would rewrite history.
+        return LedgerForked(f"the ledger {path} refuses: {error}", next_step=_RESTORED)
+    return StateError(
+        f"the ledger {path} cannot be used: {error}",
+        next_step="Check space and rights of the data folder. Answers go on without it; what is "
+        "missing is integrated once it can be used again.",
     )
-    connection.execute("PRAGMA synchronous = FULL")
-    connection.execute("PRAGMA foreign_keys = ON")
-    return connection
 
 
-def _empty() -> sqlite3.Connection:
-    connection = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
-    schema.create_tables(connection)
-    return connection
+_LAYOUT = Layout(
+    SCHEMA,
+    does="integrates the ledger",
+    translated=_translated,
+    bring_back="Answers go on and nothing is integrated until then: stop Verismo, bring the file "
+    "back, from where it was moved to or from a backup, and start again.",
+)
 
 
 # The rows' columns are typed by STRICT tables; sqlite3 cannot say so.

@@ -228,7 +228,9 @@ def _end_slots(data: Path, restored: Restored) -> None:
         with closing(
             sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
         ) as connection:
-            last_seq = schema.last_seq(connection) if schema.has_tables(connection, path) else -1
+            last_seq = (
+                schema.last_seq(connection) if schema.SCHEMA.is_there(connection, path) else -1
+            )
         if last_seq != restored.last_seq[slot]:
             raise StateError(f"the backup's slot {slot} ends with {last_seq}, not as its manifest")
         path.chmod(0o400)

@@ -8,19 +8,19 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import msgspec
 
 from verismo.adapters.runs_trace import TABLES, RunRow, TraceRows
+from verismo.adapters.sqlite_schema import Schema, transaction
 from verismo.model.errors import RunLimit, RunSealed, StateError
 from verismo.model.ids import ProvId, TenantId
 from verismo.model.run import RUN_DEPTH_MAX, BegunRun, NotedCall, Refused, ReportedHop, Run
 from verismo.ports.runs import Standing
 
 FILE_NAME = "runs.db"
-SCHEMA_VERSION = 1
 BUSY_MS_MAX = 1_000
 """The port's contract: a call waits for another writer up to 1 s."""
 CLOSING_MS_MAX = 60_000
@@ -30,6 +30,11 @@ CHECKPOINT_PAGES = 250
 synchronised and the event loop may wait for it."""
 PRUNE_TRACES_MAX = 200
 """Traces that one transaction forgets, so that nobody waits long for it."""
+_SCHEMA = Schema(
+    TABLES,
+    next_step="Run the version of Verismo that wrote it, or stop it and move the file away: only "
+    "runs that are open now are lost.",
+)
 
 
 def _clock_ms() -> int:
@@ -58,8 +63,8 @@ class SqliteRuns:
             path.touch(mode=0o600)
             self._writer = _open(path, BUSY_MS_MAX)
         try:
-            self._prepare()
             with self._translated():
+                _SCHEMA.prepare(self._writer, path)
                 self._reader = _open(path, BUSY_MS_MAX)
                 self._hasty = _open(path, 0)
         except BaseException:
@@ -196,20 +201,6 @@ class SqliteRuns:
             if len(keys) < PRUNE_TRACES_MAX:
                 return count
 
-    def _prepare(self) -> None:
-        with self._transaction() as connection:
-            version = int(connection.execute("PRAGMA user_version").fetchone()[0])
-            if version > SCHEMA_VERSION:
-                raise StateError(
-                    f"{self._path} has version {version}; this program knows {SCHEMA_VERSION}",
-                    next_step="Run the version of Verismo that wrote it, or stop it and move the "
-                    "file away: only runs that are open now are lost.",
-                )
-            if version == 0:
-                for statement in TABLES.split(";"):
-                    connection.execute(statement)
-                connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-
     @contextmanager
     def _writing(self, tenant: TenantId, trace_id: str) -> Iterator[TraceRows]:
         with self._transaction() as connection:
@@ -265,18 +256,14 @@ def _begun(connection: sqlite3.Connection) -> Iterator[None]:
     Raises:
         _Busy: another writer did not end in the connection's time.
     """
-    try:
-        connection.execute("BEGIN IMMEDIATE")
-    except sqlite3.OperationalError as error:
-        if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY:
-            raise _Busy from error
-        raise
-    try:
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(transaction(connection))
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY:
+                raise _Busy from error
+            raise
         yield
-        connection.execute("COMMIT")
-    finally:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
 
 
 def _note(rows: TraceRows, call: NotedCall) -> None:

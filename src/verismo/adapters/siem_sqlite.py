@@ -11,12 +11,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from verismo.adapters.sqlite_schema import Schema, transaction
 from verismo.model.errors import StateError
 from verismo.model.siem import HourTally, SiemEvent
 from verismo.ports.siem import NOTHING_SENT, Advance, CursorMoved, DeadLetter, DeadState, Progress
 
 FILE_NAME = "siem.db"
-SCHEMA_VERSION = 1
 BUSY_MS_MAX = 5_000
 """The port's contract: a writer waits for another up to 5 s."""
 _HASH_BYTES = 32
@@ -54,6 +54,11 @@ CREATE TABLE dead_letter (
     PRIMARY KEY (sink, log, at)
 ) STRICT;
 """
+_SCHEMA = Schema(
+    _TABLES,
+    next_step="Run the version of Verismo that wrote it, or move the file away: the export then "
+    "sends everything again, and readers dedupe.",
+)
 
 _DeadRow = tuple[str, str, int, str, DeadState, str, int, str, int, int, bytes]
 _DEAD_COLUMNS = "sink, log, at, uid, state, reason, refused_ms, kind, severity, time_ms, data"
@@ -174,18 +179,7 @@ class SqliteSiemStore:
         with self._lock, self._translated():
             self._connection.execute("PRAGMA journal_mode=WAL")
             self._connection.execute("PRAGMA synchronous=FULL")
-        with self._writing() as connection:
-            version = int(connection.execute("PRAGMA user_version").fetchone()[0])
-            if version > SCHEMA_VERSION:
-                raise StateError(
-                    f"{self._path} has version {version}; this program knows {SCHEMA_VERSION}",
-                    next_step="Run the version of Verismo that wrote it, or move the file away: "
-                    "the export then sends everything again, and readers dedupe.",
-                )
-            if version == 0:
-                for statement in _TABLES.split(";"):
-                    connection.execute(statement)
-                connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+            _SCHEMA.prepare(self._connection, self._path)
 
     @contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:
@@ -194,14 +188,8 @@ class SqliteSiemStore:
 
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
-        with self._lock, self._translated():
-            self._connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield self._connection
-                self._connection.execute("COMMIT")
-            finally:
-                if self._connection.in_transaction:
-                    self._connection.execute("ROLLBACK")
+        with self._lock, self._translated(), transaction(self._connection):
+            yield self._connection
 
     @contextmanager
     def _translated(self) -> Iterator[None]:

@@ -16,11 +16,11 @@ from typing import Final
 import msgspec
 
 from verismo.adapters.inode import inode_of
+from verismo.adapters.sqlite_schema import Schema
 from verismo.model.errors import StateError
 from verismo.ports.windows import Interval, IntervalThere, Written
 
 FILE_NAME: Final = "windows.db"
-SCHEMA_VERSION: Final = 1
 BUSY_MS_MAX: Final = 1_000
 """How long a call waits for another writer."""
 PRUNE_ROWS_MAX: Final = 1_000
@@ -33,8 +33,13 @@ CREATE TABLE interval (
     end_ms INTEGER NOT NULL CHECK (end_ms > start_ms),
     counted BLOB NOT NULL,
     PRIMARY KEY (start_ms, writer)
-) STRICT, WITHOUT ROWID
+) STRICT, WITHOUT ROWID;
 """
+_SCHEMA: Final = Schema(
+    _TABLE,
+    next_step="Run the version of Verismo that wrote it, or stop it and move the file away: only "
+    "counts of the last days are lost, and no decision.",
+)
 log = logging.getLogger("verismo.adapt")
 _encode = msgspec.msgpack.Encoder().encode
 
@@ -167,22 +172,8 @@ class SqliteWindows:
         try:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = OFF")
-            self._prepare(connection)
+            _SCHEMA.prepare(connection, self._path)
         except BaseException:
             connection.close()
             raise
         return connection
-
-    def _prepare(self, connection: sqlite3.Connection) -> None:
-        connection.execute("BEGIN IMMEDIATE")
-        version = int(connection.execute("PRAGMA user_version").fetchone()[0])
-        if version > SCHEMA_VERSION:
-            raise StateError(
-                f"{self._path} has version {version}; this program knows {SCHEMA_VERSION}",
-                next_step="Run the version of Verismo that wrote it, or stop it and move the file "
-                "away: only counts of the last days are lost, and no decision.",
-            )
-        if version == 0:
-            connection.execute(_TABLE)
-            connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-        connection.execute("COMMIT")

@@ -11,10 +11,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from verismo.adapters.sqlite_schema import Schema, transaction
 from verismo.model.errors import StateError
 from verismo.ports.witness import SplitView, TrustedLog, WitnessedHead
 
-SCHEMA_VERSION = 1
 APPLICATION_ID = 0x7665_7769
 """Tells the file from other SQLite files."""
 BUSY_MS_MAX = 5_000
@@ -49,6 +49,7 @@ CREATE TABLE split_view (
     PRIMARY KEY (origin, size)
 ) STRICT;
 """
+_SCHEMA = Schema(_TABLES)
 
 _RESTORE = (
     "Put back the newest copy of the folder that there is. If none is, make a new witness with "
@@ -98,13 +99,10 @@ class SqliteWitness:
             try:
                 # One transaction: a crash before its end leaves a file that is no memory, and
                 # `verismo witness init` can be told to make it in another folder.
-                connection.execute("BEGIN IMMEDIATE")
-                for statement in _TABLES.split(";"):
-                    connection.execute(statement)
-                connection.execute("INSERT INTO identity VALUES (1, ?, ?)", (name, public))
-                connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-                connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-                connection.execute("COMMIT")
+                with transaction(connection):
+                    _SCHEMA.write(connection)
+                    connection.execute("INSERT INTO identity VALUES (1, ?, ?)", (name, public))
+                    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
             finally:
                 connection.close()
         return cls(path)
@@ -178,14 +176,9 @@ class SqliteWitness:
     def _check(self) -> None:
         with self._lock, _translated(self._path):
             application = self._connection.execute("PRAGMA application_id").fetchone()[0]
-            version = self._connection.execute("PRAGMA user_version").fetchone()[0]
-        if application != APPLICATION_ID:
+            is_there = _SCHEMA.is_there(self._connection, self._path)
+        if application != APPLICATION_ID or not is_there:
             raise StateError(f"{self._path} is no witness's memory", next_step=_RESTORE)
-        if version > SCHEMA_VERSION:
-            raise StateError(
-                f"{self._path} has version {version}; this program knows {SCHEMA_VERSION}",
-                next_step="Run the version of Verismo that wrote it, or a newer one.",
-            )
 
     @contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:
@@ -194,14 +187,8 @@ class SqliteWitness:
 
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
-        with self._lock, _translated(self._path):
-            self._connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield self._connection
-                self._connection.execute("COMMIT")
-            finally:
-                if self._connection.in_transaction:
-                    self._connection.execute("ROLLBACK")
+        with self._lock, _translated(self._path), transaction(self._connection):
+            yield self._connection
 
 
 _SELECT_HEAD = "SELECT origin, size, root, timestamp_s, note FROM head"
