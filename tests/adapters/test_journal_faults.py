@@ -16,6 +16,7 @@ from pathlib import Path
 import msgspec
 import pytest
 from tests.ports.journal_conformance import answer, check_sequence, prov_id, stream, void
+from tests.support.waiting import until
 
 from verismo.adapters.journal_file import Batch, Commit, JournalFile, commit_batch
 from verismo.adapters.journal_reader import SqliteJournalReader
@@ -316,6 +317,130 @@ async def test_reader_that_holds_the_log_delays_the_answer_to_a_failed_commit(tm
     await journal.append(answer(4))
     await journal.close()
     assert shape_of(tmp_path) == [("answer", 1), ("answer", 2), ("void", 3), ("answer", 4)]
+
+
+class Disk:
+    """A commit that fails while the disk is full, before or after it has stored the batch."""
+
+    def __init__(self, fault: Commit) -> None:
+        self.fault = fault
+        self.is_full = False
+        self.failed = 0
+
+    def __call__(self, connection: sqlite3.Connection, batch: Batch) -> None:
+        if self.is_full:
+            self.failed += 1
+            self.fault(connection, batch)
+        commit_batch(connection, batch)
+
+
+SOON = JournalLimits(trial_pause_s=0.001)
+NEVER = JournalLimits(trial_pause_s=3_600)
+
+
+@pytest.mark.parametrize("fault", [fail_before_write, fail_within_transaction, fail_after_commit])
+async def test_failed_commit_is_told_until_a_trial_succeeds_without_any_record(
+    tmp_path: Path, fault: Commit
+):
+    disk = Disk(fault)
+    journal = SqliteJournal(tmp_path, "s0", void, limits=SOON, commit=disk)
+    disk.is_full = True
+    with pytest.raises(JournalFailed):
+        await journal.append(answer(1))
+    assert journal.failure()
+    await until(lambda: disk.failed >= 3)
+    assert journal.failure(), "trials that fail change nothing"
+    disk.is_full = False
+    await until(lambda: journal.failure() == "")
+    await journal.append(answer(2))
+    await journal.close()
+    first = "answer" if fault is fail_after_commit else "void"
+    assert shape_of(tmp_path) == [(first, 1), ("answer", 2)], "a trial leaves no record"
+
+
+async def test_failed_opening_of_a_stream_is_told_as_well(tmp_path: Path):
+    journal = SqliteJournal(tmp_path, "s0", void, limits=SOON, commit=Faults(fail_before_write))
+    with pytest.raises(JournalFailed):
+        await journal.open_stream(stream(1))
+    assert journal.failure() == "disk I/O error"
+    await until(lambda: journal.failure() == "")
+    await journal.close()
+
+
+async def test_next_record_that_is_stored_ends_the_failure_before_any_trial(tmp_path: Path):
+    journal = SqliteJournal(tmp_path, "s0", void, limits=NEVER, commit=Faults(run_out_of_memory))
+    with pytest.raises(JournalFailed):
+        await journal.append(answer(1))
+    assert journal.failure() == "MemoryError", "a cause without words is named by its type"
+    await journal.append(answer(2))
+    assert journal.failure() == ""
+    await journal.close()
+
+
+def test_trial_finds_a_full_disk_and_leaves_no_record(tmp_path: Path):
+    file = JournalFile(tmp_path / "s0.db", commit_batch, 1.0)
+    assert file.resolve(0).failure is None, "nothing is left in the log"
+    trial = Batch(last_seq=0, records=[])
+    with FileSizeLimit(1):
+        # The kernel refuses each write behind the limit: a trial that wrote nothing would succeed.
+        assert isinstance(file.commit(trial).failure, sqlite3.OperationalError)
+    assert file.resolve(0).failure is None
+    assert file.commit(trial).failure is None
+    file.close()
+    reopened = JournalFile(tmp_path / "s0.db", commit_batch, 1.0)
+    assert reopened.last_seq == 0
+    reopened.close()
+
+
+async def test_file_that_cannot_be_asked_is_a_failure_until_it_can(tmp_path: Path):
+    limits = JournalLimits(reader_wait_s_max=0.001, trial_pause_s=0.001)
+    journal = SqliteJournal(tmp_path, "s0", void, limits=limits, commit=Faults(fail_after_commit))
+    reader = sqlite3.connect(tmp_path / "journal" / "s0.db", isolation_level=None)
+    reader.execute("BEGIN")
+    reader.execute("SELECT COUNT(*) FROM record").fetchone()
+    with pytest.raises(JournalFailed):
+        await journal.append(answer(1))
+    await until(lambda: "a reader holds the log" in journal.failure())
+    reader.execute("COMMIT")
+    reader.close()
+    await until(lambda: journal.failure() == "")
+    await journal.append(answer(2))
+    await journal.close()
+    assert shape_of(tmp_path) == [("answer", 1), ("answer", 2)]
+
+
+async def test_records_that_come_during_a_trial_are_tried_and_not_failed_with_it(tmp_path: Path):
+    began, go_on = threading.Event(), threading.Event()
+
+    def held(connection: sqlite3.Connection, batch: Batch) -> None:
+        began.set()
+        assert go_on.wait(10)
+        fail_before_write(connection, batch)
+
+    commit = Faults(fail_before_write, held)
+    journal = SqliteJournal(tmp_path, "s0", void, limits=SOON, commit=commit)
+    with pytest.raises(JournalFailed):
+        await journal.append(answer(1))
+    assert await asyncio.to_thread(began.wait, 10)
+    appended = asyncio.create_task(journal.append(answer(2)))
+    await asyncio.sleep(0)
+    go_on.set()
+    await appended
+    assert journal.failure() == ""
+    await journal.close()
+    assert shape_of(tmp_path) == [("void", 1), ("answer", 2)]
+
+
+@pytest.mark.parametrize("limits", [SOON, NEVER])
+async def test_journal_closes_whether_a_trial_is_due_or_not(tmp_path: Path, limits: JournalLimits):
+    disk = Disk(fail_before_write)
+    disk.is_full = True
+    journal = SqliteJournal(tmp_path, "s0", void, limits=limits, commit=disk)
+    with pytest.raises(JournalFailed):
+        await journal.append(answer(1))
+    await asyncio.wait_for(journal.close(), 10)
+    assert journal.failure()
+    await open_journal(tmp_path).close()
 
 
 def test_closed_file_stores_nothing(tmp_path: Path):

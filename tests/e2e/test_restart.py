@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import re
+import resource
 from pathlib import Path
 
 import httpx2
@@ -112,6 +113,38 @@ def check_silence(folder: Path, marker: str) -> None:
     for path in folder.rglob("*"):
         if path.is_file():
             assert marker.encode() not in path.read_bytes(), path
+
+
+async def test_worker_on_a_full_disk_is_unready_until_there_is_space_without_any_request(
+    tmp_path: Path,
+):
+    async with (
+        running_upstream(SimulatorSettings(), Record()) as url,
+        serving_process(tmp_path, url, Setup()) as serving,
+    ):
+
+        async def readiness() -> httpx2.Response:
+            return await serving.client.get(f"{serving.url}/readyz")
+
+        async def is_ready() -> bool:
+            return (await readiness()).status_code == 200
+
+        assert (await serving.chat("before")).status == 200
+        assert await is_ready()
+        # The kernel refuses the worker every write behind the first byte of a file.
+        pid = serving.worker_pid()
+        unlimited = resource.prlimit(pid, resource.RLIMIT_FSIZE)
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (1, unlimited[1]))
+        assert (await serving.chat("meanwhile")).status == 503
+        unready = await readiness()
+        assert unready.status_code == 503
+        assert "the newest commit of journal s0 failed" in unready.json()["reasons"][0]
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, unlimited)
+        await until(is_ready, 20)
+        assert serving.worker_pid() == pid, "the same process goes on"
+        assert (await serving.chat("after")).status == 200
+        assert await serving.terminate() == 0
+        assert [record.kind for record in serving.records()] == ["answer", "void", "answer"]
 
 
 async def test_sigterm_lets_answers_in_flight_end_and_exits_with_nought(tmp_path: Path):

@@ -106,6 +106,30 @@ async def test_crowd_whose_commits_fail_leaves_no_silent_gap(tmp_path, stored):
         assert last.statement.seq.n == 25
 
 
+@pytest.mark.parametrize("stored", [False, True], ids=["not-stored", "but-stored"])
+async def test_worker_whose_commit_fails_is_unready_until_one_succeeds_without_a_request(
+    tmp_path, stored
+):
+    storage = Storage(stored=stored)
+    async with running_gateway(tmp_path, Setup(commit=storage)) as gateway:
+        storage.failures = 2
+        check_withheld(await gateway.chat())
+        unready = await gateway.send("GET", "/readyz", key=None)
+        assert unready.status == 503
+        state = unready.json()
+        assert state["status"] == "unready"
+        [reason] = state["reasons"]
+        assert "the newest commit of journal s0 failed: disk I/O error" in reason
+        assert "check the disk" in reason
+
+        async def is_ready() -> bool:
+            return (await gateway.send("GET", "/readyz", key=None)).status == 200
+
+        await until(is_ready, 10)
+        assert storage.applies == 2, "the second failure met a trial, not a request"
+        await gateway.proven(await gateway.chat())
+
+
 @pytest.mark.parametrize("path", ["/v1/models", "/graphql"])
 async def test_refusals_and_lists_are_withheld_too(tmp_path, path: str):
     storage = Storage(stored=False)

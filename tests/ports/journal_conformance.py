@@ -277,6 +277,14 @@ class JournalConformance:
         await journal.close()
         assert not journal.is_open()
 
+    async def test_journal_without_a_failed_commit_names_no_failure(self, storage: Storage):
+        journal = storage.open()
+        assert journal.failure() == ""
+        await journal.append(answer(1))
+        assert journal.failure() == ""
+        await journal.close()
+        assert journal.failure() == ""
+
     async def test_scan_is_bounded_and_resumes(self, storage: Storage):
         journal, reader = storage.open(), storage.reader()
         await asyncio.gather(*[journal.append(answer(n)) for n in range(1, 31)])

@@ -20,7 +20,7 @@ WAL_BYTES_KEPT_MAX = 16_777_216
 
 
 class Batch(msgspec.Struct, frozen=True):
-    """What one transaction stores.
+    """What one transaction stores; without rows it is a trial: does the disk take writes?
 
     Args:
         last_seq: the highest durable number once it is stored.
@@ -48,6 +48,9 @@ def commit_batch(connection: sqlite3.Connection, batch: Batch) -> None:
     if batch.opened or batch.closed:
         connection.executemany(_INSERT_STREAM, batch.opened)
         connection.executemany("DELETE FROM stream WHERE prov_id = ?", [(p,) for p in batch.closed])
+    if not (batch.records or batch.opened or batch.closed):
+        # A transaction that writes nothing syncs nothing: the first page is written as it is.
+        connection.execute(f"PRAGMA user_version = {schema.SCHEMA.version}")
     connection.execute("COMMIT")
     # A crash from here on leaves the whole batch; some callers were not told that it is stored.
 

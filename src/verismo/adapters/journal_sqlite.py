@@ -11,6 +11,10 @@ After a failed commit the journal does not know what is in the file. It then ask
 anything else is written, and writes one `void` record for the numbers that are missing. The same
 function does this for every batch: a batch that follows on has no gap, so nothing is added.
 
+A worker that is not ready gets no request whose commit could show that the disk takes writes again.
+So while the newest commit failed and nothing waits, the journal commits a batch without rows from
+time to time: a trial, on the same way as any batch.
+
 Signing a `void` happens on the event loop's thread, as all signing does.
 """
 
@@ -49,6 +53,7 @@ class JournalLimits(msgspec.Struct, frozen=True):
             request, 16 take off no more.
         waiting_bytes_max: bytes that may wait; beyond it appends fail closed at once.
         reader_wait_s_max: after a failed commit, how long to wait for readers to leave the log.
+        trial_pause_s: after a failed commit, how long until a trial if no record comes.
     """
 
     rows_max: int = 128
@@ -56,6 +61,7 @@ class JournalLimits(msgspec.Struct, frozen=True):
     turns_max: int = 8
     waiting_bytes_max: int = 268_435_456
     reader_wait_s_max: float = 5.0
+    trial_pause_s: float = 1.0
 
 
 SignVoid = Callable[[int, int], Record]
@@ -99,6 +105,10 @@ class SqliteJournal:
         self._durable = self._file.last_seq
         self._accepted = self._durable
         self._is_known = True
+        self._failure = ""
+        self._is_trial_due = False
+        self._trial: asyncio.TimerHandle | None = None
+        self._is_asking = False
         self._is_busy = False
         self._is_closing = False
         self._waiting: deque[_Entry] = deque()
@@ -157,9 +167,16 @@ class SqliteJournal:
         """Say whether appends may still succeed: not once it is closed or its writer has ended."""
         return not self._is_closing
 
+    def failure(self) -> str:
+        """Return why the newest commit failed, empty while it did not; trials count as well."""
+        return self._failure
+
     async def close(self) -> None:
         """Store what waits, then release the file and its ownership; twice is allowed."""
         self._is_closing = True
+        self._is_trial_due = False
+        if self._trial is not None:
+            self._trial.cancel()
         if self._left is None:
             self._file.close()
             self._ownership.release()
@@ -204,11 +221,13 @@ class SqliteJournal:
 
     def _start_next(self) -> None:
         """Hand the next batch over if the writer is idle; ask the file first if need be."""
-        while self._waiting and not self._is_busy:
+        while (self._waiting or self._is_trial_due) and not self._is_busy:
             if self._is_known:
+                # Any batch shows what a trial would; without entries it is the trial.
+                self._is_trial_due = False
                 self._hand_over(self._take())
             else:
-                self._is_busy = True
+                self._is_busy = self._is_asking = True
                 self._jobs.put(partial(self._file.resolve, self._durable))
         if self._is_closing and not self._is_busy:
             self._jobs.put(None)
@@ -269,12 +288,19 @@ class SqliteJournal:
     def _landed(self, outcome: Outcome) -> None:
         """Take the writer's answer, see to the next batch and wake the callers."""
         entries, self._in_flight = self._in_flight, ()
+        was_asked, self._is_asking = self._is_asking, False
         self._is_busy = False
         self._is_known = outcome.failure is None
         if outcome.failure is None:
             self._durable = outcome.last_seq
             self._open.difference_update(e.prov_id for e in entries if e.record is not None)
-        elif not entries:
+            # That the file could be asked is no commit yet.
+            self._failure = self._failure if was_asked else ""
+        else:
+            self._failure = str(outcome.failure) or type(outcome.failure).__name__
+            self._is_trial_due = False
+            self._plan_trial()
+        if outcome.failure is not None and was_asked:
             # The file could not be asked, so nothing that waits may be written on top of it.
             entries = tuple(self._waiting)
             self._waiting.clear()
@@ -286,6 +312,16 @@ class SqliteJournal:
                 self._start_next()
         finally:
             _settle(entries, outcome.failure)
+
+    def _plan_trial(self) -> None:
+        if self._loop is not None and self._trial is None and not self._is_closing:
+            self._trial = self._loop.call_later(self._limits.trial_pause_s, self._begin_trial)
+
+    def _begin_trial(self) -> None:
+        self._trial = None
+        if self._failure and not self._is_closing:
+            self._is_trial_due = True
+            self._start_next()
 
     def _write(self, loop: asyncio.AbstractEventLoop) -> None:
         """The writer's thread: one job at a time, until it is told to leave."""

@@ -79,6 +79,7 @@ class Journal(Protocol):
     timer: once the writer is idle, a commit starts with the first turn of the loop that brings no
     further record, or after a few).
     Retries: nobody retries; a failed append raises `JournalFailed` in every call of that batch.
+    While the newest commit failed, the journal tries by itself whether one succeeds again.
     """
 
     def last_seq(self) -> int:
@@ -107,6 +108,10 @@ class Journal(Protocol):
 
     def is_open(self) -> bool:
         """Say whether appends may still succeed: not once it is closed or its writer has ended."""
+        ...
+
+    def failure(self) -> str:
+        """Return why the newest commit failed, in a few words; empty while it did not fail."""
         ...
 
     async def close(self) -> None:

@@ -237,7 +237,10 @@ class Worker:
 
     def _unready(self) -> list[str]:
         reasons = ["draining"] if self.server.is_draining else []
-        return reasons if self._journal.is_open() else [*reasons, "the journal is closed"]
+        if not self._journal.is_open():
+            return [*reasons, "the journal is closed"]
+        failure = self._journal.failure()
+        return [*reasons, _uncommitted(self._slot, failure)] if failure else reasons
 
     def _server_settings(self) -> ServerSettings:
         limits, listen = self._config.limits, self._config.listen
@@ -347,6 +350,13 @@ class Worker:
             if self._unwritten:
                 self._directory.observe(self._unwritten)
                 self._unwritten = ()
+
+
+def _uncommitted(slot: str, failure: str) -> str:
+    return (
+        f"the newest commit of journal {slot} failed: {failure}; check the disk of the data folder "
+        "but delete nothing under journal/; ready again by itself once a commit succeeds"
+    )
 
 
 def _upstream(config: Config) -> Upstream:
