@@ -2,7 +2,6 @@
 
 import json
 import time
-from contextlib import closing
 
 import httpx2
 import pytest
@@ -13,7 +12,6 @@ from tests.support.rolloutsite import CONFIG, write_site
 from verismo.adapters.adapt_file import FILE_NAME, AdaptFile
 from verismo.adapters.decisions_sqlite import SqliteDecisions
 from verismo.adapters.keyring_files import KeyRingFiles
-from verismo.adapters.ledger_sqlite import SqliteLedger
 from verismo.attest.controlrecord import check_follows, open_record
 from verismo.attest.steeringdoc import open_steering
 from verismo.config.load import load_config
@@ -28,7 +26,6 @@ from verismo.ports.admins import AdminKey
 from verismo.wiring.adapt import DAY_MS, AdaptLoop
 from verismo.wiring.firststart import prepare_data
 from verismo.wiring.keys import open_rotation
-from verismo.wiring.ledgerreads import ledger_places
 from verismo.wiring.state import open_state
 
 pytestmark = pytest.mark.slow
@@ -380,26 +377,3 @@ async def test_nothing_is_decided_while_the_file_is_away_and_it_goes_on_once_it_
     assert "the controllers go on" in [one.message for one in caplog.records]
     of = (await newest(site, client)).json()["digest"]
     assert (await post(site, client, start(verb="stop", of=of))).status_code == 201
-
-
-async def test_a_start_without_the_records_that_the_ledger_has_is_told_once(site, client, caplog):
-    await post(site, client, start())
-    await site.loop.close()
-    with closing(SqliteLedger(ledger_places(site.config.data).state)) as ledger:
-        token = ledger.acquire("test", site.now_ms, 60_000)
-        ledger.assign(token, (), {"@decisions": 2})
-    for path in site.config.data.glob(f"{FILE_NAME}*"):
-        path.rename(path.with_name(f"old-{path.name}"))
-    fresh = site.process()
-    for _ in range(2):
-        await fresh.round()
-    [told] = [one for one in caplog.records if one.message == "adapt.db has lost records"]
-    assert (told.fields["last"], told.fields["in_ledger"]) == (0, 2)
-    await fresh.close()
-    for path in site.config.data.glob("old-*"):
-        path.rename(path.with_name(path.name.removeprefix("old-")))
-    caplog.clear()
-    whole = site.process()
-    await whole.round()
-    await whole.close()
-    assert "adapt.db has lost records" not in [one.message for one in caplog.records]

@@ -26,23 +26,29 @@ class AdaptFile(LeasedFile):
         super().__init__(path, _LAYOUT, read_only=read_only)
 
 
-def pass_numbers(path: Path, restored_ms: int) -> None:
-    """Keep the numbers that may have been given out since a backup was made from coming again.
+def pass_numbers(path: Path, now_ms: int, taken: int = 0) -> int:
+    """Keep numbers that may have been given out, and that a file does not know, from coming again.
 
     Args:
-        path: the restored file; nobody else has it open.
-        restored_ms: Unix ms.
+        path: a file that was restored, is new, or has lost its end; nobody decides by it now.
+        now_ms: Unix ms.
+        taken: the highest number that is known to have been given out, 0 for none.
+
+    Returns:
+        The number after which this file goes on, if it was not further already.
 
     Raises:
         StateError: it cannot be written.
     """
-    passed = restored_ms // 1_000 * NUMBERS_PER_S
+    # A clock that was set back is not believed against a number that is there.
+    passed = max(now_ms // 1_000, -(-taken // NUMBERS_PER_S)) * NUMBERS_PER_S
     file = AdaptFile(path)
     try:
         with file.writing(None) as connection:
             connection.execute("UPDATE passed SET n = ? WHERE n < ?", (passed, passed))
     finally:
         file.close()
+    return passed
 
 
 def _translated(path: Path, error: sqlite3.Error) -> StateError:

@@ -6,8 +6,9 @@ from verismo.adapters import lease_sqlite
 from verismo.adapters.sqlite_schema import Schema
 
 # `named` says which record needs which bytes, so that old bytes can be forgotten and the newest of
-# each subject never are. `passed` is 0 until a backup is restored: the numbers up to it may stand
-# for records and versions that the backup did not know, and are not given out again. `archived` is
+# each subject never are. `passed` is 0 until a backup is restored, or a start finds that the ledger
+# has more than this file: the numbers up to it may stand for records and versions that are not
+# known here, and are not given out again. `archived` is
 # what an archive of the ledger gives back: signed rows without the bytes that they name.
 _TABLES = f"""{lease_sqlite.TABLE}CREATE TABLE passed (
     one INTEGER PRIMARY KEY CHECK (one = 1),

@@ -17,7 +17,7 @@ A decision of another version of its rule is not judged: it needs that version (
 whose bytes were forgotten after `adapt.keep_days` keeps its place, its seal and its links.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Final
 
@@ -125,6 +125,7 @@ class AuditDesk(msgspec.Struct, frozen=True):
         keep_ms: how long bytes are kept at least.
         since: number of the first record to be judged; those before are only followed.
         in_ledger: number of the newest record that became a leaf of the ledger; 0 for none.
+        is_lost: says of a number whether its record became a leaf and is kept nowhere any more.
     """
 
     reader: DecisionArchive
@@ -134,6 +135,7 @@ class AuditDesk(msgspec.Struct, frozen=True):
     keep_ms: int = KEEP_MS_MIN
     since: int = 1
     in_ledger: int = 0
+    is_lost: Callable[[int], bool] = lambda _: False
 
 
 class DecisionAudit:
@@ -186,6 +188,8 @@ class DecisionAudit:
         elif in_ledger > max(self._last, reader.last()):
             words = f"the ledger has a leaf of record {in_ledger}, which is not there"
             yield Mismatch(self._last + 1, "missing", "", words)
+        elif self._desk.is_lost(self._last + 1):
+            yield Mismatch(self._last + 1, "missing", "", _lost_words(self._last + 1))
 
     def kept(self, digest: str) -> Kept | None:
         """Return what a recorded decision says; None if its bytes are gone or altered."""
@@ -212,13 +216,22 @@ class DecisionAudit:
         return record, [one for one in found if one.n >= self._desk.since]
 
     def _gap_faults(self, row: DecisionRow) -> list[Mismatch]:
-        """Say which numbers are missing; after a restore they go on from the time of it."""
+        """Say which numbers are missing; after a restore they go on from the time of it.
+
+        So they do in a file that took the place of a lost one: what that one held, the ledger has.
+        """
         first = self._last + 1
-        if is_next(self._last, row.n):
+        if row.n == first:
             return []
+        if is_next(self._last, row.n):
+            if not self._desk.is_lost(first):
+                return []
+            words = _lost_words(first)
+        else:
+            numbers = str(first) if row.n == first + 1 else f"{first} to {row.n - 1}"
+            words = f"there is no record {numbers}"
         self._hole = row.n - 1
-        numbers = str(first) if row.n == first + 1 else f"{first} to {row.n - 1}"
-        return [Mismatch(first, "missing", "", f"there is no record {numbers}")]
+        return [Mismatch(first, "missing", "", words)]
 
     def _open(
         self, row: DecisionRow, *, is_judged: bool
@@ -344,6 +357,10 @@ def _named(record: ControlRecord) -> tuple[tuple[str, str], ...]:
         ("settings", record.settings),
         ("decision", record.decision),
     )
+
+
+def _lost_words(n: int) -> str:
+    return f"the ledger has a leaf of record {n}, which is not there"
 
 
 def _digest_of(statement: bytes | None) -> str:

@@ -35,8 +35,8 @@ from verismo.model.plan import plan_digest
 from verismo.ports.decisions import DecisionReader
 from verismo.ports.ledger import LeaseElsewhere
 from verismo.ports.steering import SteeringReader
+from verismo.wiring.adaptnumbers import go_on_after_ledger
 from verismo.wiring.chosen import slack_cards
-from verismo.wiring.decisionaudit import records_in_ledger
 from verismo.wiring.keys import SETTLED_MS, open_signer
 from verismo.wiring.rounds import Rounds
 from verismo.wiring.shells import ShellParts, open_shells
@@ -160,7 +160,7 @@ class AdaptLoop:
     def _open(self, now_ms: int) -> Loop:
         config = self._config
         signer = open_signer(config.data, ROLE, config.keys, now_ms)
-        file = self._file or self._opened()
+        file = self._file or self._opened(now_ms)
         issuer = config.plan.issuer
         identity = SteeringIdentity(issuer, plan_digest(config.plan))
         desk = LoopDesk(
@@ -175,22 +175,15 @@ class AdaptLoop:
         self._loop = Loop(desk, LoopSettings(holder))
         return self._loop
 
-    def _opened(self) -> AdaptFile:
-        """Return the file, opened to decide; says once whether it has lost its end."""
-        data = self._config.data
-        file = self._file = AdaptFile(data / FILE_NAME)
+    def _opened(self, now_ms: int) -> AdaptFile:
+        """Return the file, opened to decide, where no number of it can come twice."""
+        file = AdaptFile(self._config.data / FILE_NAME)
         try:
-            last, in_ledger = SqliteDecisions(file).last(), records_in_ledger(data)
+            go_on_after_ledger(file, self._config.data, now_ms)
         except StateError:
-            # Whoever reads it next says so; that is no reason to decide nothing.
-            return file
-        if last < in_ledger:
-            advice = (
-                "Stop Verismo and bring adapt.db back from a backup: new records get no leaf in "
-                "the ledger until their numbers pass those that it has."
-            )
-            fields = {"last": last, "in_ledger": in_ledger, "next": advice}
-            log.error("adapt.db has lost records", extra={"fields": fields})
+            file.close()
+            raise
+        self._file = file
         return file
 
     def _keys(self) -> Sequence[KeyEntry]:

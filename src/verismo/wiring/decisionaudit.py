@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 
 from verismo.adapters.adapt_file import FILE_NAME, AdaptFile
+from verismo.adapters.adapt_leaves import SqliteAdaptLeaves
 from verismo.adapters.decisions_sqlite import SqliteDecisions, SqliteSteering
 from verismo.adapters.keyring_files import KeyRingFiles
 from verismo.adapters.ledger_sqlite import SqliteLedger
@@ -24,6 +25,7 @@ from verismo.control.rules import RULES
 from verismo.control.steeringaudit import SteeringAudit
 from verismo.model.errors import StateError
 from verismo.ports.decisions import DecisionReader
+from verismo.ports.ledger import AdaptRows, LedgerReader
 from verismo.ports.steering import SteeringReader
 from verismo.wiring.ledgerreads import ledger_places
 
@@ -81,8 +83,12 @@ def audit_decisions(request: AuditRequest) -> Audited:
     Raises:
         StateError: there is nothing to audit, or a file of it cannot be read.
     """
-    with _opened(request.data) as file:
+    with (
+        _opened(request.data) as file,
+        closing(SqliteLedger(ledger_places(request.data).state, read_only=True)) as ledger,
+    ):
         decisions, steering = SqliteDecisions(file), SqliteSteering(file)
+        leaves = SqliteAdaptLeaves(file)
         since = decisions.first_since(request.since_ms) or decisions.last() + 1
         desk = AuditDesk(
             reader=decisions,
@@ -91,7 +97,8 @@ def audit_decisions(request: AuditRequest) -> Audited:
             now_ms=request.now_ms,
             keep_ms=request.keep_days * DAY_MS,
             since=since if request.since_ms else 1,
-            in_ledger=records_in_ledger(request.data),
+            in_ledger=ledger.cursors().get(DECISIONS, 0),
+            is_lost=lambda n: _is_lost(ledger, leaves, n),
         )
         return audit_with(desk, steering)
 
@@ -130,17 +137,11 @@ def _opened(data: Path) -> Iterator[AdaptFile]:
         yield file
 
 
-def records_in_ledger(data: Path) -> int:
-    """Return the number of the newest record that the ledger took; 0 without a ledger.
-
-    Args:
-        data: the data folder.
-
-    Raises:
-        StateError: the ledger's state cannot be read.
-    """
-    with closing(SqliteLedger(ledger_places(data).state, read_only=True)) as ledger:
-        return ledger.cursors().get(DECISIONS, 0)
+def _is_lost(ledger: LedgerReader, leaves: AdaptRows, n: int) -> bool:
+    """Say whether a record became a leaf and is not there, not even as an archive gave it back."""
+    if ledger.locate(DECISIONS, n) is None:
+        return False
+    return all(row.n != n for row in leaves.rows(DECISIONS, n - 1, 1))
 
 
 def _believed_keys(data: Path) -> Sequence[KeyEntry]:
