@@ -12,9 +12,10 @@ from tests.support import adaptdb
 
 from verismo.adapters.adapt_file import FILE_NAME
 from verismo.cli.audit import audit
-from verismo.cli.decisions import decisions, followed
+from verismo.cli.decisions import decisions, followed, tell_decision
 from verismo.cli.moments import since
-from verismo.control.decisionlist import Wanted
+from verismo.control.decisionlist import Listed, Wanted
+from verismo.model.decision import Action
 from verismo.model.errors import StateError
 
 
@@ -161,3 +162,21 @@ def test_record_that_cannot_be_read_sends_to_the_audit(recorded, tmp_path):
     result = run(decisions, "--data", data)
     assert isinstance(result.exception, StateError)
     assert "verismo audit" in result.exception.advice
+
+
+@pytest.mark.parametrize(
+    ("channel", "said"),
+    [
+        ("flag", "a flag of the configuration holds the rollout where it is"),
+        ("cli", "a person holds the rollout where it is"),
+        ("", "a person or a flag of the configuration holds the rollout where it is"),
+    ],
+)
+def test_who_holds_a_rollout_is_said_as_far_as_it_is_known(channel, said, capsys):
+    tell_decision(
+        Listed(
+            *(1, "canary-act", 1, 1, adaptdb.ROUTE, "HOLD", Action(), ("held_by_hand",), "", ""),
+            channel=channel,
+        )
+    )
+    assert f"    {said}\n" in capsys.readouterr().out

@@ -11,6 +11,7 @@ from verismo.adapt.canaryfile import CanaryFile, FileLook
 from verismo.adapt.canaryobservation import CanaryObservation
 from verismo.adapt.canarysettings import CanarySettings
 from verismo.control.card import card_of, decision_facts, encode_card, escaped, file_facts
+from verismo.model.act import Act
 from verismo.model.decision import Action, Decision, Metric, Subject, decision_digest
 from verismo.simulate.slack import message_fault
 
@@ -94,6 +95,69 @@ def test_action_that_changes_nothing_is_said_to_stay():
     assert "→" not in card
 
 
+def act_of(**changed):
+    values = {
+        "controller": "canary",
+        "verb": "hold",
+        "subject": ROUTE,
+        "actor": "Dana",
+        "key": "k1",
+        "role": "admin",
+        "reason": "the provider has an incident",
+        "of": "d" * 64,
+        "at_ms": 1_790_000_000_000,
+        "expires_ms": 1_790_003_600_000,
+        "channel": "cli",
+    }
+    return Act(**{**values, **changed})
+
+
+FLAG = {"actor": "configuration", "key": "", "channel": "flag"}
+
+
+@pytest.mark.parametrize(
+    ("verb", "verdict", "code", "did"),
+    [
+        ("hold", "HOLD", "held_by_hand", "holds the rollout where it is"),
+        ("rollback", "ROLLBACK", "rolled_back_by_hand", "rolled back"),
+    ],
+)
+def test_card_of_a_flag_says_that_it_is_the_configuration_and_why(verb, verdict, code, did):
+    decision = decision_of(verdict=verdict, reasons=(code,))
+    flagged = shown(decision, act=act_of(verb=verb, **FLAG))
+    card = texts(flagged)
+    assert f"• a flag of the configuration {did}" in card
+    assert f"a flag of the configuration {did}" in flagged["text"]
+    assert "*Told by*\\na flag of the configuration" in card
+    assert "*Why*\\nthe provider has an incident" in card
+    assert ("*Until*\\n2026-09-21 15:13:20.000Z" in card) is (verb == "hold"), "a rollback stays"
+    assert "person" not in card + flagged["text"]
+
+
+def test_card_of_a_persons_act_names_the_person_why_and_until_when():
+    card = texts(shown(decision_of(reasons=("held_by_hand",)), act=act_of()))
+    assert "• a person holds the rollout where it is" in card
+    assert "*Told by*\\nDana" in card
+    assert "*Until*\\n2026-09-21 15:13:20.000Z" in card
+    assert "configuration" not in card
+
+
+def test_act_that_sets_nothing_for_a_while_has_no_end_on_its_card():
+    assert "*Until*" not in texts(shown(decision_of(), act=act_of(verb="start", expires_ms=0)))
+
+
+def test_hold_whose_author_the_card_does_not_know_is_not_put_down_to_a_person():
+    card = texts(shown(decision_of(reasons=("held_by_hand", "evidence_open"))))
+    assert "a person or a flag of the configuration holds the rollout where it is" in card
+
+
+def test_mention_in_the_reason_of_an_act_is_shown_as_text():
+    act = act_of(actor="<!here>", reason="see <https://evil.example|this> now")
+    card = texts(shown(decision_of(), act=act))
+    assert "<" not in card
+    assert "&lt;!here&gt;" in card
+
+
 def test_scaling_card_is_about_its_target():
     decision = decision_of(
         controller="scaling",
@@ -135,14 +199,16 @@ def test_command_cannot_end_its_code_block():
     reason=st.text(max_size=4_000),
     command=st.text(max_size=4_000),
     count=st.integers(0, 30),
+    told=st.booleans(),
 )
-def test_every_card_is_taken_whatever_it_says(name, reason, command, count):
+def test_every_card_is_taken_whatever_it_says(name, reason, command, count, told):
     decision = decision_of(
         subject=Subject(name, name, name, name),
         reasons=(reason, f"window_refused: {reason}"),
         metrics=tuple(Metric(f"{name}{at}", "OK", {"effect_ppm": 1}) for at in range(count)),
     )
-    assert message_fault(encode_card(card_of(decision_facts(decision, command)))) == ""
+    act = act_of(actor=name, reason=reason) if told else None
+    assert message_fault(encode_card(card_of(decision_facts(decision, command, act)))) == ""
 
 
 @pytest.mark.parametrize(

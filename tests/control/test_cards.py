@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from verismo.control.cards import CardDesk, is_news
+from verismo.model.act import Act
 from verismo.model.decision import Action, Decision, Subject
 
 SAME = Action("weight_ppm", 50_000, 50_000)
@@ -103,6 +104,21 @@ def test_other_verdict_and_other_route_are_told(desk, pile):
     desk.told(decision_of("HOLD", "inconclusive", operation="embed"))
     desk.told(decision_of("HOLD", "inconclusive"))
     assert len(pile.cards) == 4
+
+
+def test_each_act_is_told_and_what_it_leads_to_is_not_told_again(desk, pile):
+    held = decision_of("HOLD", "held_by_hand")
+    flag = Act(
+        *("canary", "hold", held.subject, "configuration", "", "admin", "an incident there"),
+        *("d" * 64, 1, 9_000, {}, "flag"),
+    )
+    desk.told(held, flag)
+    desk.told(decision_of("HOLD", "held_by_hand", "evidence_open"))
+    assert len(pile.cards) == 1
+    desk.told(held, msgspec.structs.replace(flag, actor="Dana", channel="cli"))
+    assert len(pile.cards) == 2
+    assert "a flag of the configuration holds" in pile.cards[0]["text"]
+    assert "a person holds" in pile.cards[1]["text"]
 
 
 def test_controllers_that_are_not_chosen_are_not_told_of(desk, pile):

@@ -11,9 +11,13 @@ from verismo.adapters.keyring_files import KeyRingFiles
 from verismo.attest.controlrecord import open_record
 from verismo.attest.steeringdoc import open_steering
 from verismo.config.load import load_config
+from verismo.control.acts import newest_decision
+from verismo.control.decisionlist import Wanted, list_decisions
 from verismo.control.rotation import RingHistory
 from verismo.model.act import Act
 from verismo.model.decision import Subject
+from verismo.model.units import moment_utc
+from verismo.simulate.slack import running_slack
 from verismo.wiring.adapt import AdaptLoop
 from verismo.wiring.decisionaudit import AuditRequest, audit_decisions
 from verismo.wiring.firststart import prepare_data
@@ -29,6 +33,7 @@ class Site:
 
     def __init__(self, folder):
         self.file = write_site(folder)
+        self.environ = {}
         self.now_ms = time.time_ns() // 1_000_000
         config = load_config(self.file, {})
         self.data = config.data
@@ -40,7 +45,7 @@ class Site:
         await self.loop.close()
         if text is not None:
             self.file.write_text(text)
-        self.loop = AdaptLoop(load_config(self.file, {}), lambda: self.now_ms)
+        self.loop = AdaptLoop(load_config(self.file, self.environ), lambda: self.now_ms)
 
     async def do(self, verb, of=""):
         self.now_ms += 1_000
@@ -129,3 +134,26 @@ async def test_a_flag_holds_until_its_end(site):
     [(record, act)] = site.acts()
     assert (record.verdict, site.weight_ppm()) == ("HOLD", share)
     assert act["expires_ms"] > site.now_ms
+    [listed] = [
+        one for one in list_decisions(site.loop.decisions, Wanted(), 10) if one.channel == "flag"
+    ]
+    assert (listed.person, listed.why) == ("configuration", "the provider has an incident")
+    shown = newest_decision(site.loop.decisions, ("canary-act",), SUBJECT)
+    assert (shown.person, shown.why) == (listed.person, listed.why)
+    assert shown.set_by_hand is None, "that is of budgets"
+
+
+async def test_the_card_of_a_flag_says_that_the_configuration_holds_why_and_until_when(site):
+    with running_slack() as slack:
+        await site.do("start")
+        site.environ = {"HOOK": slack.url}
+        flags = flagged("hold", 3_600, site.now_ms)
+        await site.restart(f'{flags}[slack]\nwebhook_url_env = "HOOK"\n')
+        assert await site.round() == 1
+        assert slack.wait_for_taken(1)
+        card = slack.taken[0].decode()
+    [(_, act)] = site.acts()
+    assert "a flag of the configuration holds the rollout where it is" in card
+    assert "the provider has an incident" in card
+    assert moment_utc(act["expires_ms"]) in card
+    assert "a person holds" not in card

@@ -13,7 +13,7 @@ from verismo.cli.moments import Moment, since
 from verismo.cli.options import config_option, json_option, printable
 from verismo.config.load import load_config
 from verismo.control.decisionlist import Listed, Wanted, list_decisions
-from verismo.control.reasonwords import in_words, spell
+from verismo.control.reasonwords import in_words, spell, who_by
 from verismo.model.decision import Subject
 from verismo.model.units import moment_utc
 from verismo.ports.decisions import DecisionReader
@@ -124,7 +124,7 @@ def tell_decision(one: Listed, *, as_json: bool = False) -> None:
     if one.person:
         click.echo(f"    by {printable(one.person)}: {printable(one.why)}")
     for reason in one.reasons:
-        click.echo(f"    {printable(in_words(reason))}")
+        click.echo(f"    {printable(in_words(reason, who_by(one.channel)))}")
 
 
 def _about(subject: Subject) -> str:

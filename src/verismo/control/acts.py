@@ -11,9 +11,13 @@ from typing import TYPE_CHECKING, Final, Literal
 
 import msgspec
 
+from verismo.adapt.budget import Hand
+from verismo.adapt.budgetact import HandState
 from verismo.adapt.override import OVERRIDES
 from verismo.attest.controlrecord import RecordRefused, read_record
+from verismo.control.byhand import by_hand
 from verismo.control.recorder import AnyDecision
+from verismo.control.rules import BUDGET_ACT
 from verismo.model import canonical
 from verismo.model.act import Act, Verb
 from verismo.model.decision import Action, Controller, Subject
@@ -108,6 +112,9 @@ class DecisionView(msgspec.Struct, frozen=True):
         steering: version in force.
         action: what the decision asked for; null in an outcome, and where it was forgotten.
         reasons: of the decision, the first one decided.
+        person: who told the controller; empty where nobody did.
+        why: the reason that was given.
+        set_by_hand: what is set on a route's budget since, with its end; null for nothing.
     """
 
     n: int
@@ -123,6 +130,9 @@ class DecisionView(msgspec.Struct, frozen=True):
     steering: int
     action: Action | None
     reasons: tuple[str, ...]
+    person: str = ""
+    why: str = ""
+    set_by_hand: Hand | None = None
 
 
 class SteeringView(msgspec.Struct, frozen=True):
@@ -144,6 +154,10 @@ class SteeringView(msgspec.Struct, frozen=True):
 class _Shown(msgspec.Struct, frozen=True):
     action: Action
     reasons: tuple[str, ...]
+
+
+class _Set(msgspec.Struct, frozen=True):
+    state: HandState
 
 
 def role_needed(asked: NewAct) -> AdminRole:
@@ -236,8 +250,11 @@ def view_of(reader: DecisionReader, row: DecisionRow) -> DecisionView:
         record = read_record(row.statement)
         blob = reader.blob(record.decision) if record.decision else None
         shown = None if blob is None else msgspec.json.decode(blob, type=_Shown)
+        by_budget = record.rule == BUDGET_ACT.name
+        hand = msgspec.json.decode(blob, type=_Set).state.hand if blob and by_budget else None
     except (RecordRefused, msgspec.MsgspecError, UnicodeError) as error:
         raise StateError(f"record {row.n} is damaged: {error}", next_step=_UNREADABLE) from error
+    told = by_hand(reader, record)
     return DecisionView(
         n=record.n,
         iat=record.iat,
@@ -252,6 +269,9 @@ def view_of(reader: DecisionReader, row: DecisionRow) -> DecisionView:
         steering=record.steering,
         action=None if shown is None else shown.action,
         reasons=() if shown is None else shown.reasons,
+        person="" if told is None else told.actor,
+        why="" if told is None else told.reason,
+        set_by_hand=hand,
     )
 
 

@@ -15,7 +15,8 @@ from typing import Final
 import msgspec
 
 from verismo.adapt.canaryfile import CanaryFile
-from verismo.control.reasonwords import in_words, spell
+from verismo.control.reasonwords import FLAG, in_words, spell, who_by
+from verismo.model.act import Act
 from verismo.model.decision import (
     Action,
     Controller,
@@ -36,6 +37,8 @@ CONTEXT_MAX: Final = 10
 NAME_CHARS_MAX: Final = 60
 """Of one name in a heading, so that two of them leave room for the verdict."""
 
+_LASTING: Final = frozenset({"hold", "extend", "freeze", "raise", "static"})
+"""What ends by itself; of other acts the expiry says only by when they had to be done."""
 _LINK: Final = re.compile(r"https://[A-Za-z0-9._~:/?#@!$'()*+,;=%-]+").fullmatch
 _ENTITIES: Final[Mapping[str, str]] = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 _SHOWN: Final[Mapping[str, tuple[str, ...]]] = {
@@ -111,6 +114,7 @@ class CardFacts(msgspec.Struct, frozen=True):
         small: what stands in small print.
         command: the command lines by which a person overrides it; empty where nobody can.
         link: where more is told, an https URL; empty for none.
+        act: what was told the controller; None where nobody did.
     """
 
     controller: Controller
@@ -122,14 +126,18 @@ class CardFacts(msgspec.Struct, frozen=True):
     small: tuple[str, ...]
     command: str = ""
     link: str = ""
+    act: Act | None = None
 
 
-def decision_facts(decision: Decision[msgspec.Struct], command: str = "") -> CardFacts:
+def decision_facts(
+    decision: Decision[msgspec.Struct], command: str = "", act: Act | None = None
+) -> CardFacts:
     """Return what the card of a recorded decision says.
 
     Args:
         decision: of any controller.
         command: the command lines by which a person overrides it.
+        act: what was told the controller, by a person or a flag.
     """
     small = (
         f"decision {decision_digest(decision)}",
@@ -146,6 +154,7 @@ def decision_facts(decision: Decision[msgspec.Struct], command: str = "") -> Car
         metrics=decision.metrics,
         small=small,
         command=command,
+        act=act,
     )
 
 
@@ -184,12 +193,14 @@ def card_of(facts: CardFacts) -> Card:
         facts: from `decision_facts` or `file_facts`.
     """
     title = _title(facts)
-    reasons = [in_words(one) for one in facts.reasons] or ["no reason was given"]
+    who = who_by("" if facts.act is None else facts.act.channel)
+    reasons = [in_words(one, who) for one in facts.reasons] or ["no reason was given"]
     blocks: list[Header | Section | Fields | Context] = [
         Header(PlainText(escaped(title, HEADER_CHARS_MAX))),
         Section(Marked(_lines("• ", reasons))),
     ]
-    rows = [*_subject(facts.subject), *_action(facts.action), *_metrics(facts.metrics)]
+    rows = [*_subject(facts.subject), *_act(facts.act), *_action(facts.action)]
+    rows += _metrics(facts.metrics)
     if rows:
         blocks.append(Fields(tuple(_field(*one) for one in rows[:FIELDS_MAX])))
     if facts.command:
@@ -272,6 +283,14 @@ def _subject(subject: Subject) -> list[tuple[str, str]]:
     if subject.target:
         facts.append(("Target", subject.target))
     return facts
+
+
+def _act(act: Act | None) -> list[tuple[str, str]]:
+    if act is None:
+        return []
+    told_by = FLAG if act.channel == "flag" else act.actor
+    until = [("Until", moment_utc(act.expires_ms))] if act.verb in _LASTING else []
+    return [("Told by", told_by), ("Why", act.reason), *until]
 
 
 def _action(action: Action) -> list[tuple[str, str]]:

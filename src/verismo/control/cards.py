@@ -13,6 +13,7 @@ import msgspec
 
 from verismo.control.card import CommandOf, card_of, decision_facts, encode_card
 from verismo.control.reasonwords import code_of
+from verismo.model.act import Act
 from verismo.model.decision import Decision, Subject
 from verismo.ports.cards import CardSink
 
@@ -43,21 +44,23 @@ class CardDesk:
         self._command_of = command_of
         self._told: dict[tuple[str, Subject], tuple[str, str]] = {}
 
-    def told(self, decision: Decision[msgspec.Struct]) -> None:
+    def told(self, decision: Decision[msgspec.Struct], act: Act | None = None) -> None:
         """Be told of a decision that is recorded and published.
 
         Args:
             decision: of any controller.
+            act: what was told the controller, by a person or a flag; each one becomes a card.
         """
         if decision.controller not in self._controllers or not is_news(decision):
             return
         what = (decision.verdict, code_of(decision.reasons[0]) if decision.reasons else "")
         about = (decision.controller, decision.subject)
         action = decision.action
-        if self._told.get(about) == what and action.before == action.after:
+        is_known = self._told.get(about) == what and action.before == action.after
+        if is_known and act is None:
             return
         self._told[about] = what
-        facts = decision_facts(decision, self._command_of(decision))
+        facts = decision_facts(decision, self._command_of(decision), act)
         self._sink.hand_over(encode_card(card_of(facts)))
 
 

@@ -2,17 +2,17 @@
 
 from collections import deque
 from collections.abc import Iterator, Sequence
-from typing import Final, TypeVar
+from typing import Final
 
 import msgspec
 
-from verismo.attest.controlrecord import ControlRecord, RecordRefused, read_record
+from verismo.attest.controlrecord import RecordRefused, read_record
+from verismo.control.byhand import by_hand, part_of
 from verismo.model.decision import Action, Subject
 from verismo.model.errors import StateError
 from verismo.ports.decisions import DecisionReader, DecisionRow
 
 ROWS_AT_ONCE: Final = 500
-Part = TypeVar("Part", bound=msgspec.Struct)
 
 
 class Wanted(msgspec.Struct, frozen=True):
@@ -53,6 +53,7 @@ class Listed(msgspec.Struct, frozen=True):
         of: digest of the decision that it overrides, hex; empty for none.
         person: who told the controller; empty where nobody did.
         why: the reason that he or she gave.
+        channel: how it came; `flag` for a flag of the configuration, empty where nobody did.
     """
 
     n: int
@@ -67,25 +68,13 @@ class Listed(msgspec.Struct, frozen=True):
     of: str
     person: str = ""
     why: str = ""
+    channel: str = ""
 
 
 class _Answer(msgspec.Struct, frozen=True):
     controller: str
     action: Action
     reasons: tuple[str, ...]
-
-
-class _Told(msgspec.Struct, frozen=True):
-    """What of an act is shown; other observations have no such members."""
-
-    actor: str
-    reason: str
-
-
-class _Within(msgspec.Struct, frozen=True):
-    """An observation that holds the act besides other things."""
-
-    act: _Told
 
 
 def list_decisions(reader: DecisionReader, wanted: Wanted, limit: int) -> Sequence[Listed]:
@@ -123,8 +112,8 @@ def _listed(reader: DecisionReader, row: DecisionRow) -> Iterator[Listed]:
         ) from error
     if record.kind != "decision":
         return
-    answer = _read(reader.blob(record.decision), _Answer)
-    told = _told(reader, record)
+    answer = part_of(reader.blob(record.decision), _Answer)
+    told = by_hand(reader, record)
     yield Listed(
         n=record.n,
         rule=record.rule,
@@ -138,25 +127,8 @@ def _listed(reader: DecisionReader, row: DecisionRow) -> Iterator[Listed]:
         of=record.of,
         person="" if told is None else told.actor,
         why="" if told is None else told.reason,
+        channel="" if told is None else told.channel,
     )
-
-
-def _told(reader: DecisionReader, record: ControlRecord) -> _Told | None:
-    if not record.rule.endswith("-act"):
-        return None
-    data = reader.blob(record.inputs)
-    within = _read(data, _Within)
-    return _read(data, _Told) if within is None else within.act
-
-
-def _read(data: bytes | None, kind: type[Part]) -> Part | None:
-    """Return a part of recorded bytes; None if they are gone or have no such part."""
-    if data is None:
-        return None
-    try:
-        return msgspec.json.decode(data, type=kind)
-    except msgspec.MsgspecError:
-        return None
 
 
 def _is_wanted(one: Listed, wanted: Wanted) -> bool:

@@ -25,7 +25,6 @@ import msgspec
 from verismo.control.looks import Acting, Shell
 from verismo.control.publish import Publisher
 from verismo.control.recorder import (
-    AnyDecision,
     AnyLook,
     Recorded,
     Recorder,
@@ -64,14 +63,14 @@ class LoopDesk(msgspec.Struct, frozen=True):
         recorder: writes records.
         publisher: tells gateways.
         shells: the controllers, by the name under which acts name them.
-        told: are told of each decision as its shell is; they never fail.
+        told: are told of each decision as its shell is, with the act behind it; they never fail.
     """
 
     lease: Lease
     recorder: Recorder
     publisher: Publisher
     shells: Mapping[Controller, Shell]
-    told: tuple[Callable[[AnyDecision], None], ...] = ()
+    told: tuple[Callable[[Recorded], None], ...] = ()
 
 
 class Progress(msgspec.Struct, frozen=True):
@@ -224,9 +223,9 @@ class Loop:
             raise MalformedRequest(
                 f"`reason` must have {REASON_CHARS_MIN} to {REASON_CHARS_MAX} characters"
             )
-        return self._decide(turn, shell, shell.take(act, turn.now_ms))
+        return self._decide(turn, shell, shell.take(act, turn.now_ms), act)
 
-    def _decide(self, turn: Turn, shell: Shell, look: AnyLook) -> Recorded:
+    def _decide(self, turn: Turn, shell: Shell, look: AnyLook, act: Act | None = None) -> Recorded:
         try:
             decision = look.rule.decide(look.before, look.observation, look.settings, turn.now_ms)
         except SettingsRefused as error:
@@ -239,8 +238,10 @@ class Loop:
                 f"the rule {look.rule.name} cannot decide: it saw or made {error}",
                 next_step="Report it. Nothing changes about this subject until then.",
             ) from error
-        of = look.observation.of if isinstance(look.observation, Act) else ""
-        recorded = self._desk.recorder.decided(turn, look, decision, of)
+        # An act may come from a flag of the configuration, as a look that is due.
+        shown = look.observation if isinstance(look.observation, Act) else None
+        recorded = self._desk.recorder.decided(turn, look, decision, shown.of if shown else "")
+        recorded = msgspec.structs.replace(recorded, act=act or shown)
         self._untold.append((shell, recorded))
         return recorded
 
@@ -258,4 +259,4 @@ class Loop:
                     self._desk.recorder.acted(turn, recorded, result)
             shell.told(recorded.decision)
             for told in self._desk.told:
-                told(recorded.decision)
+                told(recorded)

@@ -60,7 +60,7 @@ WORDS: Final[Mapping[str, str]] = MappingProxyType(
         "expiry_missing": "it does not say until when it holds",
         "expiry_too_far": "it would hold for longer than is allowed",
         "frozen_by_hand": "a person froze the limit",
-        "held_by_hand": "a person holds the rollout where it is",
+        "held_by_hand": "{who} holds the rollout where it is",
         "limit_missing": "it does not say which limit",
         "promoted_by_hand": "a person let the candidate climb",
         "raised_by_hand": "a person set the limit",
@@ -68,7 +68,7 @@ WORDS: Final[Mapping[str, str]] = MappingProxyType(
         "refused": "what a person wanted was refused",
         "resumed_by_hand": "a person ended what was set by hand",
         "role_too_low": "whoever said it has not the role for it",
-        "rolled_back_by_hand": "a person rolled back",
+        "rolled_back_by_hand": "{who} rolled back",
         "rollout_promoted": "the candidate has all traffic already",
         "rollout_rolled_back": "the rollout was rolled back",
         "rollout_running": "the rollout runs already",
@@ -125,8 +125,23 @@ WORDS: Final[Mapping[str, str]] = MappingProxyType(
         "within_bands": "the load asks for about as many replicas as there are",
     }
 )
-"""Sentence by code. In braces: `value` of `code=N` or `code_N`, a name of `code name=N`, and `text`
-behind a colon."""
+"""Sentence by code. In braces: `value` of `code=N` or `code_N`, a name of `code name=N`, `text`
+behind a colon, and `who` did what a flag of the configuration may do as well."""
+
+ANYBODY: Final = "a person or a flag of the configuration"
+"""Where only the reason is known: the rule does not tell the two apart."""
+PERSON: Final = "a person"
+FLAG: Final = "a flag of the configuration"
+
+
+def who_by(channel: str) -> str:
+    """Return who told a controller something, in words.
+
+    Args:
+        channel: how it came; empty if that is not known.
+    """
+    return (FLAG if channel == "flag" else PERSON) if channel else ANYBODY
+
 
 _REASON = re.compile(
     r"(?P<code>[a-z][a-z0-9_]*?)(?:[=_](?P<value>-?[0-9]+))?"
@@ -141,11 +156,12 @@ def code_of(reason: str) -> str:
     return reason if found is None else found["code"]
 
 
-def in_words(reason: str) -> str:
+def in_words(reason: str, who: str = ANYBODY) -> str:
     """Say a reason in words.
 
     Args:
         reason: as a decision has it.
+        who: who did it, from `who_by`; only reasons that a flag can give as well say it.
 
     Returns:
         A sentence without a full stop; the reason itself where its code or a number is unknown.
@@ -153,7 +169,7 @@ def in_words(reason: str) -> str:
     found = _REASON(reason)
     if found is None or found["code"] not in WORDS:
         return reason
-    values = dict(_pairs(found["named"]))
+    values = {"who": who, **dict(_pairs(found["named"]))}
     if found["value"] is not None:
         values["value"] = found["value"]
         values["value_ms"] = spell("ms", int(found["value"]))

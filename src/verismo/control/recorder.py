@@ -19,6 +19,7 @@ from verismo.attest.keyentry import KeyEntry
 from verismo.attest.planseal import SealRefused, check_seal
 from verismo.control.looks import Look
 from verismo.model import canonical
+from verismo.model.act import Act
 from verismo.model.decision import Decision, Subject, encode_decision
 from verismo.model.errors import StateError
 from verismo.model.steering import STEERING_VERSION
@@ -58,6 +59,7 @@ class Recorded(msgspec.Struct, frozen=True):
         statement: digest of the record's statement, hex.
         decision: itself.
         record: what was signed.
+        act: what was told the controller; None where nobody did.
     """
 
     n: int
@@ -65,6 +67,7 @@ class Recorded(msgspec.Struct, frozen=True):
     statement: str
     decision: AnyDecision
     record: ControlRecord
+    act: Act | None = None
 
 
 class Unrecordable(StateError):

@@ -8,7 +8,7 @@ from verismo.config.schema import Secret, Slack
 from verismo.config.slack import is_webhook
 from verismo.control.cards import CardDesk
 from verismo.control.overrides import override_command
-from verismo.control.recorder import AnyDecision
+from verismo.control.recorder import Recorded
 from verismo.model.errors import OperatorError
 
 
@@ -25,9 +25,9 @@ class Cards:
         self._sink = SlackCards(SlackWebhook(settings))
         self._desk = CardDesk(self._sink, slack.controllers, override_command)
 
-    def told(self, decision: AnyDecision) -> None:
+    def told(self, recorded: Recorded) -> None:
         """Be told of a decision; it returns at once and never fails."""
-        self._desk.told(decision)
+        self._desk.told(recorded.decision, recorded.act)
 
     def lines(self) -> list[str]:
         """Return how cards went, as metrics."""
