@@ -6,15 +6,21 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from contextlib import contextmanager
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from verismo.adapt.budget import Hand
+from verismo.cli.budget import told_of
 from verismo.cli.served import served
 from verismo.config.load import load_config
-from verismo.control.acts import AdaptDesk
+from verismo.control.acts import AdaptDesk, DecisionView
 from verismo.control.api import ControlDesk, control_app
+from verismo.model.decision import Subject
+from verismo.model.units import moment_utc
 from verismo.wiring.adapt import AdaptLoop
 from verismo.wiring.firststart import prepare_data
 from verismo.wiring.state import open_state
@@ -99,6 +105,58 @@ def test_limits_by_hand_are_recorded_shown_and_ended(site, initialised):
     resumed = site("resume", *route, *REASON)
     assert resumed.code == 0
     assert "a person ended what was set by hand" in resumed.out
+
+
+def test_show_says_until_when_what_was_set_by_hand_holds_by_whom_and_why(site, initialised):
+    route = route_of(initialised)
+    before_ms = time.time_ns() // 1_000_000
+    assert site("raise", *route, "--usd-per-minute", "0.10", "--for", "2h", *REASON).code == 0
+    [row] = json.loads(site("show", "--json").out)
+    hand = row["hand"]
+    assert (hand["person"], hand["why"]) == ("ada", "a launch on Friday")
+    held = hand["set_by_hand"]
+    assert (held["kind"], held["limit_usd_micros"]) == ("raise", 100_000)
+    assert 7_200_000 <= held["expires_ms"] - before_ms < 7_200_000 + 60_000
+    shown = site("show").out
+    assert "a person set the limit; by ada: a launch on Friday; " in shown
+    until = moment_utc(held["expires_ms"])
+    assert f"the limit of 0.1 USD a minute holds until {until}" in shown
+    assert site("static", *route, "--for", "1h", *REASON).code == 0
+    assert "USD a minute alone holds until " in site("show").out
+    assert site("resume", *route, "--reason", "the launch is over").code == 0
+    shown = site("show").out
+    assert "a person ended what was set by hand; by ada: the launch is over" in shown
+    assert "holds until" not in shown
+    assert json.loads(site("show", "--json").out)[0]["hand"]["set_by_hand"] is None
+
+
+def view_of(hand, **changed):
+    view = DecisionView(
+        *(1, 1, "decision", "budget-act", 1, Subject("T", "chat"), "CONTINUE"),
+        *("", "", "", 1, None, ("frozen_by_hand",)),
+        set_by_hand=hand,
+    )
+    return msgspec.structs.replace(view, **changed)
+
+
+def test_what_was_set_by_hand_and_has_ended_is_said_to_be_over():
+    view = view_of(Hand("freeze", 2_500_000, NOW_MS))
+    assert told_of(view, NOW_MS - 1).endswith(
+        "a person froze the limit; the limit frozen at 2.5 USD a minute "
+        "holds until 2026-09-21 14:13:20.000Z"
+    )
+    assert told_of(view, NOW_MS).endswith("is over since 2026-09-21 14:13:20.000Z")
+
+
+def test_what_was_refused_leaves_what_was_set_before_with_its_end():
+    hand = Hand("raise", 100_000, NOW_MS)
+    view = view_of(hand, verdict="NOOP", reasons=("refused", "expired"), person="bob", why="more")
+    told = told_of(view, NOW_MS - 1)
+    assert "refused; it is no longer meant to hold; by bob: more; the limit of 0.1" in told
+
+
+def test_reason_of_a_person_cannot_steer_the_terminal():
+    assert "\x1b" not in told_of(view_of(None, person="eve", why="a \x1b[2J launch"), NOW_MS)
 
 
 @pytest.mark.parametrize(

@@ -26,10 +26,17 @@ from verismo.model.decision import Subject
 from verismo.model.errors import OperatorError
 from verismo.model.ids import OperationId, TenantId
 from verismo.model.steering import Throttle
+from verismo.model.units import moment_utc
 from verismo.wiring.shells import budget_terms
 
 Command = TypeVar("Command", bound=Callable[..., object])
 MICROS: Final = 1_000_000
+_SET: Final = {
+    "freeze": "the limit frozen at {usd} USD a minute",
+    "raise": "the limit of {usd} USD a minute",
+    "static": "the static cap of {usd} USD a minute alone",
+}
+"""What a person set, in words, by its kind."""
 
 
 class Asked(TypedDict):
@@ -53,7 +60,8 @@ class RouteView(msgspec.Struct, frozen=True):
         throttled_usd_micros: what its token bucket gets a minute; None while it is open.
         judged: the newest decision on whether it is throttled.
         limit: the newest decision on its learned limit.
-        hand: the newest thing that a person set; it may be over.
+        hand: the newest thing that a person wanted, with who and why; what is set since stands in
+            it with its end, and may be over.
     """
 
     tenant: str
@@ -131,12 +139,11 @@ def show(config: Path, url: str | None, key: str, as_json: bool, tenant: str) ->
         for one in found
     ]
     click.echo(columns(header, rows))
+    now_ms = _now_ms()
     for one in found:
         for view in (one.judged, one.limit, one.hand):
             if view is not None:
-                why = "; ".join(printable(in_words(reason)) for reason in view.reasons)
-                told = f"{view.rule} {view.verdict}: {why or 'forgotten'}"
-                click.echo(f"{one.tenant} {one.operation}: {told}")
+                click.echo(f"{one.tenant} {one.operation}: {told_of(view, now_ms)}")
 
 
 @budget.command()
@@ -230,6 +237,24 @@ def _views(api: ControlClient, config: Config, tenant: str) -> list[RouteView]:
                 RouteView(name, operation, cap, learned or None, rate, judged, limit, hand)
             )
     return found
+
+
+def told_of(view: DecisionView, now_ms: int) -> str:
+    """Say what was decided and why, and what a person set, by whom and until when.
+
+    Args:
+        view: of any rule.
+        now_ms: Unix ms.
+    """
+    said = ["; ".join(in_words(reason) for reason in view.reasons) or "forgotten"]
+    if view.person:
+        said.append(f"by {view.person}: {view.why}")
+    hand = view.set_by_hand
+    if hand is not None:
+        end = moment_utc(hand.expires_ms)
+        holds = f"holds until {end}" if now_ms < hand.expires_ms else f"is over since {end}"
+        said.append(f"{_SET[hand.kind].format(usd=_usd(hand.limit_usd_micros))} {holds}")
+    return printable(f"{view.rule} {view.verdict}: {'; '.join(said)}")
 
 
 def _line(view: DecisionView) -> str:
