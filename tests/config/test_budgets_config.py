@@ -35,8 +35,34 @@ def test_cap_of_a_route_is_in_micros_and_shown(workspace):
         (CAPS + '"support.answer" = 0.0000001\n', "six decimal places"),
         (CAPS + '"support.answer" = -1\n', "must be from 0"),
         ("[budgets]\ncap_share_ppm = 0\n", "cap_share_ppm"),
+        (CAPS + '"support.answer" = true\n', 'TENANT_001."support.answer": expected a number'),
+        (CAPS + "support.answer = 1\n", "TENANT_001.support: is a table; put a name with a dot"),
+        ("[budgets]\ncaps = 3\n", "caps by tenant and operation"),
+        ('[budgets.caps]\n"support.answer" = 1\n', "is an operation; its cap stands under its"),
         ("[budgets]\ncap_share = 1\n", "did you mean cap_share_ppm?"),
     ],
 )
 def test_what_cannot_be_meant_is_refused_with_its_place(workspace, text, told):
     assert told in problem(workspace, text)
+
+
+def test_number_where_a_tenant_belongs_is_told_with_its_line_what_is_allowed_and_who_there_is(
+    workspace,
+):
+    workspace.append("verismo.toml", "[budgets.caps]\nTENANT_01 = 1\nx = 1\n")
+    lines = (workspace.root / "verismo.toml").read_text().splitlines()
+    line = lines.index("x = 1") + 1
+    with pytest.raises(ConfigError) as caught:
+        workspace.load()
+    wanted = (
+        "expected a table of US dollars a minute by operation "
+        '(budgets.caps.TENANT."OPERATION" = 2.50), got a number'
+    )
+    assert [one.strip() for one in caught.value.detail.splitlines()] == [
+        f"verismo.toml:{line - 1}: budgets.caps.TENANT_01: {wanted}",
+        f"verismo.toml:{line - 1}: budgets.caps.TENANT_01: there is no tenant 'TENANT_01'; "
+        "did you mean TENANT_001?",
+        f"verismo.toml:{line}: budgets.caps.x: {wanted}",
+        f"verismo.toml:{line}: budgets.caps.x: there is no tenant 'x'; known: TENANT_001, "
+        "TENANT_002",
+    ]

@@ -43,6 +43,15 @@ def test_an_empty_file_is_all_defaults():
             "[listen]\ncors_origins = [\n'*',\n2]",
             "x.toml:4: listen.cors_origins[1]: expected `str`, got `int`",
         ),
+        (
+            "[witness]\nurls = { a = 'x', b = 1 }",
+            "x.toml:2: witness.urls.b: expected `str`, got `int`",
+        ),
+        ("[witness]\nurls = 'x'", "x.toml:2: witness.urls: expected a table, got a text"),
+        (
+            "[witness]\nurls.example.org = 'x'",
+            "x.toml:2: witness.urls.example: is a table; put a name with a dot in quotes",
+        ),
         ("[log]\nlevel = 'inof'", "x.toml:2: log.level: 'inof' is not one of debug, info, "),
         ("[log]\nlevel = 1", "x.toml:2: log.level: expected `str`, got `int`"),
         ("issuer = ''", "x.toml:1: issuer: must be 1 to 128 ASCII characters without spaces"),

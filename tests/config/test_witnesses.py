@@ -76,7 +76,7 @@ def test_a_missing_policy_is_named_with_the_line_of_its_setting(workspace):
     [
         (('urls = { bop = "http://b" }',), r"witness\.urls\.bop: .*did you mean bob"),
         (('urls = { bob = "ftp://b" }',), r"witness\.urls\.bob: "),
-        (("urls = { bob = 7 }",), r"witness\.urls: expected `str`"),
+        (("urls = { bob = 7 }",), r"witness\.urls\.bob: expected `str`"),
         (("timeout_ms = 1",), r"witness\.timeout_ms"),
         (('quorum = "any"',), r"witness\.quorum: unknown key"),
     ],

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Mapping
 from decimal import Decimal
-from typing import Annotated
+from typing import Annotated, Final
 
 import msgspec
 
@@ -10,6 +10,16 @@ from verismo.config.money import usd_micros
 from verismo.config.source import Source, suggestion
 from verismo.model.ids import OperationId, TenantId
 from verismo.model.units import UsdMicros
+
+_AS_IN: Final = '(budgets.caps.TENANT."OPERATION" = 2.50)'
+CapsOfTenant = Annotated[
+    dict[str, Decimal],
+    msgspec.Meta(description=f"US dollars a minute by operation {_AS_IN}"),
+]
+Caps = Annotated[
+    dict[str, CapsOfTenant],
+    msgspec.Meta(description=f"caps by tenant and operation {_AS_IN}"),
+]
 
 
 class BudgetsTable(msgspec.Struct, frozen=True):
@@ -25,7 +35,7 @@ class BudgetsTable(msgspec.Struct, frozen=True):
     """
 
     cap_share_ppm: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 50_000
-    caps: dict[str, dict[str, Decimal]] = {}
+    caps: Caps = {}
 
 
 class Budgets(msgspec.Struct, frozen=True):
@@ -48,6 +58,9 @@ def check_budgets(
 ) -> Budgets:
     """Check that each cap is of a route that there is, and above 0.
 
+    The names of tenants are looked at as they stand in the file: under a wrong one there may be
+    something that is no cap, and whoever wrote it has to be told of both.
+
     Args:
         table: `[budgets]`.
         source: verismo.toml; takes the problems.
@@ -55,10 +68,14 @@ def check_budgets(
         operations: ids of the registered ones.
     """
     caps: dict[TenantId, dict[OperationId, UsdMicros]] = {}
-    for tenant, of_tenant in table.caps.items():
-        if tenant not in tenants:
+    for tenant in _written(source):
+        if tenant in operations:
+            text = "is an operation; its cap stands under its tenant"
+            source.error(("budgets", "caps", tenant), text)
+        elif tenant not in tenants:
             near = suggestion(tenant, tenants)
             source.error(("budgets", "caps", tenant), f"there is no tenant {tenant!r}{near}")
+    for tenant, of_tenant in table.caps.items():
         for operation, amount in of_tenant.items():
             path = ("budgets", "caps", tenant, operation)
             if operation not in operations:
@@ -69,3 +86,10 @@ def check_budgets(
                 source.error(path, "must be above 0; a tenant's budget of 0 allows no spending")
             caps.setdefault(TenantId(tenant), {})[OperationId(operation)] = cap
     return Budgets(table.cap_share_ppm, caps)
+
+
+def _written(source: Source) -> Collection[str]:
+    """Return the names under `[budgets.caps]` as they stand in the file."""
+    budgets = source.tree.get("budgets")
+    caps = budgets.get("caps") if isinstance(budgets, dict) else None
+    return caps if isinstance(caps, dict) else ()

@@ -3,7 +3,7 @@
 import re
 import types
 from collections.abc import Mapping
-from typing import Literal, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Literal, TypeVar, Union, get_args, get_origin
 
 import msgspec
 
@@ -54,9 +54,15 @@ def _read_value(kind: object, value: Toml, source: Source, path: KeyPath) -> obj
     table = _struct_of(kind)
     if table is not None:
         return read_table(table, value, source, path)
-    if get_origin(kind) is dict and _struct_of(get_args(kind)[1]) is not None:
-        return _read_named_tables(get_args(kind)[1], value, source, path)
-    return _read_leaf(kind, value, source, path)
+    bare = _bare(kind)
+    if get_origin(bare) is not dict:
+        return _read_leaf(kind, value, source, path)
+    item = get_args(bare)[1]
+    if _struct_of(item) is not None:
+        return _read_named_tables(item, value, source, path)
+    metas = [part for part in get_args(kind) if isinstance(part, msgspec.Meta)]
+    wanted = " of ".join(["a table", *(meta.description or "" for meta in metas)])
+    return _read_named_values((item, wanted), value, source, path)
 
 
 def _read_named_tables(
@@ -75,6 +81,30 @@ def _read_named_tables(
         if table is not None:
             found[name] = table
     return found
+
+
+def _read_named_values(
+    kind: tuple[object, str], value: Toml, source: Source, path: KeyPath
+) -> dict[str, object] | None:
+    """Read values by names that the file chooses, of one kind; the second says what they are."""
+    item_kind, wanted = kind
+    if not isinstance(value, dict):
+        source.error(path, f"expected {wanted}, got {_kind_name(value)}")
+        return None
+    found: dict[str, object] = {}
+    for name, item in value.items():
+        if isinstance(item, dict) and get_origin(_bare(item_kind)) is not dict:
+            source.error((*path, name), "is a table; put a name with a dot in quotes")
+            continue
+        read = _read_value(item_kind, item, source, (*path, name))
+        if read is not None:
+            found[name] = read
+    return found
+
+
+def _bare(kind: object) -> object:
+    """Return a type without what is annotated to it."""
+    return get_args(kind)[0] if get_origin(kind) is Annotated else kind
 
 
 def _read_leaf(kind: object, value: Toml, source: Source, path: KeyPath) -> object:
