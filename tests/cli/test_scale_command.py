@@ -3,6 +3,7 @@
 import json
 
 import jsonschema
+import msgspec
 import pytest
 import yaml
 from click.testing import CliRunner
@@ -94,17 +95,48 @@ def record(folder, decision):
     file.close()
 
 
-def test_show_says_what_was_decided_and_what_was_not(folder, run):
+def decided(folder, seen, **state):
     settings = load_config(folder / "verismo.toml", {}).scaling[0].settings
-    seen = ScalingObservation(T0, T0 + 10_000, 40_000, 0, 5, 0, 3)
-    record(folder, decide(start(settings), seen, settings, T0 + 10_000))
+    before = msgspec.structs.replace(start(settings), **state)
+    return decide(before, seen, settings, T0 + 10_000)
+
+
+def test_show_says_what_was_decided_and_what_was_not(folder, run):
+    record(folder, decided(folder, ScalingObservation(T0, T0 + 10_000, 40_000, 0, 5, 0, 3)))
     found = json.loads(run("show", "--json").stdout)
     assert [one["target"] for one in found] == ["reader", "strict"]
     assert (found[0]["verdict"], found[0]["replicas"], found[0]["desired"]) == ("NOOP", 3, 3)
+    assert found[0]["reasons"] == ["gap_open_ms=125000", "wish_above_band=4"], "codes for scripts"
     assert found[1]["verdict"] is None
     lines = run("show").stdout.splitlines()
-    assert lines[1].split()[:6] == ["reader", "prod/reader", "gauge", "NOOP", "3", "3"]
+    assert lines[0].split()[-4:] == ["REPLICAS", "GAP", "LEFT", "AT"]
+    assert lines[1].split()[:7] == ["reader", "prod/reader", "gauge", "stay", "3", "125", "s"]
     assert "undecided" in lines[2]
+    assert lines[3:] == [
+        "reader: 125 s of the gap since the last action are left; the load asks for 4 replicas",
+        "strict: nothing was decided yet; the control process of `verismo serve` does it",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("seen", "shown", "why"),
+    [
+        (None, "stay: no data", "there is no sample of the load; the replicas stay as they are"),
+        (
+            ScalingObservation(T0, T0 + 10_000, 400_000, 0, 5, 0, 1),
+            "scale up 1 -> 2",
+            "the replicas are outside of the configured bounds",
+        ),
+    ],
+)
+def test_show_gives_people_words_and_no_codes(folder, run, seen, shown, why):
+    made = decided(folder, seen, wait_ms=0)
+    record(folder, made)
+    told = run("show").stdout
+    assert f"reader: {why}\n" in told
+    assert shown in " ".join(told.split())
+    for code in (made.verdict, *made.reasons):
+        assert code not in told
 
 
 def test_show_without_targets_says_where_they_are_written(folder, run):

@@ -46,6 +46,13 @@ def test_what_cannot_be_meant_is_refused_with_its_place(workspace, text, told):
     assert told in problem(workspace, text)
 
 
+def test_tenant_of_the_name_of_an_operation_may_have_caps(workspace):
+    tenant = '[tenants."support.answer"]\nregion = "us"\npurposes = ["support"]\n'
+    caps = '[budgets.caps."support.answer"]\n"support.answer" = 1\n'
+    workspace.append("verismo.toml", tenant + caps)
+    assert workspace.load().budgets.caps == {"support.answer": {"support.answer": 1_000_000}}
+
+
 def test_number_where_a_tenant_belongs_is_told_with_its_line_what_is_allowed_and_who_there_is(
     workspace,
 ):

@@ -19,10 +19,11 @@ from verismo.adapt.scalingevents import (
     verify_gap,
 )
 from verismo.adapt.scalingsettings import GAP_MS_MIN
-from verismo.cli.options import columns, config_option, json_option
+from verismo.cli.options import columns, config_option, json_option, printable
 from verismo.config.load import load_config
 from verismo.config.scalingtable import ScalingTarget
 from verismo.config.schema import Config
+from verismo.control.reasonwords import in_words
 from verismo.model.decision import SettingsRefused
 from verismo.model.errors import MalformedRequest, OperatorError
 from verismo.model.units import moment_utc
@@ -31,6 +32,7 @@ from verismo.simulate.kubernetes import running_cluster
 from verismo.wiring.scaling import Standing, read_standings
 
 METRIC = "verismo_desired_replicas"
+_UNDECIDED = "nothing was decided yet; the control process of `verismo serve` does it"
 FINDINGS_MAX = 100
 """Findings that are printed for people; `--json` has them all."""
 _PROBLEMS = {
@@ -39,6 +41,13 @@ _PROBLEMS = {
     "hidden_changes": "one event stands for several changes",
     "missing_event": "the sizes do not continue one another: an event is missing",
 }
+_DECIDED = {
+    "NOOP": "stay",
+    "SCALE_UP": "scale up",
+    "SCALE_DOWN": "scale down",
+    "NODATA": "stay: no data",
+}
+"""Verdicts of decisions in words; another one is shown as it is."""
 _VERDICTS = {
     "kept": "every gap is proven",
     "breached": "the gap was not kept",
@@ -84,17 +93,18 @@ def show(config: Path, *, as_json: bool) -> None:
             one.target,
             one.workload,
             one.mode,
-            one.verdict or "undecided",
-            _number(one.replicas),
-            _number(one.desired),
-            "" if one.wait_ms is None else f"{one.wait_ms / 1_000:.0f} s",
-            " ".join(one.reasons),
+            "undecided" if one.verdict is None else _DECIDED.get(one.verdict, one.verdict),
+            _replicas(one),
+            f"{one.wait_ms / 1_000:.0f} s" if one.wait_ms else "",
             "" if one.at_ms is None else moment_utc(one.at_ms),
         )
         for one in views
     ]
-    header = ("TARGET", "DEPLOYMENT", "MODE", "VERDICT", "WAS", "IS TO BE", "GAP", "WHY", "AT")
+    header = ("TARGET", "DEPLOYMENT", "MODE", "DECIDED", "REPLICAS", "GAP LEFT", "AT")
     click.echo(columns(header, rows))
+    for one in views:
+        why = "; ".join(in_words(reason) for reason in one.reasons)
+        click.echo(printable(f"{one.target}: {why or _UNDECIDED}"))
 
 
 @scale.command()
@@ -229,5 +239,8 @@ def _change(change: Scaled) -> str:
     return f"{before}to {change.after} at {moment_utc(change.at_us // 1_000)}"
 
 
-def _number(value: int | None) -> str:
-    return "" if value is None else str(value)
+def _replicas(view: TargetView) -> str:
+    if view.replicas is None or view.desired is None:
+        return ""
+    changes = view.replicas != view.desired
+    return f"{view.replicas} -> {view.desired}" if changes else str(view.desired)

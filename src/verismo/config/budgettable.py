@@ -69,7 +69,7 @@ def check_budgets(
     """
     caps: dict[TenantId, dict[OperationId, UsdMicros]] = {}
     for tenant in _written(source):
-        if tenant in operations:
+        if tenant in operations and tenant not in tenants:
             text = "is an operation; its cap stands under its tenant"
             source.error(("budgets", "caps", tenant), text)
         elif tenant not in tenants:
