@@ -5,6 +5,7 @@ import json
 import os
 import re
 import resource
+import socket
 from pathlib import Path
 
 import httpx2
@@ -118,27 +119,37 @@ def check_silence(folder: Path, marker: str) -> None:
 async def test_worker_on_a_full_disk_is_unready_until_there_is_space_without_any_request(
     tmp_path: Path,
 ):
+    with socket.create_server(("127.0.0.1", 0)) as held:
+        port = held.getsockname()[1]
     async with (
         running_upstream(SimulatorSettings(), Record()) as url,
-        serving_process(tmp_path, url, Setup()) as serving,
+        serving_process(tmp_path, url, Setup(edits={"port = 0": f"port = {port}"})) as serving,
     ):
 
-        async def readiness() -> httpx2.Response:
-            return await serving.client.get(f"{serving.url}/readyz")
+        async def readiness(url: str) -> httpx2.Response:
+            return await serving.client.get(f"{url}/readyz")
 
         async def is_ready() -> bool:
-            return (await readiness()).status_code == 200
+            answers = [await readiness(one) for one in (serving.url, control)]
+            return [answer.status_code for answer in answers] == [200, 200]
 
+        async def is_told() -> bool:
+            answer = await readiness(control)
+            return answer.status_code == 503 and cause in answer.json()["reasons"][0]
+
+        control = f"http://127.0.0.1:{port}"
+        cause = "the newest commit of journal s0 failed"
         assert (await serving.chat("before")).status == 200
-        assert await is_ready()
+        await until(is_ready, 20)
         # The kernel refuses the worker every write behind the first byte of a file.
         pid = serving.worker_pid()
         unlimited = resource.prlimit(pid, resource.RLIMIT_FSIZE)
         resource.prlimit(pid, resource.RLIMIT_FSIZE, (1, unlimited[1]))
         assert (await serving.chat("meanwhile")).status == 503
-        unready = await readiness()
+        unready = await readiness(serving.url)
         assert unready.status_code == 503
-        assert "the newest commit of journal s0 failed" in unready.json()["reasons"][0]
+        assert cause in unready.json()["reasons"][0]
+        await until(is_told, 20)
         resource.prlimit(pid, resource.RLIMIT_FSIZE, unlimited)
         await until(is_ready, 20)
         assert serving.worker_pid() == pid, "the same process goes on"

@@ -16,10 +16,11 @@ from verismo.wiring.canarygauges import CanaryGauges
 from verismo.wiring.chosen import scaling_gauges, siem_loop, slo_loop, witness_loop
 from verismo.wiring.keys import ROTATION_S, exposing_keys, rotating
 from verismo.wiring.ledger import LedgerLoop
+from verismo.wiring.readiness import LOOK_S, Readiness
 from verismo.wiring.rollups import RollupLoop
 from verismo.wiring.rounds import Rounds
 from verismo.wiring.state import open_state
-from verismo.wiring.telemetry import read_expositions, run_folder, socket_path
+from verismo.wiring.telemetry import read_expositions, run_folder
 
 BACKLOG = 128
 Expose = Callable[[], Awaitable[list[str]]]
@@ -55,13 +56,14 @@ async def run_control(config: Config, ready: Callable[[], None]) -> None:
     shown = (canary, scaling_gauges(config), slo_loop(config))
     parts = [part for part in (witnesses, ledger, rollups, siem, adapt, *shown) if part is not None]
     exposes: list[Expose] = [exposing_keys(config.data), *(part.expose for part in parts)]
+    readiness = Readiness(config.data, lambda: _slots(config))
     with open_state(config.data) as state, _bound(config.control) as listener:
         desk = ControlDesk(
             admins=state.admins,
             directory=state.directory,
             plan=lambda: config.plan,
             expositions=_expositions(config, exposes),
-            unready=lambda: _workers_down(config),
+            unready=readiness.unready,
             now_ms=lambda: time.time_ns() // 1_000_000,
             metrics_need_no_key=_is_loopback(config.control.host),
             docs_base=config.docs_base_url,
@@ -69,6 +71,7 @@ async def run_control(config: Config, ready: Callable[[], None]) -> None:
         )
         server = HttpServer(control_app(desk), settings)
         rounds = Rounds(server.stop)
+        rounds.begin("readiness", LOOK_S, readiness.look)
         rounds.begin("keys", ROTATION_S, rotating(config.data, config.keys))
         try:
             for part in parts:
@@ -87,19 +90,6 @@ def _adapt_desk(loop: AdaptLoop) -> AdaptDesk:
 
 def _slots(config: Config) -> list[str]:
     return [next_slot_name(config.data, index) for index in range(config.listen.workers)]
-
-
-def _workers_down(config: Config) -> list[str]:
-    """Say which workers do not take a connection on their socket; local, so it does not wait."""
-    down: list[str] = []
-    for slot in _slots(config):
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-            probe.setblocking(False)
-            try:
-                probe.connect(str(socket_path(run_folder(config.data), slot)))
-            except OSError:
-                down.append(f"worker {slot} is down")
-    return down
 
 
 def _expositions(

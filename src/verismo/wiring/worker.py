@@ -57,6 +57,7 @@ from verismo.wiring.keys import OpenSigner, TokenKeys
 from verismo.wiring.ledgerreads import open_ledger_reads
 from verismo.wiring.pages import open_verify_page
 from verismo.wiring.policy import open_policy
+from verismo.wiring.readiness import readiness_path, serve_readiness
 from verismo.wiring.recovery import Heir, OpenJournal, recover
 from verismo.wiring.rounds import Rounds
 from verismo.wiring.runs import PRUNE_S, KeptRuns
@@ -306,6 +307,10 @@ class Worker:
             log.error("could not recover", extra={"fields": fields})
 
     async def _serve_metrics(self, closing: AsyncExitStack) -> None:
+        saying = await serve_readiness(self._config.data, self._slot, self._unready)
+        path = readiness_path(self._config.data, self._slot)
+        closing.callback(path.unlink, missing_ok=True)
+        closing.callback(saying.close)
         exposition = await serve_telemetry(self._config.data, self._slot, self._telemetry)
         if exposition is not None:
             path = socket_path(run_folder(self._config.data), self._slot)
