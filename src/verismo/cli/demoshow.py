@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import shlex
 import socket
 import textwrap
 import time
@@ -16,6 +17,7 @@ from verismo.attest.provenance import read_graph
 from verismo.attest.report import Report
 from verismo.attest.verify import Verifier
 from verismo.attest.verify_ledger import LedgerTrust, trusted_ring
+from verismo.cli.controlapi import KEY_VARIABLE, control_url
 from verismo.cli.listener import base_url
 from verismo.cli.live import Call, call, fetch, with_proof
 from verismo.client.site import KEYRING_PATH
@@ -55,6 +57,8 @@ class Show(msgspec.Struct, frozen=True):
         save: where the first exchange goes, and beside it the agent's; None keeps none.
         agent_port: where the agent will listen; 0 if what it needs is not installed.
         is_real: whether a real language model answers.
+        admin_key: of the control API; empty shows nothing of it.
+        program: what the shell is told to run for `verismo`.
     """
 
     key: str
@@ -62,6 +66,8 @@ class Show(msgspec.Struct, frozen=True):
     save: Path | None
     agent_port: int = 0
     is_real: bool = False
+    admin_key: str = ""
+    program: str = "verismo"
 
     async def ready(self, config: Config, supervisor: Supervisor) -> None:
         """Print how to call the gateway, make calls, and verify them."""
@@ -74,7 +80,12 @@ class Show(msgspec.Struct, frozen=True):
         if self.once:
             supervisor.end(0 if is_verified else 1)
             return
-        click.echo(_TRY_IT.format(url=url, key=self.key, model=self._operation))
+        told = {"program": self.program, "config": shlex.quote(str(config.path))}
+        click.echo(_TRY_IT.format(url=url, key=self.key, model=self._operation, **told))
+        if self.admin_key:
+            control = control_url(config.control)
+            click.echo(_STEER_IT.format(url=control, key=self.admin_key, **told))
+        click.echo("\nCtrl-C ends the demo.")
 
     @property
     def _operation(self) -> str:
@@ -118,7 +129,7 @@ class Show(msgspec.Struct, frozen=True):
         click.echo("")
         _print_report("Its proof covers everything that the agent did:", report)
         click.echo(f"Its graph: {_graph_line(exchange)}. Look at it:")
-        click.echo(f"  verismo prov show {report.prov_id} -c {config}")
+        click.echo(f"  {self.program} prov show {report.prov_id} -c {shlex.quote(str(config))}")
         click.echo(f"Saved answers can be verified in a browser: {url}/verify\n")
         # A refusal is signed as well; here an answer is wanted.
         return report.verdict == "VERIFIED" and exchange.response.status == 200
@@ -136,8 +147,14 @@ _TRY_IT = """Try it with an unmodified OpenAI client:
   print(client.chat.completions.create(model="{model}",
         messages=[{{"role": "user", "content": "Hello"}}]).choices[0].message.content)
 
-or verify a call of your own: verismo verify --url {url} --key {key} --model {model}
-Ctrl-C ends the demo."""
+or verify a call of your own: {program} verify --url {url} --key {key} --model {model}"""
+_STEER_IT = f"""
+The control API listens at {{url}}. In another terminal, roll a candidate out and look at it:
+
+  export {KEY_VARIABLE}={{key}}
+  {{program}} canary start -c {{config}} --operation {OPERATION} --reason "to see a rollout"
+  {{program}} canary status -c {{config}}
+  {{program}} decisions -c {{config}}"""
 
 
 def wait_for_port(port: int, wait_s: float = AGENT_S_MAX) -> None:

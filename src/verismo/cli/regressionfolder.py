@@ -4,6 +4,7 @@ import re
 from importlib.resources import files
 from pathlib import Path
 
+from verismo.cli.demofolder import OWN_OPERATIONS, REGRESSION_OPERATIONS
 from verismo.config.install import install, prepare
 from verismo.config.load import FILE_NAME
 from verismo.config.scaffold import recipe_for
@@ -12,7 +13,6 @@ from verismo.config.writing import write_whole
 STABLE_PORT, NEXT_PORT = 9104, 9105
 """As the template has them."""
 _WEBHOOK_FILE = "slack.url"
-_OWN_OPERATIONS = "operations/demo-regression.toml"
 _BEGIN = "# The demo's own parts, written at every start ------------------------------------------"
 _TABLE = r"^\[{name}\]\n(?:(?!\[).*\n)*"
 _CONTROL_PORT = re.compile(r"(\[control\][^\[]*?\n)#? ?port = \d+", re.DOTALL)
@@ -50,6 +50,7 @@ def prepare_regression(
     text = _CONTROL_PORT.sub(rf"\g<1>port = {control_port}", text)
     operations = (own / "regression-operations.toml").read_bytes()
     write_whole(data / _WEBHOOK_FILE, webhook.encode("ascii"), mode=0o600)
-    write_whole(data / _OWN_OPERATIONS, operations)
+    write_whole(data / REGRESSION_OPERATIONS, operations)
+    (data / OWN_OPERATIONS).unlink(missing_ok=True)
     write_whole(path, f"{text.rstrip()}\n\n{_BEGIN}\n{tables}".encode())
     return path
