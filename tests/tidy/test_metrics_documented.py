@@ -14,6 +14,7 @@ from verismo.adapters.telemetry_canary import RolloutFigures, canary_lines
 from verismo.adapters.telemetry_cards import card_lines
 from verismo.adapters.telemetry_keys import key_lines
 from verismo.adapters.telemetry_ledger import ledger_lines
+from verismo.adapters.telemetry_readiness import readiness_lines
 from verismo.adapters.telemetry_scaling import TargetFigures, scaling_lines
 from verismo.adapters.telemetry_siem import SinkFigures, siem_lines
 from verismo.adapters.telemetry_slo import ObjectiveFigures, slo_lines
@@ -58,6 +59,7 @@ def exposed():
     route = ("t", "o", "new")
     parts += canary_lines([RolloutFigures(route, "HOLD", 1, 1, 1, 1, {"p95": 1}, {"p95": 1})])
     parts += adapt_lines({("canary", "HOLD"): 1}, 1, 0.0, 0)
+    parts += readiness_lines({"s0": True})
     control = "".join([*parts, "# EOF\n"]).encode()
     text = merge_expositions({"s0": telemetry.expose(), "control": control}).decode("utf-8")
     found = []

@@ -43,9 +43,17 @@ async def test_reasons_of_each_worker_are_told_and_end_with_the_next_look(data: 
             closing.callback(server.close)
         await readiness.look()
         assert readiness.unready() == ["worker s1: draining", "worker s1: two lines"]
+        assert await ready_of(readiness) == ['{slot="s0"} 1', '{slot="s1"} 0']
         reasons["s1"] = []
         await readiness.look()
         assert readiness.unready() == []
+        assert await ready_of(readiness) == ['{slot="s0"} 1', '{slot="s1"} 1']
+    assert await ready_of(readiness) == [], "what is down is told by verismo_worker_up"
+
+
+async def ready_of(readiness: Readiness) -> list[str]:
+    lines = "".join(await readiness.expose()).splitlines()
+    return [one.removeprefix("verismo_worker_ready") for one in lines if not one.startswith("#")]
 
 
 async def test_worker_that_went_away_is_down_whatever_it_said_last(data: Path):

@@ -55,8 +55,9 @@ async def run_control(config: Config, ready: Callable[[], None]) -> None:
     canary = CanaryGauges(config.data) if config.adapt.enabled else None
     shown = (canary, scaling_gauges(config), slo_loop(config))
     parts = [part for part in (witnesses, ledger, rollups, siem, adapt, *shown) if part is not None]
-    exposes: list[Expose] = [exposing_keys(config.data), *(part.expose for part in parts)]
     readiness = Readiness(config.data, lambda: _slots(config))
+    exposes: list[Expose] = [exposing_keys(config.data), readiness.expose]
+    exposes += [part.expose for part in parts]
     with open_state(config.data) as state, _bound(config.control) as listener:
         desk = ControlDesk(
             admins=state.admins,

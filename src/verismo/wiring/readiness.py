@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from verismo.adapters.telemetry_exposition import read_expositions, serve_exposition, socket_path
+from verismo.adapters.telemetry_readiness import readiness_lines
 from verismo.wiring.telemetry import run_folder
 
 LOOK_S = 1.0
@@ -72,6 +73,11 @@ class Readiness:
             else:
                 reasons += [f"worker {slot}: {reason}" for reason in self._said.get(slot, ())]
         return reasons
+
+    async def expose(self) -> list[str]:
+        """Return which workers are ready, as last seen, as lines of OpenMetrics."""
+        up = {slot: said for slot, said in self._said.items() if not self._is_down(slot)}
+        return readiness_lines({slot: not said for slot, said in up.items()})
 
     def _is_down(self, slot: str) -> bool:
         """Say whether a worker takes no connection; local, so it does not wait."""
