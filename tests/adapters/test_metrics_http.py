@@ -13,10 +13,11 @@ class Page:
 
     url = ""
     answer = b""
+    asked = b""
 
     async def serve(self, reader, writer):
         asked = await reader.readuntil(b"\r\n\r\n")
-        assert b"authorization: bearer va_id_secret" in asked.lower()
+        self.asked = asked.lower()
         writer.write(self.answer)
         try:
             await writer.drain()
@@ -36,8 +37,9 @@ async def page():
 
 
 @pytest.fixture
-async def metrics():
-    made = HttpMetrics(5.0, "va_id_secret")
+async def metrics(page):
+    keys = {f"{page.url}/metrics": "va_id_secret", f"{page.url}/other": "va_id_another"}
+    made = HttpMetrics(5.0, keys)
     yield made
     await made.aclose()
 
@@ -50,6 +52,28 @@ def answering(page, status, body=b""):
 async def test_a_page_is_read_as_it_is(page, metrics):
     answering(page, 200, b"m 1\n")
     assert await metrics.read(f"{page.url}/metrics") == b"m 1\n"
+
+
+@pytest.mark.parametrize(("path", "key"), [("metrics", "secret"), ("other", "another")])
+async def test_each_url_is_sent_its_own_key(page, metrics, path, key):
+    answering(page, 200)
+    await metrics.read(f"{page.url}/{path}")
+    assert f"authorization: bearer va_id_{key}\r\n".encode() in page.asked
+
+
+async def test_no_key_goes_to_a_url_that_has_none(page, metrics):
+    answering(page, 200)
+    await metrics.read(f"{page.url}/third")
+    assert page.asked
+    assert b"authorization" not in page.asked
+
+
+async def test_no_error_shows_what_a_url_holds_besides_the_address(metrics):
+    with pytest.raises(ScrapeFailed) as refused:
+        await metrics.read("http://ada:hid@den@127.0.0.1:9/metrics?token=secret")
+    assert refused.value.detail.startswith("http://127.0.0.1:9/metrics gives no metrics")
+    for hidden in ("hid", "den", "secret"):
+        assert hidden not in refused.value.detail
 
 
 @pytest.mark.parametrize("status", [204, 301, 401, 404, 500])

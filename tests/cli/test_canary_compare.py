@@ -23,11 +23,16 @@ def published():
     """Serve gateways' metrics; each answers a number of requests before it is read."""
     servers = []
 
-    def serve(gateway, requests=150):
+    def serve(gateway, requests=150, key=""):
         lock = threading.Lock()
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self):
+                if key and self.headers["authorization"] != f"Bearer {key}":
+                    self.send_response(401)
+                    self.send_header("content-length", "0")
+                    self.end_headers()
+                    return
                 with lock:
                     gateway.serve(requests)
                     body = gateway.text()
@@ -150,3 +155,77 @@ def test_wrong_usage_is_exit_code_2(verismo, tmp_path, words):
 def test_without_an_out_or_a_url_nothing_is_compared(verismo):
     for words in (("--baseline", AWAY, "--candidate", AWAY), ("--baseline", AWAY, "--out", "f")):
         assert verismo("canary", "compare", *words).code == 2
+
+
+def key_files(folder, *keys):
+    for number, key in enumerate(keys):
+        (folder / f"key{number}").write_text(f"{key}\n")
+    return [folder / f"key{number}" for number in range(len(keys))]
+
+
+@pytest.mark.slow
+def test_each_gateway_is_sent_its_own_key_and_none_is_shown(verismo, published, tmp_path):
+    out = tmp_path / "f.json"
+    urls = [published(CountedGateway(n), key=f"va_id{n}_hidden") for n in (1, 2)]
+    blue, green = key_files(tmp_path, "va_id1_hidden", "va_id2_hidden")
+    own = ("--baseline-key-file", blue, "--candidate-key-file", green)
+    found = compare(verismo, out, *urls, "--window", 1, *own)
+    assert [one.verdict for one in kept(out).decisions] != []
+    assert not any(one.note for one in kept(out).decisions), "both were read"
+    assert "hidden" not in found.out + found.err + out.read_text()
+
+
+@pytest.mark.slow
+def test_a_key_of_one_takes_the_place_of_the_key_of_both(verismo, published, tmp_path):
+    out = tmp_path / "f.json"
+    urls = [published(CountedGateway(n), key=f"va_id{n}_hidden") for n in (1, 2)]
+    blue, green = key_files(tmp_path, "va_id1_hidden", "va_id2_hidden")
+    own = ("--key-file", blue, "--candidate-key-file", green)
+    compare(verismo, out, *urls, "--window", 1, *own)
+    assert not any(one.note for one in kept(out).decisions)
+
+
+@pytest.mark.slow
+def test_what_comes_is_told_at_once_and_then_window_by_window(verismo, published, tmp_path):
+    out = tmp_path / "f.json"
+    blue, green = published(CountedGateway(1)), published(CountedGateway(2))
+    found = compare(verismo, out, blue.replace("//", "//ada:hidden@"), green, "--window", 2)
+    lines = found.err.splitlines()
+    assert lines[0] == f"comparing {green}/metrics with the baseline {blue}/metrics"
+    assert lines[1].startswith(
+        "a window lasts 1 s: the first is the reference, the first judgement"
+    )
+    assert [one.split(":")[0] for one in lines[2:5]] == [
+        "reference window",
+        "window 1 of 2",
+        "window 2 of 2",
+    ]
+    assert "hidden" not in found.out + found.err + out.read_text()
+    assert found.out.splitlines() == [one for one in found.out.splitlines() if "HOLD" in one]
+
+
+@pytest.mark.slow
+def test_a_key_that_is_refused_is_told_before_the_first_window_ends(verismo, published, tmp_path):
+    url = published(CountedGateway(1), key="va_id_hidden")
+    [wrong] = key_files(tmp_path, "va_wrong")
+    found = compare(verismo, tmp_path / "f", url, AWAY, "--window", 1, "--key-file", wrong)
+    assert found.code == 3
+    [blue, green] = [one for one in found.err.splitlines() if one.startswith("no data yet")]
+    assert "baseline" in blue
+    assert "answers 401" in blue
+    assert "candidate" in green
+    assert "va_wrong" not in found.out + found.err
+
+
+def test_keys_that_do_not_fit_together_are_wrong_usage(verismo, tmp_path):
+    out = tmp_path / "f"
+    blue, green, torn = key_files(tmp_path, "va_1", "va_2", "va_3\nva_hidden")
+    own = ("--baseline-key-file", blue, "--candidate-key-file", green)
+    same = compare(verismo, out, AWAY, AWAY, *own)
+    assert "one address" in same.err
+    server = ("--prometheus", AWAY, *own)
+    assert "--key-file alone" in compare(verismo, out, 'job="a"', 'job="b"', *server).err
+    other = f"{AWAY}/other"
+    bad = compare(verismo, out, AWAY, other, "--candidate-key-file", torn)
+    assert (bad.code, "hidden" in bad.err) == (2, False)
+    assert "something else than one key" in bad.err

@@ -17,7 +17,7 @@ from verismo.control.federation import (
     read_federated,
 )
 from verismo.control.metricstext import TextRefused, parse_selector
-from verismo.control.outside import Clock, Comparison, OutsideWatch
+from verismo.control.outside import Clock, Comparison, OutsideWatch, Telling
 from verismo.control.scrapes import Meters, SourceLies, grown
 
 BLUE, GREEN = "blue", "green"
@@ -226,7 +226,9 @@ async def compared(blue, green, before=lambda pages, number, url: None, windows=
         requests=200,
         before=lambda number, url: before(pages, number, url),
     )
-    return await OutsideWatch(asked, pages, Clock(clock.now_ms, clock.until), [].append).run()
+    return await OutsideWatch(
+        asked, pages, Clock(clock.now_ms, clock.until), Telling([].append, [].append)
+    ).run()
 
 
 @pytest.mark.slow

@@ -8,7 +8,14 @@ from verismo.adapt.canaryfile import OUTSIDE, CanaryFile, replay
 from verismo.adapt.canarysettings import parse_weights
 from verismo.adapters.telemetry_histogram import log_grid
 from verismo.control.metricstext import parse_selector
-from verismo.control.outside import Clock, Comparison, OutsideWatch, endpoint
+from verismo.control.outside import (
+    Clock,
+    Comparison,
+    OutsideWatch,
+    Telling,
+    endpoint,
+    shown_address,
+)
 from verismo.control.scrapes import Meters
 
 BLUE, GREEN = "http://blue/metrics", "http://green/metrics"
@@ -19,7 +26,9 @@ METERS = Meters(
 )
 
 
-async def compared(blue, green, weights="p95=0.5,error=0.3,cost=0.2", windows=10, **more):
+async def compared(
+    blue, green, weights="p95=0.5,error=0.3,cost=0.2", windows=10, faults=None, **more
+):
     clock = SteppedClock()
     asked = Comparison(
         baseline=BLUE,
@@ -31,7 +40,8 @@ async def compared(blue, green, weights="p95=0.5,error=0.3,cost=0.2", windows=10
     )
     told = []
     pages = Pages({BLUE: blue, GREEN: green}, **more)
-    watch = OutsideWatch(asked, pages, Clock(clock.now_ms, clock.until), told.append)
+    telling = Telling(told.append, [].append if faults is None else faults.append)
+    watch = OutsideWatch(asked, pages, Clock(clock.now_ms, clock.until), telling)
     found = await watch.run()
     assert tuple(told) == found.decisions
     return found
@@ -61,7 +71,10 @@ async def test_a_candidate_that_fails_always_is_rolled_back():
 @pytest.mark.parametrize("away", [BLUE, GREEN])
 async def test_a_url_that_gives_no_data_is_held(away):
     ways = {BLUE: CountedGateway(1), GREEN: CountedGateway(2), away: None}
-    found = await compared(ways[BLUE], ways[GREEN])
+    faults = []
+    found = await compared(ways[BLUE], ways[GREEN], faults=faults)
+    arm = "baseline" if away == BLUE else "candidate"
+    assert [one.split(":")[0] for one in faults] == [arm], "told at once, and once"
     assert (found.verdict, found.reasons[0]) == ("HOLD", "insufficient_data")
     assert "it is away" in found.reasons[1]
 
@@ -160,3 +173,16 @@ async def test_the_file_gives_the_same_verdicts_and_an_altered_one_does_not():
 )
 def test_a_url_without_a_path_means_its_metrics(url, found):
     assert endpoint(url) == found
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("https://blue/metrics", "https://blue/metrics"),
+        ("https://ada:secret@blue:8081/a@b/metrics", "https://blue:8081/a@b/metrics"),
+        ("http://ada@blue", "http://blue"),
+        ("http://blue/metrics?token=secret", "http://blue/metrics"),
+    ],
+)
+def test_an_address_is_shown_without_what_is_secret(url, shown):
+    assert shown_address(url) == shown

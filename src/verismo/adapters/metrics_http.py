@@ -1,6 +1,9 @@
 """Reads metrics pages over HTTP (port: `verismo.ports.scrape.MetricsReader`)."""
 
+import re
 import ssl
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Final
 
 import httpx2
@@ -11,30 +14,32 @@ BODY_BYTES_MAX: Final = 33_554_432
 """A page of many workers has a few megabytes."""
 ACCEPT: Final = "application/openmetrics-text;version=1.0.0, text/plain;version=0.0.4;q=0.9"
 
+_credentials: Final = re.compile(r"//[^/]*@")
+
 
 class HttpMetrics:
     """A `MetricsReader`; use it in one event loop. Redirects are not followed.
 
     Args:
         timeout_s: for each step of an exchange.
-        key: sent as a bearer token; empty for none.
+        keys: by the URL that is read, sent to it as a bearer token; nothing is sent to others.
     """
 
-    def __init__(self, timeout_s: float, key: str = "") -> None:
-        headers = {"accept": ACCEPT}
-        if key:
-            headers["authorization"] = f"Bearer {key}"
+    def __init__(self, timeout_s: float, keys: Mapping[str, str] = MappingProxyType({})) -> None:
+        self._keys = dict(keys)
         self._client = httpx2.AsyncClient(
             verify=ssl.create_default_context(),
             timeout=timeout_s,
-            headers=headers,
+            headers={"accept": ACCEPT},
             trust_env=False,
         )
 
     async def read(self, url: str) -> bytes:
         """Return the body; see `ports.scrape.MetricsReader`."""
+        key = self._keys.get(url, "")
+        headers = {"authorization": f"Bearer {key}"} if key else {}
         try:
-            async with self._client.stream("GET", url) as response:
+            async with self._client.stream("GET", url, headers=headers) as response:
                 if response.status_code != 200:
                     raise _failed(url, f"it answers {response.status_code}")
                 body = bytearray()
@@ -52,8 +57,9 @@ class HttpMetrics:
 
 
 def _failed(url: str, reason: str) -> ScrapeFailed:
-    # A query may be long, or hold what is not for a log.
+    # A query may be long; both it and what stands before the host may hold what is not for a log.
+    shown = _credentials.sub("//", url.partition("?")[0])
     return ScrapeFailed(
-        f"{url.partition('?')[0]} gives no metrics: {reason}",
+        f"{shown} gives no metrics: {reason}",
         next_step="Check the address, the key and that its metrics are published.",
     )

@@ -7,8 +7,10 @@ import asyncio
 import re
 import sys
 import time
+from collections.abc import Callable, Mapping
+from itertools import count
 from pathlib import Path
-from typing import Final, TypedDict, Unpack
+from typing import Final, TypedDict, TypeVar, Unpack
 
 import click
 import msgspec
@@ -18,19 +20,30 @@ from verismo.adapt.canarysettings import CanarySettings, check_settings, parse_w
 from verismo.cli.options import printable
 from verismo.control.federation import ArmRefused, Federated, federate_url, parse_arm
 from verismo.control.metricstext import Selector, TextRefused, parse_selector
-from verismo.control.outside import Clock, Comparison, OutsideWatch, endpoint
+from verismo.control.outside import (
+    ARMS,
+    Clock,
+    Comparison,
+    OutsideWatch,
+    Telling,
+    endpoint,
+    shown_address,
+)
 from verismo.control.reasonwords import in_words
 from verismo.control.scrapes import UNITS_US, Meters
 from verismo.model.decision import SettingsRefused
 from verismo.model.errors import OperatorError
+from verismo.model.units import moment_utc
 from verismo.wiring.canary import open_metrics
+
+Command = TypeVar("Command", bound=Callable[..., object])
 
 EXIT_CODES: Final = {"PROMOTE": 0, "HOLD": 3, "ROLLBACK": 4}
 TIMEOUT_S: Final = 5.0
-ARMS: Final = ("baseline", "candidate")
 LATENCY: Final = "verismo_request_seconds{outcome=answer}"
 ERRORS: Final = "verismo_requests_total{status=5..}"
 COST: Final = "verismo_cost_usd_total"
+_token = re.compile(rb"[!-~]*").fullmatch
 _url = re.compile(r"https?://[^\s/?#]+[^\s]*").fullmatch
 
 
@@ -89,6 +102,13 @@ class Asked(TypedDict):
     cost: Selector | None
     latency_unit: str
     key_file: Path | None
+    baseline_key_file: Path | None
+    candidate_key_file: Path | None
+
+
+def _key_file(name: str, text: str) -> Callable[[Command], Command]:
+    path = click.Path(path_type=Path, exists=True, dir_okay=False)
+    return click.option(name, type=path, help=text)
 
 
 @click.command()
@@ -158,11 +178,12 @@ class Asked(TypedDict):
 @click.option(
     "--cost", type=Series(), default=COST, show_default=True, help="Counters of US dollars."
 )
-@click.option(
+@_key_file(
     "--key-file",
-    type=click.Path(path_type=Path, exists=True, dir_okay=False),
-    help="Holds a key with the role viewer, sent to both URLs, or to the Prometheus server.",
+    "Holds a key with the role viewer, sent to both URLs, or to the Prometheus server.",
 )
+@_key_file("--baseline-key-file", "The same for the baseline's URL alone.")
+@_key_file("--candidate-key-file", "The same for the candidate's URL alone.")
 @click.option(
     "--out",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -177,13 +198,15 @@ def compare(ctx: click.Context, out: Path, **asked: Unpack[Asked]) -> None:
     before them. Without a path in a URL its `/metrics` is read. With --prometheus both are read out
     of that server's `/federate`; a window should be at least four of its scrapes.
 
+    What is compared, when the first judgement is due and each window go to standard error.
+
     Exit codes: 0 PROMOTE, 3 HOLD, 4 ROLLBACK, 2 wrong usage. No data is HOLD.
     """
     comparison = _comparison(asked)
     _prepare(out)
-    key_file = asked["key_file"]
-    key = "" if key_file is None else key_file.read_text(encoding="utf-8").strip()
-    found = asyncio.run(_run(comparison, key))
+    keys = _keys(asked, comparison)
+    _say_begin(comparison)
+    found = asyncio.run(_run(comparison, keys))
     _write(out, found)
     click.echo(f"{found.note}", err=True)
     click.echo(f"{found.verdict}: {'; '.join(printable(in_words(one)) for one in found.reasons)}")
@@ -247,17 +270,77 @@ def _federated(asked: Asked) -> Federated | None:
     return Federated(stale_ms, f"read from the Prometheus server {server}: {arms}")
 
 
-async def _run(comparison: Comparison, key: str) -> CanaryFile:
-    async with open_metrics(TIMEOUT_S, key) as metrics:
-        clock = Clock(_now_ms, _until)
-        return await OutsideWatch(comparison, metrics, clock, _tell).run()
+def _keys(asked: Asked, comparison: Comparison) -> dict[str, str]:
+    """Return the key that is sent to each URL.
+
+    Raises:
+        UsageError: one address would get two keys, or a file holds what is none.
+    """
+    own = {"baseline": asked["baseline_key_file"], "candidate": asked["candidate_key_file"]}
+    if asked["prometheus"] is not None and any(own.values()):
+        raise click.UsageError("one Prometheus server is asked for both: it takes --key-file alone")
+    keys: dict[str, str] = {}
+    for name, url in zip(ARMS, (comparison.baseline, comparison.candidate), strict=True):
+        key = _read_key(own[name] or asked["key_file"])
+        if keys.setdefault(url, key) != key:
+            raise click.UsageError("both arms have one address, which cannot be sent two keys")
+    return keys
 
 
-def _tell(look: FileLook) -> None:
+def _read_key(path: Path | None) -> str:
+    if path is None:
+        return ""
+    try:
+        key = path.read_bytes().strip()
+    except OSError as error:
+        raise click.UsageError(f"{path} cannot be read: {error.strerror}") from error
+    if _token(key) is None:
+        # What it holds instead is not shown: it may be half a key.
+        raise click.UsageError(f"{path} holds something else than one key")
+    return key.decode("ascii")
+
+
+def _say_begin(comparison: Comparison) -> None:
+    """Say what is compared and when there will be something to see, before anything is read."""
+    window_s, windows = comparison.window_ms // 1_000, comparison.windows
+    now_ms = _now_ms()
+    if comparison.federated is None:
+        arms = [shown_address(one) for one in (comparison.baseline, comparison.candidate)]
+        _say(f"comparing {arms[1]} with the baseline {arms[0]}")
+    else:
+        _say(f"comparing what is {comparison.federated.note}")
+    _say(
+        f"a window lasts {window_s} s: the first is the reference, the first judgement is due "
+        f"{moment_utc(now_ms + 2 * comparison.window_ms)}, the last of {windows} "
+        f"{moment_utc(now_ms + (windows + 1) * comparison.window_ms)}"
+    )
+
+
+async def _run(comparison: Comparison, keys: Mapping[str, str]) -> CanaryFile:
+    numbers = count()
+
+    def tell(look: FileLook) -> None:
+        number = next(numbers)
+        name = f"window {number} of {comparison.windows}" if number else "reference window"
+        _say(f"{name}: {_look_line(look)}")
+
+    async with open_metrics(TIMEOUT_S, keys) as metrics:
+        clock, telling = Clock(_now_ms, _until), Telling(tell, _say_fault)
+        return await OutsideWatch(comparison, metrics, clock, telling).run()
+
+
+def _look_line(look: FileLook) -> str:
     score = next((one.values["score_ppm"] for one in look.metrics if one.name == "score"), None)
     told = "no score" if score is None else f"score {score / 1e6:.3f}"
-    why = printable(look.note or in_words(look.reasons[0]))
-    print(f"{look.verdict}, {told}: {why}", file=sys.stderr, flush=True)
+    return f"{look.verdict}, {told}: {printable(look.note or in_words(look.reasons[0]))}"
+
+
+def _say_fault(fault: str) -> None:
+    _say(f"no data yet from the {printable(fault)}")
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
 
 
 async def _until(time_ms: int) -> None:

@@ -6,6 +6,7 @@ after another is judged by the canary's rule, until it answers or the windows ar
 metrics do not tell is no data, and no data is HOLD.
 """
 
+import re
 from collections.abc import Awaitable, Callable
 from typing import Final
 
@@ -49,9 +50,11 @@ from verismo.model.decision import Subject
 from verismo.model.units import Milliseconds
 from verismo.ports.scrape import MetricsReader, ScrapeFailed
 
+ARMS: Final = ("baseline", "candidate")
 SHARED: Final = "arms_overlap: a target belongs to both arms, so their selectors do not part them"
 PARTS: Final = 6
 """Scrapes of a window; from how their means differ the spread of costs is estimated."""
+_credentials: Final = re.compile(r"//[^/]*@")
 SUBJECT: Final = Subject("", "outside", "baseline", "candidate")
 
 
@@ -90,6 +93,18 @@ class Clock(msgspec.Struct, frozen=True):
     until: Callable[[int], Awaitable[None]]
 
 
+class Telling(msgspec.Struct, frozen=True):
+    """Who is told how a comparison goes on.
+
+    Args:
+        look: is given each look as it is made.
+        fault: is given why an arm cannot be read when the comparison begins.
+    """
+
+    look: Callable[[FileLook], None]
+    fault: Callable[[str], None]
+
+
 class _Part(msgspec.Struct, frozen=True):
     """Both arms' growth in one window, or why there is none."""
 
@@ -113,7 +128,7 @@ class OutsideWatch:
         asked: what is compared.
         metrics: reads the two URLs.
         clock: the time.
-        tell: is given each look as it is made.
+        telling: who is told.
     """
 
     def __init__(
@@ -121,12 +136,12 @@ class OutsideWatch:
         asked: Comparison,
         metrics: MetricsReader,
         clock: Clock,
-        tell: Callable[[FileLook], None],
+        telling: Telling,
     ) -> None:
         self._asked = asked
         self._metrics = metrics
         self._clock = clock
-        self._tell = tell
+        self._telling = telling
         self._looks: list[FileLook] = []
         self._last: tuple[Reading | str, Reading | str] = ("", "")
 
@@ -134,6 +149,10 @@ class OutsideWatch:
         """Compare until there is an answer."""
         began_ms = self._clock.now_ms()
         self._last = await self._read_both()
+        for name, found in zip(ARMS, self._last, strict=True):
+            if isinstance(found, str):
+                # It may come later; a wrong key or address would cost a whole window.
+                self._telling.fault(f"{name}: {found}")
         part = await self._window(began_ms)
         try:
             base = self._settle(part)
@@ -154,7 +173,7 @@ class OutsideWatch:
             decision = decide_outside(state, shown, base.settings, now_ms)
             look = file_look(state, shown, decision, fault)
             self._looks.append(look)
-            self._tell(look)
+            self._telling.look(look)
             state = decision.state
             if decision.verdict in FINAL:
                 return Outcome(decision.verdict, decision.reasons)
@@ -170,9 +189,7 @@ class OutsideWatch:
         for part in range(1, PARTS + 1):
             await self._clock.until(since_ms + self._asked.window_ms * part // PARTS)
             last, self._last = self._last, await self._read_both()
-            for found, name, before, after in zip(
-                grew, ("baseline", "candidate"), last, self._last, strict=True
-            ):
+            for found, name, before, after in zip(grew, ARMS, last, self._last, strict=True):
                 try:
                     found.append(_grown(before, after))
                 except SourceLies as error:
@@ -257,7 +274,8 @@ class OutsideWatch:
     def _file(
         self, began_ms: int, settings: CanarySettings, note: str, outcome: Outcome
     ) -> CanaryFile:
-        where = f"scraped from {self._asked.baseline} and {self._asked.candidate}"
+        arms = [shown_address(one) for one in (self._asked.baseline, self._asked.candidate)]
+        where = f"scraped from {' and '.join(arms)}"
         if self._asked.federated is not None:
             where = self._asked.federated.note
         return CanaryFile(
@@ -305,3 +323,8 @@ def endpoint(url: str) -> str:
     scheme, _, rest = url.partition("://")
     host, slash, path = rest.partition("/")
     return url if slash and path else f"{scheme}://{host}/metrics"
+
+
+def shown_address(url: str) -> str:
+    """Return an address for people and files: without credentials and without its query."""
+    return _credentials.sub("//", url.partition("?")[0])

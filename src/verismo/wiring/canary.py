@@ -1,6 +1,6 @@
 """Opens what the commands about rollouts read."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
 import msgspec
@@ -16,14 +16,14 @@ from verismo.ports.scrape import MetricsReader
 
 
 @asynccontextmanager
-async def open_metrics(timeout_s: float, key: str) -> AsyncIterator[MetricsReader]:
+async def open_metrics(timeout_s: float, keys: Mapping[str, str]) -> AsyncIterator[MetricsReader]:
     """Open a reader of metrics pages.
 
     Args:
         timeout_s: for each step of an exchange.
-        key: sent as a bearer token; empty for none.
+        keys: by the URL that is read, sent to it as a bearer token.
     """
-    metrics = HttpMetrics(timeout_s, key)
+    metrics = HttpMetrics(timeout_s, keys)
     try:
         yield metrics
     finally:
