@@ -20,7 +20,7 @@ OTHERS = 2
 """Further sources beside the one that supports a claim."""
 OTHER_CHARS_MAX = 900
 OFF_TOPIC = "off-topic"
-DEVELOPMENT, SECOND, HELD_OUT = "development", "second", "held_out"
+DEVELOPMENT, SECOND, NAMES, HELD_OUT = "development", "second", "names", "held_out"
 
 _MARK = re.compile(r"([#=!])\{([^{}|]*)(?:\|([^{}]*))?\}")
 _LABELS = {"#": "altered_number", "=": "altered_name", "!": "negated"}
@@ -135,7 +135,12 @@ def gold() -> bytes:
     passages = [msgspec.json.decode(line, type=Passage) for line in quoted]
     claims = (GOLD / "grounding-claims.txt").read_text(encoding="utf-8")
     made = [*lines({passage.id: passage.text for passage in passages}, claims)]
-    files = (("tuning", DEVELOPMENT), ("second", SECOND), ("held-out", HELD_OUT))
+    files = (
+        ("tuning", DEVELOPMENT),
+        ("second", SECOND),
+        ("names", NAMES),
+        ("held-out", HELD_OUT),
+    )
     for name, half in files:
         text = (GOLD / f"grounding-{name}.txt").read_text(encoding="utf-8")
         made += quoted_lines(name, text, half)

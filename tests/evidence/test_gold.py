@@ -16,7 +16,7 @@ def test_there_are_enough_claims_of_each_kind_in_each_part() -> None:
     counts = Counter((claim.half, claim.label) for claim in claims)
     assert len(claims) >= 300
     assert min(counts.values()) >= 20
-    assert len(counts) == 15
+    assert len(counts) == 18
 
 
 def test_a_claim_and_its_alterations_are_in_one_part() -> None:

@@ -39,15 +39,15 @@ class GoldClaim(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         claim: one sentence.
         sources: texts; at least one supports it if the label says so.
         label: what was done to it.
-        half: its part: `development` if thresholds were chosen on it, `second` if rules were tried
-            on it, `held_out` if neither, empty if not told.
+        half: its part: `development` if thresholds were chosen on it, `second` and `names` if rules
+            were tried on it, `held_out` if neither, empty if not told.
     """
 
     id: str
     claim: str
     sources: tuple[str, ...]
     label: Label
-    half: Literal["", "development", "second", "held_out"] = ""
+    half: Literal["", "development", "second", "names", "held_out"] = ""
 
 
 class Rate(msgspec.Struct, frozen=True):
