@@ -125,6 +125,8 @@ def main() -> None:
         sizes = replace(sizes, loads=tuple(_load(text) for text in asked.loads.split(",")))
     require_program("wrk")
     peers = [name for name in asked.peers.split(",") if name]
+    if unknown := sorted(set(peers) - set(PEERS)):
+        parser.error(f"no peer: {', '.join(unknown)}; of {', '.join(PEERS)}")
     with results.run_folder() as folder, ExitStack() as stack:
         place = stack.enter_context(site(folder, may_install=not asked.no_install))
         machine = describe(place.chosen)
