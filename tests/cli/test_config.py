@@ -1,11 +1,13 @@
 """`verismo config`: check, show, reference."""
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
 
 from verismo.config.reference import reference
+from verismo.wiring.policy import open_policy
 
 COMMANDS = [
     ("config", "check"),
@@ -43,6 +45,33 @@ def test_check_prints_every_error_and_fails(verismo, initialised):
     assert "listen.prot: unknown key; did you mean port?" in lines[0]
     assert "listen.workers: expected `int` >= 1" in lines[1]
     assert lines[2].startswith("next:  ")
+
+
+def test_check_says_which_policy_would_be_in_force(verismo, initialised):
+    out = verismo("config", "check").out
+    assert f"policy: {open_policy(initialised / 'policy').bundle}\n" in out
+
+
+def test_check_refuses_a_policy_that_no_worker_would_load(verismo, initialised):
+    (initialised / "policy" / "bad.rego").write_text("package verismo.gateway\nbad { true }\n")
+    outcome = verismo("config", "check")
+    assert outcome.code == 2
+    assert outcome.out == ""
+    first, last = outcome.err.splitlines()
+    assert first.startswith(
+        f"error: the policy in {initialised / 'policy'} is refused: bad.rego:2:"
+    )
+    assert last.startswith("next:  Mend it and run `verismo policy check`")
+
+
+def test_check_without_the_interpreter_says_what_to_install(verismo, initialised, monkeypatch):
+    for module in ("verismo.wiring.policy", "verismo.adapters.policy_regorus"):
+        monkeypatch.delitem(sys.modules, module, raising=False)
+    monkeypatch.setitem(sys.modules, "regorus", None)
+    outcome = verismo("config", "check")
+    assert outcome.code == 2
+    assert "the policy cannot be loaded without its interpreter" in outcome.err
+    assert "pip install 'verismo[gateway]'" in outcome.err
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)

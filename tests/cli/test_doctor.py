@@ -66,7 +66,17 @@ def test_a_working_folder_has_no_failure(verismo, free_ports):
     outcome = verismo("doctor", "--offline")
     assert outcome.code == 0
     assert "fail" not in outcome.out
-    for what in ("python", "packages", "clock", "config", "data", "fsync", "disk", "key files"):
+    for what in (
+        "python",
+        "packages",
+        "clock",
+        "config",
+        "policy",
+        "data",
+        "fsync",
+        "disk",
+        "key files",
+    ):
         assert lines_of(outcome.out, what), what
     assert re.search(r"fsync +median \d+\.\d{3} ms over 16 flushes", outcome.out)
     assert "browsers verify answers only over https://" in outcome.out
@@ -84,6 +94,17 @@ def test_a_bad_configuration_fails_with_its_lines(verismo, free_ports):
     assert outcome.code == 1
     assert "fail  config" in outcome.out
     assert "verismo.toml:" in outcome.out
+
+
+def test_a_policy_that_no_worker_would_load_fails_with_its_line(verismo, free_ports):
+    (free_ports.parent / "policy" / "bad.rego").write_text("package verismo.bad\nx { true }\n")
+    outcome = verismo("doctor", "--offline")
+    assert outcome.code == 1
+    [line] = lines_of(outcome.out, "policy")
+    assert line.startswith("fail")
+    assert "bad.rego:2:" in line
+    assert "next: Mend it and run `verismo policy check`" in outcome.out
+    assert lines_of(outcome.out, "disk"), "the rest is looked at all the same"
 
 
 def test_a_missing_configuration_fails_with_a_next_step(verismo, tmp_path):

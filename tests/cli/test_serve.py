@@ -74,6 +74,15 @@ def test_address_of_another_machine_is_refused_with_a_next_step(listen: Listen):
         hold_address(msgspec.structs.replace(listen, host="192.0.2.1"))
 
 
+def test_policy_that_is_refused_leaves_the_folder_as_it_was(verismo, initialised):
+    (initialised / "policy" / "bad.rego").write_text("package verismo.bad\nx { true }\n")
+    before = sorted(initialised.rglob("*"))
+    outcome = verismo("serve", "--port", 0)
+    assert outcome.code == 2
+    assert "bad.rego:2:" in outcome.err
+    assert sorted(initialised.rglob("*")) == before
+
+
 @pytest.fixture
 async def running(monkeypatch: pytest.MonkeyPatch):
     """Runs the whole with one child."""

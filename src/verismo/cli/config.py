@@ -11,6 +11,7 @@ from verismo.config.effective import effective, flattened
 from verismo.config.load import load_config
 from verismo.config.reference import reference
 from verismo.model.plan import plan_digest
+from verismo.wiring.chosen import policy_engine
 
 
 @click.group()
@@ -21,9 +22,13 @@ def config() -> None:
 @config.command()
 @config_option
 def check(config: Path) -> None:
-    """Read everything and name every problem; exit code 2 if there is one."""
+    """Read everything and name every problem; exit code 2 if there is one.
+
+    The policy is loaded too, as a worker does, once all else is in order.
+    """
     found = load_config(config)
     plan = found.plan
+    bundle = policy_engine(found).bundle
     for warning in found.warnings:
         click.echo(f"warning: {warning}")
     click.echo(
@@ -32,6 +37,7 @@ def check(config: Path) -> None:
         f"{len(found.warnings)} warnings"
     )
     click.echo(f"plan: {plan_digest(plan)}")
+    click.echo(f"policy: {bundle}")
 
 
 @config.command()

@@ -14,18 +14,19 @@ from collections.abc import Iterator
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from time import perf_counter, time
-from typing import Final, Literal
-from urllib.parse import urlsplit
+from typing import Final
 
 import click
-import msgspec
 
 import verismo.config
+from verismo.cli.finding import Finding, Level
 from verismo.cli.options import config_option
+from verismo.cli.reach import CONNECT_S_MAX, examine_providers, examine_receivers
 from verismo.config.load import load_config
 from verismo.config.schema import Config
-from verismo.model.errors import ConfigError, StateError
+from verismo.model.errors import ConfigError, OperatorError, StateError
 from verismo.wiring.adaptstate import read_adapt_state
+from verismo.wiring.chosen import policy_engine
 
 PYTHON_MIN: Final = (3, 11)
 FSYNC_PROBES: Final = 16
@@ -37,7 +38,6 @@ FSYNC_MS_MAX: Final = 20.0
 """Every answer waits for one flush; beyond this it is felt by the caller."""
 FREE_BYTES_FAIL: Final = 104_857_600
 FREE_BYTES_WARN: Final = 1_073_741_824
-CONNECT_S_MAX: Final = 3.0
 CLOCK_S_AHEAD_MAX: Final = 60.0
 PACKAGES: Final = (
     "alembic",
@@ -57,24 +57,6 @@ PACKAGES: Final = (
     "uvloop",
 )
 """What the extra `gateway` brings, by module name."""
-
-Level = Literal["ok", "warn", "fail"]
-
-
-class Finding(msgspec.Struct, frozen=True):
-    """One line of the doctor's report.
-
-    Args:
-        level: `fail` makes the exit code 1.
-        what: what was looked at.
-        detail: what was found.
-        next_step: what to do; empty if nothing need be done.
-    """
-
-    level: Level
-    what: str
-    detail: str
-    next_step: str = ""
 
 
 @click.command()
@@ -106,6 +88,7 @@ def _examine(path: Path, *, offline: bool) -> Iterator[Finding]:
         yield Finding("fail", "config", detail, error.advice)
         return
     yield Finding("ok", "config", f"{config.path}, {len(config.warnings)} warnings")
+    yield examine_policy(config)
     yield from examine_credentials(config)
     yield from examine_data(config)
     yield from examine_key_files(config)
@@ -118,6 +101,15 @@ def _examine(path: Path, *, offline: bool) -> Iterator[Finding]:
     else:
         yield from examine_providers(config)
         yield from examine_receivers(config)
+
+
+def examine_policy(config: Config) -> Finding:
+    """Load the policy's bundle as a worker does."""
+    try:
+        engine = policy_engine(config)
+    except OperatorError as error:
+        return Finding("fail", "policy", error.detail, error.advice)
+    return Finding("ok", "policy", f"{config.policy}, bundle {engine.bundle}")
 
 
 def examine_controllers(config: Config) -> Finding:
@@ -340,52 +332,3 @@ def examine_tls(config: Config) -> Finding:
         "off: browsers verify answers only over https:// or on localhost",
         "For other machines set listen.tls_cert and tls_key, or put a TLS proxy in front.",
     )
-
-
-def examine_providers(config: Config) -> Iterator[Finding]:
-    """Connect to each provider once, with a deadline; nothing is sent."""
-    for provider in config.plan.providers.values():
-        deployments = [d.id for d in config.plan.deployments.values() if d.provider == provider.id]
-        if deployments:
-            missed = Finding(
-                "fail",
-                "provider",
-                ", ".join(deployments),
-                "Start it, mend base_url, or open the way to it (`verismo simulate` is the "
-                "simulator).",
-            )
-            yield _connect(*_address(provider.base_url), missed)
-
-
-def examine_receivers(config: Config) -> Iterator[Finding]:
-    """Connect to witnesses, SIEM sinks and a named S3 store; answers wait for none of them."""
-    later = "Answers go on; mend its address, or open the way to it."
-    for witness in config.witness.urls:
-        missed = Finding("warn", "witness", witness.name, later)
-        yield _connect(*_address(witness.url), missed)
-    for sink in config.siem.sinks:
-        missed = Finding("warn", "siem", sink.name, later)
-        if sink.kind == "syslog":
-            yield _connect(sink.host, sink.port, missed)
-        elif sink.kind == "http":
-            yield _connect(*_address(sink.url), missed)
-    if config.archive.kind == "s3" and config.archive.endpoint:
-        missed = Finding("warn", "archive", config.archive.bucket, later)
-        yield _connect(*_address(config.archive.endpoint), missed)
-
-
-def _address(url: str) -> tuple[str, int]:
-    parts = urlsplit(url)
-    return parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
-
-
-def _connect(host: str, port: int, missed: Finding) -> Finding:
-    """Connect once; `missed` is the finding if that fails, its detail says what for."""
-    started_s = perf_counter()
-    try:
-        socket.create_connection((host, port), timeout=CONNECT_S_MAX).close()
-    except OSError as error:
-        detail = f"{host}:{port} for {missed.detail}: {error.strerror or error}"
-        return msgspec.structs.replace(missed, detail=detail)
-    elapsed_ms = (perf_counter() - started_s) * 1_000
-    return Finding("ok", missed.what, f"{host}:{port} in {elapsed_ms:.0f} ms for {missed.detail}")

@@ -1,6 +1,7 @@
 """`verismo serve`: the supervisor of the processes that answer.
 
-It loads nothing of what they run: each of them loads its own.
+It loads nothing of what they run: each of them loads its own. Only the policy is loaded once before
+them, so that a folder which could not answer is left as it is.
 """
 
 import asyncio
@@ -16,6 +17,7 @@ from verismo.config.load import load_config
 from verismo.config.schema import Config
 from verismo.control.supervisor import Child, Supervisor
 from verismo.model.errors import OperatorError
+from verismo.wiring.chosen import policy_engine
 from verismo.wiring.firststart import prepare_data
 from verismo.wiring.keys import BACK_IT_UP
 from verismo.wiring.logs import set_up_logs
@@ -57,8 +59,9 @@ def serve_until_told(config: Config, ready: Ready, beside: Beside = _nothing) ->
         The exit code.
 
     Raises:
-        StateError: the port is taken, or the data folder cannot be used.
+        StateError: the policy is refused, the port is taken, or the data folder cannot be used.
     """
+    policy_engine(config)
     set_up_logs(config.log.level)
     for made in prepare_data(config.data, config.keys):
         click.echo(f"made {made} ({BACK_IT_UP})", err=True)

@@ -70,8 +70,9 @@ INTRODUCTION: Final = """\
 | `var/` | keys, journals and state; made at the first start, never in version control |
 
 `verismo config check` reads the whole folder and names every problem at once, with file, line and
-the nearest known name; exit code 2 means that there is one. `verismo config show` prints what is in
-force, with secrets masked. `verismo doctor` checks the machine as well.
+the nearest known name; then it loads the policy as the gateway would. Exit code 2 means that there
+is a problem. `verismo config show` prints what is in force, with secrets masked. `verismo doctor`
+checks the machine as well. `verismo serve` does the same checks before it makes anything.
 
 Money is written in US dollars and kept exactly: at most six decimal places. Durations end in `_ms`
 or `_s`, sizes in `_bytes`. Relative paths start at the folder of verismo.toml.

@@ -1,13 +1,15 @@
 """Loads the parts of a process that a configuration chooses, with all that they need.
 
 What is not chosen is not imported: HTTP clients and protocols that nothing uses would delay every
-start. This is the one place where the composition imports by name.
+start. This is the one place where the composition imports by name. The policy is always chosen, but
+what looks at it before anything starts also runs where the interpreter is not installed.
 """
 
 import importlib
 from typing import TYPE_CHECKING
 
 from verismo.config.schema import Config
+from verismo.model.errors import OperatorError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     from verismo.control.scaling import ScalingShell
     from verismo.control.windowreads import WindowReads
     from verismo.ports.decisions import DecisionReader
+    from verismo.ports.policy import PolicyEngine
     from verismo.ports.spans import SpanCodec
     from verismo.wiring.cards import Cards
     from verismo.wiring.scaling import ScalingGauges
@@ -27,6 +30,25 @@ def protobuf_spans() -> "SpanCodec":
     """Return what reads OTLP in Protocol Buffers; only where agents may report spans."""
     codec: SpanCodec = importlib.import_module("verismo.adapters.otlp_proto").ProtobufSpans()
     return codec
+
+
+def policy_engine(config: Config) -> "PolicyEngine":
+    """Return the policy as a worker would load it, to find out whether one could.
+
+    Raises:
+        StateError: the bundle is refused; the detail names file and line.
+        OperatorError: the interpreter is not installed, or broken.
+    """
+    try:
+        engine: PolicyEngine = importlib.import_module("verismo.wiring.policy").open_policy(
+            config.policy
+        )
+    except ImportError as error:
+        raise OperatorError(
+            f"the policy cannot be loaded without its interpreter: {error}",
+            next_step="Run: pip install 'verismo[gateway]'",
+        ) from error
+    return engine
 
 
 def scaling_shell(
