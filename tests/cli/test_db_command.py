@@ -46,9 +46,9 @@ def make_newer(root):
     connection.close()
 
 
-def test_current_of_a_fresh_folder_creates_nothing(run, root):
+def test_current_of_a_fresh_folder_fails_and_creates_nothing(run, root):
     result = run("current")
-    assert result.exit_code == 0
+    assert result.exit_code == 1
     assert result.stdout.startswith("absent")
     assert not (root / "var").exists()
 

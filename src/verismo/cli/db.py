@@ -19,14 +19,17 @@ def db() -> None:
 def current(config: Path) -> None:
     """Say which schema the state database has and which one this version needs.
 
-    Exit code 1 if they differ, so that a deployment script can ask.
+    Exit code 1 if they differ or there is no database yet, so that a deployment script can ask.
     """
     status = state.schema_status(load_config(config).data)
     if status.verdict == "absent":
-        click.echo(f"absent: will be created with schema {status.newest}")
-        return
-    found = status.found or "none"
-    click.echo(f"{status.verdict}: has schema {found}, this version needs {status.newest}")
+        click.echo(
+            f"absent: the first start, or `verismo db upgrade`, creates it with schema "
+            f"{status.newest}"
+        )
+    else:
+        found = status.found or "none"
+        click.echo(f"{status.verdict}: has schema {found}, this version needs {status.newest}")
     if status.verdict != "current":
         raise click.exceptions.Exit(1)
 
