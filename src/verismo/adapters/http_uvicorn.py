@@ -21,6 +21,7 @@ import msgspec
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
+from verismo.adapters.http_closing import has_said_all
 from verismo.adapters.http_cycle import WHOLE_BODY, Cycle
 
 SWEEP_S = 1.0
@@ -29,6 +30,8 @@ KEEP_ALIVE_S = 75
 """How long a connection without a request is kept."""
 CANCELLED_S_MAX = 2.0
 """How long requests that the end of the drain cancels may take to end."""
+HANG_UP_S = 0.05
+"""How often the drain looks for connections that have said all, twice before it ends one."""
 
 _UPGRADE_HEADERS = frozenset({b"connection", b"upgrade", b"http2-settings"})
 
@@ -164,10 +167,22 @@ class _Server(uvicorn.Server):
         """Drain; uvicorn begins to count the time a moment later than this timer does."""
         drain_s_max = self.config.timeout_graceful_shutdown or 0
         timer = asyncio.get_running_loop().call_later(drain_s_max, self.cut_off)
+        hanging_up = asyncio.create_task(self._hang_up())
         try:
             await super().shutdown(sockets)
         finally:
             timer.cancel()
+            hanging_up.cancel()
+
+    async def _hang_up(self) -> None:
+        """End connections that have said all; over TLS they would wait for the client's goodbye."""
+        before: set[object] = set()
+        while True:
+            await asyncio.sleep(HANG_UP_S)
+            said = {one for one in self.server_state.connections if has_said_all(one.transport)}
+            for connection in said & before:
+                connection.transport.abort()
+            before = {*said}
 
 
 class _LimitedProtocol(HttpToolsProtocol):
