@@ -14,10 +14,11 @@ from verismo.model.tenant import Tenant
 from verismo.ports.directory import Observation
 
 ONE, TWO = TenantId("TENANT_001"), TenantId("TENANT_002")
+OBSERVED = {"chat": ("chat", "mini"), "embedding": ("embedding",), "graphql": ("api",)}
 PURPOSES = {ONE: ("support", "research"), TWO: ("research",)}
 
 
-def plan(*operations, purposes=PURPOSES, observed=("chat", "api", "embedding")):
+def plan(*operations, purposes=PURPOSES, observed=OBSERVED):
     kinds = {"llm": "openai", "graph": "graphql"}
     homes = {"chat": ("llm", "gpt-4o"), "mini": ("llm", "mini"), "embedding": ("llm", "e5")}
     homes["api"] = ("graph", "graphql")
@@ -31,7 +32,7 @@ def plan(*operations, purposes=PURPOSES, observed=("chat", "api", "embedding")):
             for n, (provider, model) in homes.items()
         },
         {operation.id: operation for operation in operations},
-        tuple(map(DeploymentId, observed)),
+        observed,
     )
 
 
@@ -74,7 +75,28 @@ def test_names_that_become_one_id_are_told_apart():
 
 def test_deployment_of_the_very_model_is_preferred():
     assert only(propose([seen("mini")], plan())).table.deployments == ("mini",)
-    assert only(propose([seen("else")], plan())).table.deployments == ("chat", "embedding")
+    assert only(propose([seen("else")], plan())).table.deployments == ("chat", "mini")
+
+
+def test_what_was_observed_is_proposed_for_deployments_that_serve_its_kind():
+    unknown = seen("text-embedding-3-large", "embedding")
+    assert only(propose([unknown], plan())).table.deployments == ("embedding",)
+    misnamed = seen("gpt-4o", "embedding")
+    assert only(propose([misnamed], plan())).table.deployments == ("embedding",)
+    assert only(propose([seen("e5")], plan())).table.deployments == ("chat", "mini")
+
+
+def test_a_registered_operation_tells_what_a_deployment_serves():
+    world = plan(registered("other"), observed={})
+    assert only(propose([seen("m")], world)).table.deployments == ("chat",)
+    proposals, (skipped,) = propose([seen("m", "embedding")], world)
+    assert proposals == []
+    assert skipped.reason == "[observe] names no deployment for embedding"
+
+
+def test_the_only_deployment_for_graphql_needs_no_list():
+    rows = [seen("User", "graphql", document="query User { user { id } }")]
+    assert only(propose(rows, plan(observed={}))).table.deployments == ("api",)
 
 
 def test_tenants_that_ran_the_same_are_one_proposal_with_a_shared_purpose():

@@ -15,7 +15,7 @@ from verismo.wiring.state import open_state
 
 CONFIG = """
 [observe]
-deployments = ["chat"]
+chat = ["chat"]
 
 [providers.llm]
 kind = "openai"

@@ -11,7 +11,7 @@ from verismo.model.errors import ConfigError
 
 MAIN = """\
 [observe]
-deployments = ["chat"]
+chat = ["chat"]
 
 [providers.up]
 kind = "openai"

@@ -22,7 +22,7 @@ def test_a_small_folder_becomes_a_frozen_configuration(workspace):
     assert config.limits == Limits()
     assert config.log.level == "info"
     assert config.telemetry.otlp_endpoint == ""
-    assert config.plan.observe_deployments == ("chat",)
+    assert config.plan.observe_deployments == {"chat": ("chat",)}
     with pytest.raises(AttributeError):
         config.data = Path("/")
 

@@ -17,10 +17,9 @@ SECOND = '[operations.second]\nkind = "chat"\npurpose = "support"\ndeployments =
         ),
         (
             "verismo.toml",
-            'deployments = ["chat"]',
-            'deployments = ["chat", "chta"]',
-            "verismo.toml:2: observe.deployments[1]: there is no deployment 'chta'; "
-            "did you mean chat?",
+            'chat = ["chat"]',
+            'chat = ["chat", "chta"]',
+            "verismo.toml:2: observe.chat[1]: there is no deployment 'chta'; did you mean chat?",
         ),
         (
             "operations/chat.toml",
@@ -67,6 +66,7 @@ def test_dangling_and_unfitting_names_are_refused(workspace, name, old, new, pro
     ],
 )
 def test_each_kind_of_operation_needs_its_kind_of_provider(workspace, kind, operation, fits):
+    workspace.replace("verismo.toml", 'chat = ["chat"]', "")
     workspace.replace("verismo.toml", 'kind = "openai"', f'kind = "{kind}"')
     workspace.replace("verismo.toml", '"gpt-4o-mini"', '"/path"')
     workspace.replace("operations/chat.toml", 'kind = "chat"', f'kind = "{operation}"')
@@ -153,6 +153,7 @@ def test_an_agent_speaks_one_protocol(workspace):
 
 
 def test_a_path_of_kind_http_starts_with_a_slash_or_is_empty(workspace):
+    workspace.replace("verismo.toml", 'chat = ["chat"]', "")
     workspace.replace("verismo.toml", 'kind = "openai"', 'kind = "http"')
     workspace.replace("operations/chat.toml", 'kind = "chat"', 'kind = "http"')
     assert "starts with /" in workspace.problems()[0]
@@ -237,6 +238,6 @@ def test_unused_deployments_and_providers_are_warnings(workspace):
 
 
 def test_observing_with_nowhere_to_send_is_a_warning(workspace):
-    workspace.replace("verismo.toml", 'deployments = ["chat"]', "deployments = []")
+    workspace.replace("verismo.toml", 'chat = ["chat"]', "chat = []")
     workspace.replace("verismo.toml", 'region = "eu"', 'region = "eu"\nenforcement = "observe"')
     assert any("nowhere to go" in warning for warning in workspace.warnings())

@@ -41,6 +41,15 @@ def test_sample_tenants_differ_in_region_and_enforcement(tmp_path):
     assert not any(tenant.capture for tenant in tenants)
 
 
+@pytest.mark.parametrize("provider", PROVIDERS)
+def test_what_is_observed_goes_where_registered_operations_of_its_kind_go(tmp_path, provider):
+    plan = load(tmp_path, provider, OPENAI_API_KEY="k", ANTHROPIC_API_KEY="k").plan
+    assert plan.observe_deployments["chat"]
+    for kind, names in plan.observe_deployments.items():
+        registered = [o.deployments for o in plan.operations.values() if o.kind == kind]
+        assert names in registered
+
+
 def test_the_simulator_has_an_operation_of_each_kind(tmp_path):
     plan = load(tmp_path, "simulator").plan
     assert {operation.kind for operation in plan.operations.values()} == {

@@ -248,6 +248,27 @@ async def test_observe_runs_the_unregistered_signs_it_and_notes_names_but_no_con
     assert marker not in repr(seen)
 
 
+async def test_observed_call_goes_to_a_deployment_of_its_kind(gateway: Gateway):
+    body = json.dumps({"model": "text-embedding-3-large", "input": "hello"}).encode()
+    answer = await gateway.send("POST", "/v1/embeddings", body)
+    assert answer.status == 200
+    assert answer.json()["model"] == "text-embedding-3-small", "the deployment's, not the client's"
+    called = [hop["attrs"]["model"] for hop in gateway.hops(answer) if hop["kind"] == "model"]
+    assert called == ["text-embedding-3-small"]
+
+
+@pytest.mark.slow
+async def test_observed_call_of_a_kind_without_a_deployment_is_refused(tmp_path_factory):
+    edits = {'embedding = ["embedding-us", "embedding-eu"]\n': "embedding = []\n"}
+    async with running_gateway(tmp_path_factory.mktemp("kind"), Setup(edits=edits)) as gateway:
+        body = json.dumps({"model": "text-embedding-3-large", "input": "hello"}).encode()
+        answer = await gateway.send("POST", "/v1/embeddings", body)
+        assert answer.status == 404
+        assert "[observe] names no deployment for embedding" in answer.json()["detail"]
+        assert gateway.upstream.requests == 0
+        await gateway.proven(answer)
+
+
 @pytest.mark.slow
 async def test_observe_puts_nothing_in_the_place_of_what_is_registered_as_another_kind(
     gateway: Gateway,

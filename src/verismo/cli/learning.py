@@ -11,7 +11,8 @@ from verismo.cli.registration import document_file, document_table, safe_name
 from verismo.config.operationtable import OperationTable
 from verismo.config.tables import Alias
 from verismo.model.document import NotOneOperation, outline
-from verismo.model.ids import TenantId
+from verismo.model.ids import DeploymentId, TenantId
+from verismo.model.operation import OperationKind
 from verismo.model.plan import Plan
 from verismo.ports.directory import Observation
 
@@ -159,16 +160,32 @@ def _safe_id(name: str, labels: set[str]) -> str:
 
 
 def _deployments_for(observation: Observation, plan: Plan) -> tuple[str, ...]:
-    """Prefer deployments of the very model, then those that observed calls went to; failing both,
-    the only one that can run it.
+    """Of the deployments that serve its kind prefer those of the very model, then those that
+    observed calls go to; failing both, the only one.
     """
-    fitting = fitting_deployments(observation.kind, plan)
-    named = [name for name in fitting if plan.deployments[name].model == observation.name]
-    observed = [name for name in plan.observe_deployments if name in fitting]
-    found = named or observed or (fitting if len(fitting) == 1 else [])
+    kind = observation.kind
+    serving = _serving(kind, plan)
+    named = tuple(name for name in serving if plan.deployments[name].model == observation.name)
+    observed = plan.observe_deployments.get(kind, ())
+    found = named or observed or (serving if len(serving) == 1 else ())
     if not found:
-        raise Skipped(f"no deployment for {observation.kind} stands in observe.deployments")
-    return tuple(found)
+        raise Skipped(f"[observe] names no deployment for {kind}")
+    return found
+
+
+def _serving(kind: OperationKind, plan: Plan) -> tuple[DeploymentId, ...]:
+    """Return the deployments that are known to serve a kind. Providers of kind `openai` have models
+    of several, so there only what is registered or listed by kind tells.
+    """
+    registered = (one for one in plan.operations.values() if one.kind == kind)
+    found = {name for one in registered for name in (*one.deployments, *one.candidates)}
+    found.update(plan.observe_deployments.get(kind, ()))
+    found.update(
+        name
+        for name in fitting_deployments(kind, plan)
+        if plan.providers[plan.deployments[name].provider].kind != "openai"
+    )
+    return tuple(sorted(found))
 
 
 def _common_purpose(seen: _Seen, plan: Plan) -> str:

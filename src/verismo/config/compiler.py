@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from verismo.config.addresses import check_url
 from verismo.config.locate import KeyPath
 from verismo.config.money import usd_micros
+from verismo.config.observing import observed_deployments
 from verismo.config.operations import Registered
 from verismo.config.source import Source
 from verismo.config.tables import (
@@ -53,7 +54,7 @@ def compile_plan(main: MainTable, source: Source, operations: Sequence[Registere
         operations={
             r.operation.id: r.operation for r in sorted(operations, key=lambda r: r.operation.id)
         },
-        observe_deployments=tuple(DeploymentId(name) for name in main.observe.deployments),
+        observe_deployments=observed_deployments(main, source, operations),
     )
 
 

@@ -48,20 +48,17 @@ def check_references(main: MainTable, source: Source, operations: Sequence[Regis
         operations: every operation that could be read.
     """
     known = Known(
-        providers=_names(source, "providers"),
-        deployments=_names(source, "deployments"),
-        tenants=_names(source, "tenants"),
+        providers=names_of(source, "providers"),
+        deployments=names_of(source, "deployments"),
+        tenants=names_of(source, "tenants"),
         purposes=frozenset(p for tenant in main.tenants.values() for p in tenant.purposes),
     )
     for name, deployment in main.deployments.items():
         path: KeyPath = ("deployments", name)
-        _check_known("provider", deployment.provider, known.providers, source, (*path, "provider"))
+        check_known("provider", deployment.provider, known.providers, source, (*path, "provider"))
         provider = main.providers.get(deployment.provider)
         if provider is not None:
             _check_model(deployment, provider, source, path)
-    for index, name in enumerate(main.observe.deployments):
-        where = ("observe", "deployments", index)
-        _check_known("deployment", name, known.deployments, source, where)
     for registered in operations:
         _check_deployments(registered, main, known)
         _check_tenants(registered, main, known)
@@ -69,14 +66,16 @@ def check_references(main: MainTable, source: Source, operations: Sequence[Regis
     _warn_of_unused(main, source, operations)
 
 
-def _names(source: Source, table: str) -> dict[str, None]:
+def names_of(source: Source, table: str) -> dict[str, None]:
+    """Return the names of a table's tables, in the order of the file."""
     value: Toml = source.tree.get(table, {})
     return dict.fromkeys(value) if isinstance(value, dict) else {}
 
 
-def _check_known(
+def check_known(
     what: str, name: str, known: Collection[str], source: Source, path: KeyPath
 ) -> None:
+    """Note a name that does not exist, with the nearest one that does."""
     if name not in known:
         source.error(path, f"there is no {what} {name!r}{suggestion(name, known)}")
 
@@ -113,7 +112,7 @@ def _check_deployment(
 ) -> None:
     operation, source = registered.operation, registered.source
     where = (*registered.path, *within)
-    _check_known("deployment", name, known.deployments, source, where)
+    check_known("deployment", name, known.deployments, source, where)
     deployment = main.deployments.get(name)
     provider = main.providers.get(deployment.provider) if deployment else None
     if provider is not None and provider.kind not in FITTING[operation.kind]:
@@ -137,7 +136,7 @@ def _used_by(operation: Operation) -> tuple[DeploymentId, ...]:
 def _check_tenants(registered: Registered, main: MainTable, known: Known) -> None:
     operation, source, path = registered.operation, registered.source, registered.path
     for index, tenant in enumerate(operation.tenants):
-        _check_known("tenant", tenant, known.tenants, source, (*path, "tenants", index))
+        check_known("tenant", tenant, known.tenants, source, (*path, "tenants", index))
     purposes = known.purposes
     if operation.tenants:
         allowed = [main.tenants[tenant] for tenant in operation.tenants if tenant in main.tenants]
@@ -181,7 +180,9 @@ def _share_tenant(one: Registered, other: Registered) -> bool:
 
 
 def _warn_of_unused(main: MainTable, source: Source, operations: Sequence[Registered]) -> None:
-    used: set[str] = set(main.observe.deployments)
+    observe = main.observe
+    observed = {*observe.chat, *observe.embedding, *observe.graphql, *observe.deployments}
+    used: set[str] = set(observed)
     for registered in operations:
         used.update(_used_by(registered.operation))
     for name in main.deployments:
@@ -192,8 +193,8 @@ def _warn_of_unused(main: MainTable, source: Source, operations: Sequence[Regist
         if name not in providers:
             source.warn(("providers", name), "no deployment uses this provider")
     for name, tenant in main.tenants.items():
-        if tenant.enforcement == "observe" and not main.observe.deployments:
+        if tenant.enforcement == "observe" and not observed:
             source.warn(
                 ("tenants", name, "enforcement"),
-                "observe.deployments is empty, so unknown operations have nowhere to go",
+                "[observe] names no deployment, so unknown operations have nowhere to go",
             )

@@ -119,9 +119,6 @@ def scaffold(recipe: Recipe) -> dict[str, bytes]:
 
 
 def _values(recipe: Recipe, documents: Mapping[str, bytes]) -> dict[str, str]:
-    observed = (*recipe.chat, *recipe.embedding)
-    if recipe.extras:
-        observed = (*observed, "tickets-us", "tickets-eu")
     return {
         "model": recipe.model,
         "url": recipe.url.rstrip("/"),
@@ -129,7 +126,7 @@ def _values(recipe: Recipe, documents: Mapping[str, bytes]) -> dict[str, str]:
         "chat": json.dumps(recipe.chat),
         "embedding": json.dumps(recipe.embedding),
         "aliases": json.dumps(CHAT_ALIASES),
-        "observe": json.dumps(observed),
+        "graphql": json.dumps(("tickets-us", "tickets-eu") if recipe.extras else ()),
         "user_id": _document_id(documents["user.graphql"]),
         "ticket_id": _document_id(documents["create-ticket.graphql"]),
     }

@@ -207,12 +207,24 @@ class PolicyTable(msgspec.Struct, frozen=True):
 
 
 class ObserveTable(msgspec.Struct, frozen=True):
-    """What happens to unregistered operations of tenants in `observe`.
+    """Where unregistered operations of tenants in `observe` go, by kind and in fallback order.
+
+    The model asked for is the deployment's, whatever the client named. A kind without deployments
+    is refused.
 
     Args:
-        deployments: where they go, in fallback order; empty refuses them.
+        chat: deployments for chats.
+        embedding: deployments for embeddings, best of one model: vectors of two models cannot be
+            compared.
+        graphql: deployments for GraphQL documents.
+        deployments: the older form, for all kinds in one list: a deployment at a provider of kind
+            `openai` gets the kinds of the registered operations that name it; if none does, it
+            must stand in a list above instead.
     """
 
+    chat: tuple[Name, ...] = ()
+    embedding: tuple[Name, ...] = ()
+    graphql: tuple[Name, ...] = ()
     deployments: tuple[Name, ...] = ()
 
 

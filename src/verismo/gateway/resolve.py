@@ -77,6 +77,10 @@ def resolve(snapshot: Snapshot, view: TenantView, ask: Ask, purpose: str) -> Res
         made_up = _observed(snapshot, ask, purpose)
         if made_up.deployments:
             return Resolved(operation=made_up, registered=False, by_id=False)
+        raise OperationUnregistered(
+            f"no {ask.kind} operation {ask.name[:128]!r} for this tenant, and [observe] names no "
+            f"deployment for {ask.kind}"
+        )
     raise OperationUnregistered(f"no {ask.kind} operation {ask.name[:128]!r} for this tenant")
 
 
@@ -119,25 +123,11 @@ def _can_be_observed(ask: Ask) -> bool:
 
 
 def _observed(snapshot: Snapshot, ask: Ask, purpose: str) -> Operation:
-    plan = snapshot.plan
-    deployments = tuple(
-        name
-        for name in plan.observe_deployments
-        if _serves(plan.providers[plan.deployments[name].provider].kind, ask.kind)
-    )
     return Operation(
         id=OperationId(ask.name) if ask.kind == "graphql" else UNREGISTERED,
         name=ask.operation_name or ask.name[:128],
         kind=ask.kind,
         purpose=purpose,
-        deployments=deployments,
+        deployments=snapshot.plan.observe_deployments.get(ask.kind, ()),
         document=ask.document,
     )
-
-
-def _serves(provider_kind: str, kind: OperationKind) -> bool:
-    if kind == "graphql":
-        return provider_kind == "graphql"
-    if kind == "http":
-        return provider_kind == "http"
-    return provider_kind == "openai" or (provider_kind == "anthropic" and kind == "chat")

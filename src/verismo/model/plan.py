@@ -8,7 +8,7 @@ import msgspec
 
 from verismo.model import canonical
 from verismo.model.ids import DeploymentId, OperationId, ProviderId, TenantId
-from verismo.model.operation import Deployment, Operation, Provider
+from verismo.model.operation import Deployment, Operation, OperationKind, Provider
 from verismo.model.tenant import Tenant
 
 PLAN_VERSION = 1
@@ -24,7 +24,8 @@ class Plan(msgspec.Struct, frozen=True):
         providers: by id.
         deployments: by id.
         operations: by id.
-        observe_deployments: where unknown operations go for tenants in `observe`, in order.
+        observe_deployments: where unknown operations go for tenants in `observe`, by kind and in
+            fallback order; a kind that is missing is refused.
     """
 
     v: int
@@ -33,7 +34,7 @@ class Plan(msgspec.Struct, frozen=True):
     providers: dict[ProviderId, Provider]
     deployments: dict[DeploymentId, Deployment]
     operations: dict[OperationId, Operation]
-    observe_deployments: tuple[DeploymentId, ...] = ()
+    observe_deployments: dict[OperationKind, tuple[DeploymentId, ...]] = {}
 
 
 def plan_digest(plan: Plan) -> str:
