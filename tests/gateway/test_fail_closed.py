@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 import sqlite3
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from tests.support.gateway import Gateway, Setup, chat_body, running_gateway
 from tests.support.waiting import until
 
 from verismo.adapters.journal_file import Batch, commit_batch
+from verismo.adapters.logs import JsonFormatter
 from verismo.adapters.signer_file import FileSigner
 from verismo.ports.signer import SigningFailed
 from verismo.simulate.settings import SimulatorSettings
@@ -128,6 +130,63 @@ async def test_worker_whose_commit_fails_is_unready_until_one_succeeds_without_a
         await until(is_ready, 10)
         assert storage.applies == 2, "the second failure met a trial, not a request"
         await gateway.proven(await gateway.chat())
+
+
+def withheld_lines(caplog: pytest.LogCaptureFixture) -> list[dict]:
+    """Return the lines that say why an answer was withheld, as the log's reader gets them."""
+    formatter = JsonFormatter()
+    texts = [formatter.format(one) for one in caplog.records if one.message == "answer withheld"]
+    return [json.loads(text) for text in texts]
+
+
+@pytest.mark.parametrize("streamed", [False, True], ids=["whole", "stream"])
+async def test_log_names_the_cause_of_a_failed_commit_and_nothing_of_the_content(
+    tmp_path, caplog, streamed
+):
+    caplog.set_level(logging.INFO)
+    storage = Storage(stored=False)
+    async with running_gateway(tmp_path, Setup(commit=storage)) as gateway:
+        storage.failures = 1
+        check_withheld(await gateway.chat("words-of-the-prompt", stream=streamed))
+    [line] = withheld_lines(caplog)
+    assert line["level"] == "error"
+    assert line["cause"] == "not known to be durable: disk I/O error"
+    assert line["error"][0].endswith("IntegrityError")
+    assert line["error"][-1] == "sqlite3.OperationalError"
+    assert "test_fail_closed.py" in line["stack"][-1], "the place where the commit failed"
+    assert (line["operation"], line["withheld"]) == ("support.answer", 1)
+    assert line["prov_id"] == gateway.telemetry.finished[0].prov_id
+    assert "words-of-the-prompt" not in caplog.text
+
+
+async def test_log_says_once_a_second_why_a_crowd_is_withheld(tmp_path, caplog):
+    storage = Storage(stored=False)
+    async with running_gateway(tmp_path, Setup(commit=storage)) as gateway:
+        storage.failures = 1_000
+        began = asyncio.get_running_loop().time()
+        for _ in range(3):
+            answers = await asyncio.gather(*(gateway.chat(user=str(n)) for n in range(8)))
+            assert {answer.status for answer in answers} == {503}
+        seconds = asyncio.get_running_loop().time() - began
+        storage.failures = 0
+        lines = withheld_lines(caplog)
+        assert 1 <= len(lines) <= 1 + seconds
+        assert sum(line["withheld"] for line in lines) <= 24
+
+
+async def test_log_names_a_signer_that_refuses_and_the_stream_that_it_cuts(tmp_path, caplog):
+    signing = Signing()
+    setup = Setup(signer=signing, simulator=SimulatorSettings(keep_requests=1))
+    async with running_gateway(tmp_path, setup) as gateway:
+        streaming = asyncio.create_task(cut_stream(gateway))
+        await until(lambda: gateway.upstream.in_flight == 1 and storage_saw_opening(gateway))
+        signing.refuses = True
+        assert b"[DONE]" not in await streaming
+        await until(lambda: gateway.telemetry.now_in_flight == 0)
+        signing.refuses = False
+    [line] = withheld_lines(caplog)
+    assert line["cause"] == "the key holder is away"
+    assert line["prov_id"] == gateway.telemetry.finished[-1].prov_id
 
 
 @pytest.mark.parametrize("path", ["/v1/models", "/graphql"])

@@ -37,5 +37,5 @@ def has_said_all(transport: asyncio.Transport) -> bool:
         answer = fcntl.ioctl(connection.fileno(), termios.TIOCOUTQ, bytes(_COUNT.size))
     except OSError:
         return False
-    (unacknowledged_octets,) = _COUNT.unpack(answer)
+    unacknowledged_octets: int = _COUNT.unpack(answer)[0]
     return unacknowledged_octets == 0

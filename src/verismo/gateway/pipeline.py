@@ -79,6 +79,7 @@ class Pipeline:
             settled=lambda journey: settle(desk.admission, desk.prices, journey),
             captured=desk.capture.of_stream,
             finished=desk.reporter.finished,
+            withheld=desk.reporter.withheld,
             departure=self._departure,
             spawn=self._spawn,
             joined=self._join,
@@ -134,7 +135,7 @@ class Pipeline:
         try:
             return await work
         except IntegrityError as error:
-            self._withdraw(journey, 503, error.code)
+            self._withdraw(journey, error)
             raise
         except VerismoError as error:
             return await self._refuse(journey, door, error, terms)
@@ -264,7 +265,7 @@ class Pipeline:
                 terms + refusal_headers(error),
             )
         except IntegrityError as withheld:
-            self._withdraw(journey, 503, withheld.code)
+            self._withdraw(journey, withheld)
             raise
         except asyncio.CancelledError:
             self._spawn(self._record_end(journey, CLIENT_GONE, self._departure()))
@@ -329,16 +330,17 @@ class Pipeline:
         """Say why a request is being cancelled."""
         return "gateway_stopped" if self._is_stopping else "client_gone"
 
-    def _withdraw(self, journey: Journey, status: int, code: str) -> None:
+    def _withdraw(self, journey: Journey, error: IntegrityError) -> None:
         """Give back what a journey holds; it has a record only if all but its run can be told."""
+        self._desk.reporter.withheld(journey, error)
         if journey.run is not None and self._desk.runs is not None:
             self._desk.runs.leave(journey)
             if journey.run.is_open:
                 journey.leave_run()
-                self._spawn(self._record_end(journey, status, code))
+                self._spawn(self._record_end(journey, error.status, error.code))
                 return
         settle(self._desk.admission, self._desk.prices, journey)
-        self._desk.reporter.finished(journey, status, code)
+        self._desk.reporter.finished(journey, error.status, error.code)
 
     def _spawn(self, work: Coroutine[None, None, None]) -> None:
         """Run something to its end although the request that began it is cancelled."""
@@ -348,9 +350,10 @@ class Pipeline:
 
     def _set_aside(self, task: asyncio.Task[None]) -> None:
         self._aside.discard(task)
-        if not task.cancelled() and task.exception() is not None:
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
             # The failure was counted where it arose; nobody is left to be told.
-            self._desk.reporter.lost(type(task.exception()).__name__)
+            self._desk.reporter.lost(error)
 
     def stop(self) -> None:
         """Note that the gateway is ending: who is cancelled from now on did not leave."""

@@ -29,7 +29,7 @@ from verismo.gateway.commit import commit_opening
 from verismo.gateway.inflow import Inflow
 from verismo.gateway.journey import Journey
 from verismo.gateway.seal import Sealed, Sealer
-from verismo.model.errors import UpstreamBroken, UpstreamError, VerismoError
+from verismo.model.errors import IntegrityError, UpstreamBroken, UpstreamError, VerismoError
 from verismo.model.limits import Limits
 from verismo.ports.journal import Journal, OpenStream
 from verismo.ports.telemetry import Telemetry
@@ -136,6 +136,8 @@ class Relay:
             raise
         except VerismoError as error:
             cause = error.code
+            if isinstance(error, IntegrityError):
+                self._desk.withheld(self._journey, error)
             if block:
                 yield block  # the opening, which is proven, without the events that came with it
             raise
@@ -282,6 +284,7 @@ class StreamDesk(msgspec.Struct, frozen=True):
         settled: settles cost and budget of a journey; called once, before sealing.
         captured: returns the encrypted content to keep, or nothing.
         finished: told the status and error code after the terminal record.
+        withheld: told why a stream is cut without its end.
         departure: says why a stream is being closed: `client_gone` or `gateway_stopped`.
         spawn: runs a coroutine to its end even if the request is cancelled.
         joined: draws the run of an agent's answer into its graph; nothing for all others.
@@ -295,6 +298,7 @@ class StreamDesk(msgspec.Struct, frozen=True):
     settled: Callable[[Journey], None]
     captured: Callable[[Journey, list[bytes] | None], bytes]
     finished: Callable[[Journey, int, str], None]
+    withheld: Callable[[Journey, IntegrityError], None]
     departure: Callable[[], str]
     spawn: Spawn
     joined: Callable[[Journey], Awaitable[None]]

@@ -5,10 +5,15 @@ import time
 
 from verismo.gateway.journey import Journey
 from verismo.gateway.windows import WindowCounts, outcome_of
+from verismo.model.errors import IntegrityError
 from verismo.ports.telemetry import Answered, Telemetry
 
 _S_PER_NS = 1e-9
 _NS_PER_US = 1_000
+_NS_PER_S = 1_000_000_000
+WITHHELD_EVERY_S = 1
+"""How often the log says why answers are withheld: on a full disk every request is one."""
+
 log = logging.getLogger("verismo.gateway")
 
 
@@ -27,6 +32,8 @@ class Reporter:
         self._telemetry = telemetry
         self._windows = windows
         self._logs_requests = logs_requests
+        self._withheld = 0
+        self._quiet_until_ns = 0
 
     def finished(self, journey: Journey, status: int, code: str) -> None:
         """Report the end of a request.
@@ -99,6 +106,36 @@ class Reporter:
             journey.route, outcome, total_ns // _NS_PER_US, first_ns // _NS_PER_US, journey.cost
         )
 
-    def lost(self, error: str) -> None:
+    def withheld(self, journey: Journey, error: IntegrityError) -> None:
+        """Log why an answer is withheld, at most once a second; what was counted goes along.
+
+        Args:
+            journey: the request.
+            error: what it is withheld for; its cause is the journal's or the signer's, whose words
+                are no content.
+        """
+        self._withheld += 1
+        now_ns = time.monotonic_ns()
+        if now_ns < self._quiet_until_ns:
+            return
+        self._quiet_until_ns = now_ns + WITHHELD_EVERY_S * _NS_PER_S
+        fields = {
+            "request_id": journey.request.request_id,
+            "prov_id": journey.prov_id,
+            "operation": journey.operation,
+            "detail": error.detail,
+            "cause": str(error.__cause__ or ""),
+            "withheld": self._withheld,
+        }
+        self._withheld = 0
+        root: BaseException = error
+        while root.__cause__ is not None:
+            root = root.__cause__
+        # All types of the chain, and the place where it began.
+        trace = root.__traceback__ or error.__traceback__
+        log.error("answer withheld", exc_info=(type(error), error, trace), extra={"fields": fields})
+
+    def lost(self, error: BaseException) -> None:
         """Log that a terminal record could not be written; the failure was counted before."""
-        log.error("terminal record not written", extra={"fields": {"error": error}})
+        fields = {"error": type(error).__name__, "cause": str(error.__cause__ or "")}
+        log.error("terminal record not written", extra={"fields": fields})
