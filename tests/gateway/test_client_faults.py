@@ -4,6 +4,7 @@ import asyncio
 import gzip
 import json
 
+import msgspec
 import pytest
 from tests.support.connection import CHAT_PATH, Connection, post
 from tests.support.gateway import Gateway, Setup, chat_body
@@ -269,6 +270,31 @@ async def test_nonce_outside_its_alphabet_is_a_signed_400(gateway: Gateway, nonc
     assert head.startswith(b"HTTP/1.1 400 ")
     assert b"attest-signature" in head
     assert b"Attest-Nonce" in body
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/v1/models"),
+        ("GET", "/models"),
+        ("POST", "/v1/embeddings"),
+        ("GET", "/graphql"),
+        ("POST", "/graphql"),
+        ("POST", "/v1/operations/support.echo"),
+        ("POST", "/v1/agents/any"),
+        ("POST", "/v1/runs/any"),
+        ("POST", "/mcp/any"),
+    ],
+)
+async def test_nonce_outside_its_alphabet_is_refused_on_every_signed_path(
+    gateway: Gateway, method: str, path: str
+):
+    body = chat_body() if method == "POST" else b""
+    answer = await gateway.send(method, path, body, headers={"attest-nonce": "no nonce!"})
+    assert answer.status == 400
+    assert b"Attest-Nonce" in answer.body
+    assert answer.statement.nonce is msgspec.UNSET
+    await gateway.proven(msgspec.structs.replace(answer, nonce=None))
 
 
 async def test_pipelined_requests_are_answered_in_their_order(gateway: Gateway):

@@ -151,6 +151,7 @@ class Pipeline:
         desk = self._desk
         self._arrive(journey)
         desk.admission.check_rate(journey, terms)
+        _check_nonce(journey)
         body = list_models(desk.policy, journey.snapshot, journey.caller)
         return await self._finish(journey, (200, "application/json", body), {}, terms)
 
@@ -193,8 +194,7 @@ class Pipeline:
         desk.capture.check(journey)
         if journey.standing == "full":
             raise RunLimit("the run that this call belongs to has no room for it")
-        if journey.nonce_refused:
-            raise MalformedRequest("Attest-Nonce must be 1 to 86 characters of base64url")
+        _check_nonce(journey)
         ask = journey.ask = door.ask(journey.request)
         caller = journey.caller
         resolved = resolve(journey.snapshot, caller.view, ask, caller.purpose)
@@ -363,6 +363,12 @@ class Pipeline:
         """Wait for the terminal records that are still being written."""
         while self._aside:
             await asyncio.wait(self._aside)
+
+
+def _check_nonce(journey: Journey) -> None:
+    """Refuse a nonce that cannot be signed back: an answer without it would look like a replay."""
+    if journey.nonce_refused:
+        raise MalformedRequest("Attest-Nonce must be 1 to 86 characters of base64url")
 
 
 def _kept(journey: Journey, answer: Whole) -> CachedAnswer:
