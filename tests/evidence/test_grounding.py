@@ -120,6 +120,52 @@ def test_a_noun_in_the_place_of_another_one_is_named() -> None:
     ]
 
 
+PLACES = (
+    "Marie Curie found polonium and radium.",
+    "The profiles are kept in PostgreSQL, the sessions in Valkey.",
+    "The main data centre is in Lisbon, its copy in Dublin.",
+)
+
+
+@pytest.mark.parametrize(
+    "claim",
+    [
+        "Einstein found polonium and radium.",
+        "Redis keeps the profiles.",
+        "Oslo hosts the main data centre.",
+    ],
+)
+def test_a_name_at_the_head_that_stands_nowhere_there_is_named(claim: str) -> None:
+    found = only(claim, *PLACES)
+    assert found.verdict == "unsupported"
+    name = claim.split()[0]
+    assert f"name {name!r} is not in the source" in [reason.detail for reason in found.reasons]
+
+
+@pytest.mark.parametrize(
+    "claim",
+    [
+        "Curie found polonium and radium.",
+        "PostgreSQL keeps the profiles.",
+        "Lisbon hosts the main data centre.",
+        "Profiles are kept in PostgreSQL.",
+        "Users have their profiles in PostgreSQL.",
+    ],
+)
+def test_a_name_at_the_head_that_stands_there_is_not(claim: str) -> None:
+    assert only(claim, *PLACES).verdict == "supported"
+
+
+def test_a_name_that_stands_in_the_place_is_no_stray() -> None:
+    source = "Safari verifies Ed25519 from version 17 on; Ed25519 needs Firefox of version 129."
+    assert kinds("Safari can verify from version 17 on, Firefox from version 129.", source) == []
+
+
+def test_a_key_of_a_configuration_in_the_place_of_another_is_still_one() -> None:
+    source = "Pending before `not_before_ms`, retired from `not_after_ms`."
+    assert kinds("A key is pending before `not_after_ms`.", source) == ["name"]
+
+
 def test_a_number_elsewhere_in_a_long_text_supports_nothing() -> None:
     long = f"{SOURCE} A policy names up to 64 witnesses. Bread needs 64 octets of flour."
     assert kinds("The gateway draws a salt of 64 octets for each answer.", long) == ["number"]

@@ -1,8 +1,8 @@
-"""Negation, opposites, order and quantifiers."""
+"""Negation, opposites and quantifiers."""
 
 import pytest
 
-from verismo.evidence.polarity import contradiction, is_refusal, misorder, misquantity, readings
+from verismo.evidence.polarity import contradiction, is_refusal, misquantity, readings
 from verismo.evidence.words import tokens
 
 
@@ -89,23 +89,6 @@ def test_a_denial_elsewhere_in_the_source_does_no_harm() -> None:
 @pytest.mark.parametrize(
     ("claim", "source", "expected"),
     [
-        ("It is signed before it is sent.", "It is signed before it is sent.", False),
-        ("It is signed after it is sent.", "It is signed before it is sent.", True),
-        ("It is sent after it is signed.", "It is signed before it is sent.", False),
-        ("It is sent before it is signed.", "It is signed before it is sent.", True),
-        ("It is read before noon.", "It is signed after it is sent.", False),
-        ("It is signed.", "It is signed before it is sent.", False),
-    ],
-)
-def test_before_and_after_are_compared_with_what_they_relate(
-    claim: str, source: str, expected: bool
-) -> None:
-    assert bool(misorder(tokens(claim), [tokens(source)])) is expected
-
-
-@pytest.mark.parametrize(
-    ("claim", "source", "expected"),
-    [
         ("All clients verify.", "Some clients verify.", True),
         ("All clients verify.", "All clients verify, and some clients complain.", False),
         ("Some clients verify.", "All clients verify.", False),
@@ -126,3 +109,28 @@ def test_refusing_is_refusal_and_a_limit_is_not() -> None:
     assert is_refusal(tokens("Larger graphs are refused."))
     assert is_refusal(tokens("Larger graphs are not accepted."))
     assert not is_refusal(tokens("A graph has no more than 5 nodes."))
+
+
+@pytest.mark.parametrize(
+    ("claim", "source"),
+    [
+        # A denial of something else beside it hides nothing.
+        ("If it cannot be reached, the work breaks.", "What is away never breaks the work."),
+        # Neither does a word that is denied with the claim and stands in the source as it is.
+        ("None of the witnesses has to be outside.", "At least one witness has to be outside."),
+    ],
+)
+def test_a_denial_beside_another_one_is_found(claim: str, source: str) -> None:
+    assert contradicts(claim, source)
+
+
+@pytest.mark.parametrize(
+    ("claim", "source"),
+    [
+        ("Creating a fresh key is discouraged.", "Do not make a new key."),
+        ("A valid salt is not refused.", "A valid salt is accepted."),
+        ("If it cannot be reached, the work goes on.", "What is away never breaks the work."),
+    ],
+)
+def test_a_denial_in_other_words_is_no_contradiction(claim: str, source: str) -> None:
+    assert not contradicts(claim, source)

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 import msgspec
 
-from verismo.attest.exchange import ExchangeRefused, octets, read_exchange
+from verismo.cli.groundinganswer import Source, read_answer, read_text
 from verismo.cli.options import Command, columns, json_option, printable
 from verismo.evidence.grounding import PPM, Claim, Grader, Grounding, check_answer
 from verismo.evidence.groundinggold import GoldRefused, GoldReport, measure, read_gold
@@ -41,22 +41,6 @@ class Shown(msgspec.Struct, frozen=True):
     grounding: Grounding
 
 
-class _Delta(msgspec.Struct):
-    content: str | None = None
-
-
-class _Choice(msgspec.Struct):
-    message: _Delta | None = None
-    delta: _Delta | None = None
-
-
-class _Completion(msgspec.Struct):
-    """What holds the answer in a chat completion, an event of its stream, or an agent's answer."""
-
-    choices: tuple[_Choice, ...] = ()
-    text: str = ""
-
-
 @click.group()
 def grounding() -> None:
     """Hold an answer's sentences against their sources (source overlap, no proof)."""
@@ -86,7 +70,7 @@ def check(gold: Path, *, as_json: bool, **given: object) -> None:
     """Measure grounding on claims whose truth is known.
 
     It holds if at least 95 % of the supported claims pass, at most 20 % of those with an altered
-    number, name or negation, and none that is off topic; in each half of the file by itself.
+    number, name or negation, and none that is off topic; in each part of the file by itself.
 
     Exit codes: 0 it holds, 1 it does not, 2 wrong usage.
     """
@@ -109,29 +93,32 @@ def check(gold: Path, *, as_json: bool, **given: object) -> None:
     "--sources",
     type=click.Path(path_type=Path, exists=True),
     multiple=True,
-    required=True,
-    help="A source, or a folder of .md, .txt and .rst files; may be repeated.",
+    help="A source, or a folder of .md, .txt and .rst files; may be repeated. Without it: the"
+    " sources that an agent's answer holds.",
 )
 @judge_options
 @json_option
 def show(answer: Path, sources: tuple[Path, ...], *, as_json: bool, **given: object) -> None:
     """Show which source supports which sentence of an answer, and why one is not supported.
 
-    ANSWER is a text, or a saved exchange with a chat completion, streamed or not. `[1]` in it cites
-    the first source; a sentence that cites is held against what it cites alone.
+    ANSWER is a text, a chat completion, what an agent answered (JSON with `text` and `sources`, or
+    its events), or a saved exchange with one of these. `[1]` in it cites the first source; a
+    sentence that cites is held against what it cites alone.
 
     Exit codes: 0 every sentence is supported, 1 one is not, 2 wrong usage.
     """
+    answered = read_answer(answer)
     files = [file for source in sources for file in _files(source)]
-    text = _answer(answer)
-    texts = [_text(file) for file in files]
+    held = tuple(Source(str(file), read_text(file)) for file in files) or answered.sources
+    if not held:
+        raise click.UsageError(f"{answer} names no sources of its own: give --sources")
     with _grader(given) as grader:
-        found = check_answer(text, texts, grader)
+        found = check_answer(answered.text, [source.text for source in held], grader)
+    names = tuple(source.uri or f"source {number}" for number, source in enumerate(held, 1))
     if as_json:
-        names = tuple(str(file) for file in files)
         click.echo(msgspec.json.encode(Shown(str(answer), names, found)))
     else:
-        for line in _lines(found, files):
+        for line in _lines(found, names):
             click.echo(printable(line))
     if found.supported < found.checked:
         raise click.exceptions.Exit(FAILED_EXIT)
@@ -163,13 +150,13 @@ def _measured(report: GoldReport) -> str:
     return "\n".join([*lines, "FAILS" if report.failures else "HOLDS"])
 
 
-def _lines(found: Grounding, files: list[Path]) -> Iterator[str]:
+def _lines(found: Grounding, names: tuple[str, ...]) -> Iterator[str]:
     for claim in found.claims:
         yield f"{_mark(claim):12} {claim.text}"
         if claim.verdict == "supported" and claim.source is not None:
-            yield f"{'':12} by {files[claim.source]}, overlap {_percent(claim.overlap_ppm)}"
+            yield f"{'':12} by {names[claim.source]}, overlap {_percent(claim.overlap_ppm)}"
         elif claim.verdict == "unsupported" and claim.source is not None:
-            yield f"{'':12} nearest: {files[claim.source]}, overlap {_percent(claim.overlap_ppm)}"
+            yield f"{'':12} nearest: {names[claim.source]}, overlap {_percent(claim.overlap_ppm)}"
         for reason in claim.reasons:
             yield f"{'':12} {reason.kind}: {reason.detail}"
     yield ""
@@ -195,52 +182,3 @@ def _files(source: Path) -> list[Path]:
             f"{source} holds no source", next_step=f"It needs files with {', '.join(SUFFIXES)}."
         )
     return files
-
-
-def _text(file: Path) -> str:
-    try:
-        return file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise OperatorError(f"{file} cannot be read: {error}", next_step="Give texts.") from error
-
-
-def _answer(file: Path) -> str:
-    """Return the words of an answer: a text as it is, or what a saved exchange answered."""
-    document = _text(file)
-    if not document.lstrip().startswith("{"):
-        return document
-    try:
-        body = octets(read_exchange(document.encode("utf-8")).response)
-        words = "".join(_contents(body.decode("utf-8")))
-    except (ExchangeRefused, msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise OperatorError(
-            f"{file} is neither a text nor a saved exchange with a chat completion: {error}",
-            next_step="`verismo verify --url ... --save FILE` writes one.",
-        ) from error
-    if not words:
-        raise OperatorError(
-            f"{file} holds no answer: neither a chat completion's content nor a `text`",
-            next_step="Give the answer's words as a text file.",
-        )
-    return words
-
-
-def _contents(body: str) -> Iterator[str]:
-    """Yield the words of a chat completion, or of the events of its stream."""
-    if body.startswith("{"):
-        yield from _said(body)
-        return
-    for line in body.splitlines():
-        event = line.removeprefix("data:").strip()
-        if line.startswith("data:") and event != "[DONE]":
-            yield from _said(event)
-
-
-def _said(document: str) -> Iterator[str]:
-    completion = msgspec.json.decode(document, type=_Completion)
-    if completion.text:
-        yield completion.text
-    for choice in completion.choices[:1]:
-        for said in (choice.message, choice.delta):
-            if said is not None and said.content:
-                yield said.content

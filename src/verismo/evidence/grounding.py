@@ -17,8 +17,10 @@ import msgspec
 
 from verismo.evidence.clauses import clauses_of
 from verismo.evidence.lexicon import SYMBOLS, UNITS, word_set
+from verismo.evidence.openings import with_opening
+from verismo.evidence.orders import misorder
 from verismo.evidence.overlap import Library, Window
-from verismo.evidence.polarity import concept, contradiction, is_refusal, misorder, misquantity
+from verismo.evidence.polarity import concept, contradiction, is_refusal, misquantity
 from verismo.evidence.quantities import Quantity, equals, quantities, units_of
 from verismo.evidence.sentences import sentences
 from verismo.evidence.substitution import substituted
@@ -168,7 +170,7 @@ def _check(sentence: str, library: Library) -> Claim:
     cited = _citations(sentence)
     text = " ".join(_CITATION.sub(" ", sentence).split())
     text = re.sub(r"\s+([.!?,;:])", r"\1", text)
-    read = tokens(text)
+    read = with_opening(text, tokens(text), library.lower)
     if text.endswith("?") or sum(token.is_content for token in read) < WORDS_MIN:
         return Claim(text, "no_claim", None, 0, cited, ())
     unknown = [index + 1 for index in cited if not 0 <= index < len(library)]
@@ -302,14 +304,16 @@ def _strays(read: Sequence[Token], window: Window) -> list[Reason]:
     """Find names in the place of others: where the source has another name of the same shape.
 
     `pending before not_before_ms, retired from not_after_ms` does not support `pending before
-    not_after_ms`.
+    not_after_ms`. A name of capital and small letters that stands in the place is none: who tells
+    of several (`Chrome from 137, Firefox from 129`) may put them in any order.
     """
     content = [token for token in read if token.is_content]
     own = {parts(token.text) for token in content}
     clauses = [clause for sentence in window.sentences for clause in _by_clause(sentence.tokens)]
     found = []
     for at, token in enumerate(content):
-        if token.kind != "name":
+        is_plain = not _shape(token) and _stands(token.text, window)
+        if token.kind != "name" or is_plain:
             continue
         beside = content[max(at - BESIDE, 0) : at] + content[at + 1 : at + 1 + BESIDE]
         near = frozenset().union(*(related(concept(one)[0]) for one in beside))

@@ -229,6 +229,9 @@ FORWARD_NEGATIONS: Final = word_set("not no never neither nor without cannot lac
 CLAUSE_NEGATIONS: Final = word_set("nobody nothing nowhere none")
 """They negate their whole clause, wherever they stand in it."""
 
+DISSUASIONS: Final = word_set("discourage avoid prevent")
+"""What is said of an action with one of them is said against it: `do not` in other words."""
+
 EXCEPTIONS: Final = word_set("except save but")
 """`all X except Y`: what follows is the contrary of what stands before."""
 
@@ -314,6 +317,20 @@ UNITS: Final[dict[str, tuple[str, Fraction]]] = {
 
 SYMBOLS: Final = word_set("us µs μs ms s sec min h hr d b kb mb gb tb kib mib gib tib usd eur")
 """Units that count as such only straight behind a number."""
+
+BARE_NOUNS: Final = word_set("""
+    access advice air art attention audio bandwidth behaviour blood bread business care cash
+    children coal code colour content control cost crime culture damage data death debt demand dust
+    earth elsewhere email evidence fear fire fish fog food freedom fruit fuel gas glass gold grass
+    growth half heat help home hope ice income interest iron knowledge labour land law let life
+    light load love luck mail man mankind markup meat memory men metal milk mind money music nature
+    news next night noise oil oxygen paper part pay peace people plenty power pressure progress
+    prose rain rest rice risk rock room salt sand sea silver sleep smoke snow soil sound space
+    speech speed sport staff state status steam steel stone style sugar support syntax talk tea
+    thunder time today tomorrow trade traffic transport travel trust usage value video voice war
+    water weather wind wine women wood wool work yesterday
+    """)
+"""Words that may open a sentence without an article, beside those that their ending tells."""
 
 NO_NAMES: Final = word_set("a an i must not may should shall no ok")
 """Words that are written in capitals for emphasis or by grammar, and name nothing."""

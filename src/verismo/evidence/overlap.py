@@ -12,6 +12,7 @@ from typing import Final
 import msgspec
 
 from verismo.evidence.lexicon import UNITS
+from verismo.evidence.openings import lower_stems
 from verismo.evidence.polarity import concept
 from verismo.evidence.sentences import CELL, sentences
 from verismo.evidence.words import Token, parts, related, singular, stem, tokens
@@ -79,9 +80,13 @@ class Library:
 
     Args:
         sources: their texts.
+
+    Attributes:
+        lower: stems of all words that they spell in lower case.
     """
 
     def __init__(self, sources: Sequence[str]) -> None:
+        self.lower = frozenset().union(*(lower_stems(text) for text in sources))
         self._sources = tuple(tuple(_sentence(s) for s in sentences(text)) for text in sources)
         everything = [sentence for source in self._sources for sentence in source]
         counts = Counter(spoken for sentence in everything for spoken in sentence.concepts)

@@ -1,5 +1,4 @@
-"""Whether two texts that speak of the same say the contrary: negation, opposites, order,
-quantifiers.
+"""Whether two texts that speak of the same say the contrary: negation, opposites, quantifiers.
 
 Every word of what a sentence is about gets a sign: minus under `not`, `no`, `without` and the like
 in its clause, or if it is the contrary of another word (`unsigned`, `refuse`); both together give
@@ -15,15 +14,19 @@ import msgspec
 from verismo.evidence.clauses import (
     clauses_of,
     contrasted,
-    ends_clause,
     is_condition,
     scopes_of,
 )
-from verismo.evidence.lexicon import OPPOSITES, PARTIAL, UNIVERSAL, WHOLE_OF, WHOLES
+from verismo.evidence.lexicon import (
+    DISSUASIONS,
+    OPPOSITES,
+    PARTIAL,
+    UNIVERSAL,
+    WHOLE_OF,
+    WHOLES,
+)
 from verismo.evidence.words import Token, related, stem
 
-NEIGHBOURS: Final = 4
-"""Words on each side of `before` and `after` that say what they relate."""
 CLAUSE_MIN: Final = 2
 """Words that two sentences share, at least, if one is to deny the other."""
 DENIALS_MAX: Final = 2
@@ -127,20 +130,6 @@ def contradiction(claim: Sequence[Token], source: Sequence[Sequence[Token]]) -> 
             is_firm = all(_exact(one, everything) == {one.sign} for one in heads)
             if is_firm and _is_denied(group, read, [said]):
                 return f"denied in the source, affirmed here: {_spell(group.covered)}"
-    return ""
-
-
-def misorder(claim: Sequence[Token], source: Sequence[Sequence[Token]]) -> str:
-    """Say whether a claim turns a `before` of the source into an `after`; empty if not."""
-    for one in _orders(claim):
-        verdicts = {
-            verdict
-            for sentence in source
-            for other in _orders(sentence)
-            if (verdict := _compare(one, other))
-        }
-        if verdicts == {-1}:
-            return "before and after are turned round"
     return ""
 
 
@@ -268,8 +257,8 @@ def _is_denied(group: _Group, own: Sequence[Reading], others: Sequence[Sequence[
     """Say whether others affirm what a negation denies, in a sentence that speaks of the same.
 
     The word nearest to the negation decides. Whatever it covers that others deny as well, and what
-    they say in a clause that denies something else, speaks for them: `no label holds a key` and
-    `labels never hold a key` deny other words and say the same.
+    they say of it in a clause that denies something else, speaks for them: `no label holds a key`
+    and `labels never hold a key` deny other words and say the same.
 
     Args:
         group: what one negation covers.
@@ -278,7 +267,8 @@ def _is_denied(group: _Group, own: Sequence[Reading], others: Sequence[Sequence[
     """
     heads = [one for one in group.covered if one.heads]
     if not heads or any(
-        one.is_negative and one.sign > 0 and not one.heads for one in group.covered
+        one.is_negative and one.sign > 0 and not one.heads and not _says(one, others)
+        for one in group.covered
     ):
         return False
     before = [one for one in own if one.clause == heads[0].clause and one.at < group.at]
@@ -291,12 +281,31 @@ def _is_denied(group: _Group, own: Sequence[Reading], others: Sequence[Sequence[
                 continue
             if not _speak_of_the_same(own, sentence):
                 continue
-            if any(one.in_denial for one in other) or any(
+            if _denies(other, group.covered) or any(
                 one.sign in _signs(one, other) for one in group.covered
             ):
                 return False
             found = found or any(_signs(one, other) == {-one.sign} for one in heads)
     return found
+
+
+def _says(one: Reading, others: Sequence[Sequence[Reading]]) -> bool:
+    """Say whether others affirm the very word: `none is outside` is no other way to say it."""
+    return any(
+        other.is_negative and other.sign < 0 and other.concept == one.concept
+        for sentence in others
+        for other in sentence
+    )
+
+
+def _denies(clause: Sequence[Reading], covered: Sequence[Reading]) -> bool:
+    """Say whether a clause denies something or advises against it, and speaks of what is denied.
+
+    `If the gateway cannot be reached` denies something else than `never breaks the work`.
+    """
+    if not any(_signs(one, clause) for one in covered):
+        return False
+    return any(one.in_denial or one.concept in _DISSUASIONS for one in clause)
 
 
 def _speak_of_the_same(one: Sequence[Reading], other: Sequence[Reading]) -> bool:
@@ -323,47 +332,6 @@ def _spell(read: Sequence[Reading]) -> str:
     return ", ".join(dict.fromkeys(reading.text for reading in read))
 
 
-class _Order(msgspec.Struct, frozen=True):
-    sign: int
-    left: frozenset[str]
-    right: frozenset[str]
-
-
-def _orders(sentence: Sequence[Token]) -> list[_Order]:
-    """Return what stands on both sides of each `before` and `after` in its clause."""
-    found = []
-    for at, token in enumerate(sentence):
-        sign = _ORDERS.get(token.lower, 0)
-        if token.lower == "then" and (not at or sentence[at - 1].lower not in ("only", "and")):
-            sign = 0
-        left = _near(sentence, range(at - 1, -1, -1))
-        right = _near(sentence, range(at + 1, len(sentence)))
-        if sign and left and right:
-            found.append(_Order(sign, left, right))
-    return found
-
-
-def _near(sentence: Sequence[Token], places: range) -> frozenset[str]:
-    """Return what the nearest words of a side speak of, up to the clause's end; or its pronoun."""
-    near: list[str] = []
-    for at in places:
-        if ends_clause(sentence, at) or len(near) == NEIGHBOURS:
-            break
-        if sentence[at].is_content:
-            near.append(concept(sentence[at])[0])
-    first = sentence[places[0]].lower if places else ""
-    return frozenset([*near, first] if first in _PRONOUNS else near)
-
-
-def _compare(one: _Order, other: _Order) -> int:
-    """Return 1 if two orders agree, -1 if they are contrary, 0 if they relate other things."""
-    straight = min(len(one.left & other.left), len(one.right & other.right))
-    crossed = min(len(one.left & other.right), len(one.right & other.left))
-    if straight == crossed:
-        return 0
-    return one.sign * other.sign * (1 if straight > crossed else -1)
-
-
 def _quantified(sentence: Sequence[Token], words: frozenset[str]) -> list[str]:
     """Return the stems of the words right behind some of these quantifiers."""
     return [
@@ -380,7 +348,5 @@ _SIDES: Final = {
     for word in side
 }
 _ACCEPT: Final = _SIDES[stem("accept")][0]
+_DISSUASIONS: Final = frozenset(stem(word) for word in DISSUASIONS)
 _SWITCH: Final = "switch on"
-_ORDERS: Final = {"before": 1, "after": -1, "then": 1}
-"""`checks it and only then parses it`: the checking is before the parsing."""
-_PRONOUNS: Final = frozenset(("it", "them", "this", "that"))
