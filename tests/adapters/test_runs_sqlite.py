@@ -15,6 +15,7 @@ from verismo.adapters.runs_sqlite import (
     PRUNE_TRACES_MAX,
     SqliteRuns,
 )
+from verismo.adapters.runs_trace import parents_first
 from verismo.attest.lineage import select
 from verismo.model.errors import RunLimit, RunSealed, StateError
 from verismo.model.ids import ProvId, TenantId, prov_id_from
@@ -267,6 +268,95 @@ def test_a_call_knows_how_it_stands(store: SqliteRuns):
     assert store.standing(THEIRS, TRACE, ROOT, "") == "none"
 
 
+def chain(steps: int, top: str = ROOT) -> list[ReportedHop]:
+    return [hop(n, span(n - 1) if n else top) for n in range(steps)]
+
+
+def told(store: SqliteRuns, *hops: ReportedHop) -> list[tuple[str, str]]:
+    refused = store.report(MINE, TRACE, hops, are_roots_known=True)
+    return sorted((one.span_id, one.reason) for one in refused)
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_step_that_is_known_to_be_too_deep_is_told_and_counted_once(
+    store: SqliteRuns, order: int
+):
+    store.begin(MINE, TRACE, begun())
+    steps = chain(300)
+    deep = [(one.span_id, "too_deep") for one in steps[RUN_DEPTH_MAX:]]
+    assert told(store, *steps[::order]) == deep
+    run = store.collect(MINE, TRACE, ROOT, FIRST, NOW_MS)
+    selection = select(run)
+    assert (run.refused, selection.refused) == (len(deep), ())
+    joined = {one.span_id for one in selection.hops if not one.passes}
+    assert joined == {one.span_id for one in steps[:RUN_DEPTH_MAX]}
+
+
+def test_a_step_that_is_too_deep_leads_what_stands_under_it_to_its_run(store: SqliteRuns):
+    store.begin(MINE, TRACE, begun())
+    steps = chain(RUN_DEPTH_MAX + 3)
+    below = steps[-1].span_id
+    for one in steps:
+        told(store, one)
+    store.note(MINE, TRACE, call(900, below))
+    assert told(store, hop(901, below, passes=True)) == []
+    assert told(store, hop(902, span(901))) == [(span(902), "too_deep")]
+    assert told(store, steps[-1]) == [(below, "too_deep")]
+    assert span(900) in taken(store)
+
+
+def test_no_step_is_told_to_be_too_deep_while_a_span_above_it_may_be_a_root(store: SqliteRuns):
+    store.begin(MINE, TRACE, begun())
+    steps = chain(RUN_DEPTH_MAX + 4)
+    assert reasons(store, *steps) == []
+    run = store.collect(MINE, TRACE, span(9), SECOND, NOW_MS)
+    assert {one.span_id for one in select(run).hops} == {one.span_id for one in steps[10:]}
+
+
+def test_no_step_is_told_to_be_too_deep_below_a_span_that_nobody_knows(store: SqliteRuns):
+    store.begin(MINE, TRACE, begun())
+    steps = chain(RUN_DEPTH_MAX + 4, top=span(500))
+    assert told(store, *steps) == []
+    assert told(store, hop(500)) == []
+    refused = select(store.collect(MINE, TRACE, ROOT, FIRST, NOW_MS)).refused
+    assert [one.reason for one in refused] == ["too_deep"] * 5
+
+
+def test_any_number_of_spans_that_only_pass_is_not_too_deep(store: SqliteRuns):
+    store.begin(MINE, TRACE, begun())
+    passing = [hop(n, span(n - 1) if n else ROOT, passes=True) for n in range(200)]
+    assert told(store, *passing, hop(200, span(199))) == []
+
+
+links = st.lists(st.tuples(st.integers(0, 8), st.integers(0, 8)), max_size=12)
+
+
+@given(links)
+def test_parents_come_first_and_of_two_with_one_span_the_first_stays_first(
+    pairs: list[tuple[int, int]],
+):
+    hops = [hop(name, span(above), t0_ms=at) for at, (name, above) in enumerate(pairs)]
+    ordered = parents_first(hops)
+    assert sorted(one.t0_ms for one in ordered) == list(range(len(hops)))
+    for name in {one.span_id for one in hops}:
+        times = [one.t0_ms for one in ordered if one.span_id == name]
+        assert times == sorted(times)
+    above = {one.span_id: one.parent_span for one in reversed(hops)}
+    seen: set[str] = set()
+    for one in ordered:
+        seen.add(one.span_id)
+        parent = above[one.span_id]
+        assert parent not in above or parent in seen or _circles(above, one.span_id)
+
+
+def _circles(above: dict[str, str], name: str) -> bool:
+    path: set[str] = set()
+    while name in above and name not in path:
+        path.add(name)
+        name = above[name]
+    return name in path
+
+
 def test_a_run_of_too_many_octets_is_full(store: SqliteRuns):
     store.begin(MINE, TRACE, begun())
     for number in range(8):
@@ -289,6 +379,16 @@ def test_hops_over_the_limit_are_refused_wherever_they_are(store: SqliteRuns):
     store.begin(MINE, TRACE, begun())
     passing = [hop(2_000 + number, passes=True) for number in range(RUN_ENTRIES_MAX + 1)]
     assert reasons(store, *passing) == ["over_limit"]
+
+
+def test_a_call_that_names_its_full_run_is_told_and_one_that_names_none_is_counted(
+    store: SqliteRuns,
+):
+    assert reasons(store, *[hop(number) for number in range(RUN_ENTRIES_MAX)]) == []
+    assert store.standing(MINE, TRACE, ROOT, ROOT) == "full"
+    assert store.standing(MINE, TRACE, ROOT, "") == "none"
+    store.note(MINE, TRACE, call(2_000))
+    assert store.collect(MINE, TRACE, ROOT, FIRST, NOW_MS).omitted == 1
 
 
 def test_calls_over_the_limit_are_counted(store: SqliteRuns):

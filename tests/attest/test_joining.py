@@ -3,6 +3,7 @@
 import hashlib
 import random
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -185,6 +186,24 @@ def test_sixteen_steps_deep_is_the_end():
     assert len(reported(graph)) == RUN_DEPTH_MAX
     assert {one.reason for one in joined.refused} == {"too_deep"}
     assert joined.calls == 1
+
+
+def test_what_stands_too_deep_hangs_on_the_deepest_step_that_joined():
+    depth = RUN_DEPTH_MAX + 4
+    chain = [hop(n, span(n - 1) if n else ROOT) for n in range(depth)]
+    passing = hop(200, span(depth - 1), passes=True)
+    joined, graph = drawn(run_of(*chain, passing, call(100, span(200))))
+    assert fed(graph, "span", span(RUN_DEPTH_MAX - 1)) == ["response"]
+    assert [one.reason for one in joined.refused] == ["too_deep"] * 4
+
+
+def test_steps_told_too_deep_when_they_came_give_the_graph_that_the_seal_would_have_given():
+    depth = RUN_DEPTH_MAX + 4
+    chain = [hop(n, span(n - 1) if n else ROOT) for n in range(depth)]
+    links = [msgspec.structs.replace(one, passes=True, attrs={}) for one in chain[RUN_DEPTH_MAX:]]
+    late = drawn(run_of(*chain, call(100, span(depth - 1))))
+    early = drawn(run_of(*chain[:RUN_DEPTH_MAX], *links, call(100, span(depth - 1))))
+    assert late[1] == early[1]
 
 
 @pytest.mark.parametrize("kind", ["request", "response", "policy", "budget", "route", "cache"])

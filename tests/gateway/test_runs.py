@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import json
+import logging
 from collections.abc import AsyncIterator
 
 import httpx2
@@ -418,6 +419,47 @@ async def test_a_call_that_a_run_has_no_room_for_is_refused(
     assert answer.json() == {"status": 429, "code": "run_limit"}
     assert len(reported(gateway.hops(answer))) == 900
     await gateway.proven(answer)
+
+
+async def test_what_only_the_seal_refuses_is_counted_and_logged_without_content(
+    gateway: Gateway, store: SqliteRuns, caplog: pytest.LogCaptureFixture
+):
+    trace, root = "d7" * 16, span(700)
+    chain = [hop(701 + n, span(700 + n), attrs={"tool": "Ada"}) for n in range(300)]
+    assert not store.report(TENANT, trace, [*chain, hop(5_000, span(6_000))])
+    before = gateway.telemetry.reported.copy()
+    body = json.dumps({"answer_sha256": "ab" * 32}).encode()
+    caplog.set_level(logging.WARNING, logger="verismo.gateway")
+    answer = await gateway.send("POST", SEAL, body, headers=sealing(700, trace))
+    assert (answer.json()["hops"], answer.json()["hops_refused"]) == (16, 285)
+    assert gateway.hops(answer)[-1]["attrs"]["hops_refused"] == 285
+    assert gateway.telemetry.reported - before == {"too_deep": 284, "orphan": 1}
+    (line,) = [one for one in caplog.records if "not in their run's graph" in one.message]
+    assert line.fields == {
+        "prov_id": answer.prov_id,
+        "trace_id": trace,
+        "tenant": TENANT,
+        "orphan": 1,
+        "too_deep": 284,
+    }
+    assert root in reported(gateway.hops(answer))
+
+
+async def test_a_clients_call_that_names_its_full_run_is_refused_and_one_that_does_not_is_counted(
+    gateway: Gateway, store: SqliteRuns
+):
+    trace, root = "d8" * 16, span(800)
+    assert not store.report(TENANT, trace, [hop(1_000 + n, root) for n in range(900)])
+    path, under = "/v1/chat/completions", sealing(800, trace)
+    named = {**under, "tracestate": f"verismo={root}"}
+    refused = await gateway.send("POST", path, chat_body("x"), headers=named)
+    assert (refused.status, refused.json()["code"]) == (429, "run_limit")
+    served = await gateway.send("POST", path, chat_body("x"), headers=under)
+    assert served.status == 200
+    body = json.dumps({"answer_sha256": "ab" * 32}).encode()
+    answer = await gateway.send("POST", SEAL, body, headers=under)
+    assert answer.json()["calls_omitted"] == 1
+    assert gateway.hops(answer)[-1]["attrs"]["calls_omitted"] == 1
 
 
 async def test_an_agent_that_fails_leaves_what_it_did_in_its_refusal(

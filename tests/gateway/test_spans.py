@@ -8,6 +8,7 @@ import sqlite3
 import threading
 import zlib
 from contextlib import closing
+from itertools import pairwise
 from pathlib import Path
 
 import httpx2
@@ -40,6 +41,8 @@ from verismo.client.settings import FetchedKeys
 from verismo.client.settings import Gateway as Trusted
 from verismo.gateway import spans
 from verismo.gateway.spans import RETRY_S, SPANS_MAX, TRACES_BYTES_MAX
+from verismo.model.ids import TenantId
+from verismo.model.run import BegunRun
 
 AGENT = """
 [operations."desk"]
@@ -204,6 +207,31 @@ async def test_spans_that_cannot_stand_anywhere_are_refused_one_by_one_with_reas
     assert counted == {"taken": 1, "bad_time": 1, "malformed": 1, "orphan": 1}
 
 
+CALLED = """
+[operations."called"]
+kind = "agent"
+purpose = "support"
+deployments = ["echo-us"]
+"""
+
+
+@pytest.mark.slow
+async def test_a_chain_below_a_run_that_the_gateway_began_is_told_to_be_too_deep(tmp_path: Path):
+    root, trace = "b7ad6b7169203331", f"{7:032x}"
+    names = [root, *(f"{n + 1:016x}" for n in range(300))]
+    chain = [span(traceId=trace, spanId=own, parentSpanId=above) for above, own in pairwise(names)]
+    setup = Setup(files={"operations/agents.toml": CALLED})
+    async with running_gateway(tmp_path, setup) as gateway:
+        with closing(SqliteRuns(gateway.config.data / FILE_NAME)) as store:
+            store.begin(TenantId("TENANT_001"), trace, BegunRun(root, "", "", 1))
+        # As exporters send it: what ended first is first.
+        taken = await post(gateway, in_json(*reversed(chain)))
+        partial = json.loads(taken.body)["partialSuccess"]
+        assert partial["rejectedSpans"] == "284"
+        assert "refused 284 (too_deep: 284)" in partial["errorMessage"]
+        assert gateway.telemetry.reported == {"taken": 16, "too_deep": 284}
+
+
 async def test_a_long_list_of_refusals_is_cut(gateway):
     spans = [span(**fresh(4), spanId=f"{n + 1:016x}", endTimeUnixNano="1") for n in range(50)]
     message = json.loads((await post(gateway, in_json(*spans))).body)["partialSuccess"]
@@ -328,9 +356,9 @@ async def test_a_tenant_that_leaves_before_its_answer_is_counted_all_the_same(
     monkeypatch.setattr(spans, "KEPT_BYTES_PER_MINUTE", 1 << 18)
     begun, report = threading.Event(), SqliteRuns.report
 
-    def told(store: SqliteRuns, *args: object) -> object:
+    def told(store: SqliteRuns, *args: object, **options: object) -> object:
         begun.set()
-        return report(store, *args)  # type: ignore[arg-type]
+        return report(store, *args, **options)  # type: ignore[arg-type]
 
     monkeypatch.setattr(SqliteRuns, "report", told)
     setup = Setup(files={"operations/agents.toml": AGENT})

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import msgspec
 
-from verismo.adapters.runs_trace import TABLES, RunRow, TraceRows
+from verismo.adapters.runs_trace import TABLES, RunRow, TraceRows, parents_first
 from verismo.adapters.sqlite_schema import Schema, transaction
 from verismo.model.errors import RunLimit, RunSealed, StateError
 from verismo.model.ids import ProvId, TenantId
@@ -129,14 +129,20 @@ class SqliteRuns:
         return True
 
     def report(
-        self, tenant: TenantId, trace_id: str, hops: Sequence[ReportedHop]
+        self,
+        tenant: TenantId,
+        trace_id: str,
+        hops: Sequence[ReportedHop],
+        *,
+        are_roots_known: bool = False,
     ) -> Sequence[Refused]:
         """Take hops of a trace, in any order and any number of portions."""
         refused: list[Refused] = []
         with self._writing(tenant, trace_id) as rows:
             rows.touch(self._clock_ms())
-            for hop in hops:
-                reason = rows.add_hop(hop)
+            # Exporters send what ended first, and that is what is deepest.
+            for hop in parents_first(hops) if are_roots_known else hops:
+                reason = rows.add_hop(hop, judges_depth=are_roots_known)
                 if reason is not None:
                     refused.append(Refused(hop.span_id, reason))
             rows.count_out(refused=len(refused), omitted=0)

@@ -4,12 +4,14 @@ Every statement here names tenant and trace, so that nothing of another tenant i
 """
 
 import sqlite3
+from collections.abc import Sequence
 from typing import Literal
 
 import msgspec
 
 from verismo.model.run import (
     RUN_BYTES_MAX,
+    RUN_DEPTH_MAX,
     RUN_ENTRIES_MAX,
     NotedCall,
     RefusedReason,
@@ -104,6 +106,29 @@ class MemberRow(msgspec.Struct, frozen=True):
     sealed_in: str
 
 
+def parents_first(hops: Sequence[ReportedHop]) -> list[ReportedHop]:
+    """Return hops so that each comes after its parent, as far as that is among them.
+
+    Args:
+        hops: as reported; of two with one span id the first stays the first.
+    """
+    parents: dict[str, str] = {}
+    for hop in hops:
+        parents.setdefault(hop.span_id, hop.parent_span)
+    ranks: dict[str, int] = {}
+    for hop in hops:
+        path, span = [], hop.span_id
+        while span in parents and span not in ranks:
+            path.append(span)
+            ranks[span] = 0  # who comes by again walks in a circle
+            span = parents[span]
+        rank = ranks.get(span, 0)
+        for passed in reversed(path):
+            rank += 1
+            ranks[passed] = rank
+    return sorted(hops, key=lambda hop: ranks[hop.span_id])
+
+
 _RUN_COLUMNS = ", ".join(RunRow.__struct_fields__)
 _MEMBER_COLUMNS = ", ".join(MemberRow.__struct_fields__)
 
@@ -121,6 +146,7 @@ class TraceRows:
         self._connection = connection
         self._key = (tenant, trace_id)
         self._batch: dict[str, MemberRow | None] = {}
+        self._depths: dict[str, int] = {}
 
     def run(self, span: str) -> RunRow | None:
         """Return a run by its root span."""
@@ -217,17 +243,28 @@ class TraceRows:
         self._add(call.span_id, row, encode_call(call), (call.nodes, call.octets))
         return True
 
-    def add_hop(self, hop: ReportedHop) -> RefusedReason | None:
-        """Store a hop, or say why it is refused; what is stored already is taken."""
+    def add_hop(self, hop: ReportedHop, *, judges_depth: bool = False) -> RefusedReason | None:
+        """Store a hop, or say why it is refused; what is stored already is taken.
+
+        Args:
+            hop: as reported.
+            judges_depth: whether to refuse one that is known to be too deep. It stays as one that
+                only passes, so that what stands under it still leads to its run.
+        """
         reason = flaw_of(hop)
         if reason is not None:
             return reason  # it may hold what cannot even be stored
         value = encode_hop(hop)
         if self._is_stored(hop.span_id, value):
             return None
+        link = msgspec.structs.replace(hop, passes=True, attrs={}, commit="", sources=())
+        if judges_depth and not hop.passes and self._is_stored(hop.span_id, encode_hop(link)):
+            return "too_deep"
         reason = self._misplaced(hop)
         if reason is not None:
             return reason
+        if judges_depth and not hop.passes and self._depth(hop.parent_span) >= RUN_DEPTH_MAX:
+            reason, hop, value = "too_deep", link, encode_hop(link)
         home = self.home(hop.parent_span, "")
         total = self.run(home) or self.loose()
         size = (hop_nodes(hop), hop_octets(hop))
@@ -236,7 +273,29 @@ class TraceRows:
         if total.members >= RUN_ENTRIES_MAX:
             return "over_limit"
         self._add(hop.span_id, MemberRow(hop.parent_span, home, 0, ""), value, size)
-        return None
+        return reason
+
+    def _depth(self, span: str) -> int:
+        """Return how many steps down from its run a hop is; 0 for a run and where it is unknown."""
+        path: list[str] = []
+        while span not in self._depths and len(path) < STEPS_MAX and self.run(span) is None:
+            member = self.member(span)
+            if member is None or member.is_call or member.sealed_in:
+                return 0
+            path.append(span)
+            span = member.parent
+        if len(path) == STEPS_MAX:
+            return 0
+        depth = self._depths.get(span, 0)
+        for passed in reversed(path):
+            depth += 0 if self._passes(passed) else 1
+            self._depths[passed] = depth
+        return depth
+
+    def _passes(self, span: str) -> bool:
+        query = "SELECT value FROM member WHERE tenant = ? AND trace = ? AND span = ?"
+        (value,) = self._connection.execute(query, (*self._key, span)).fetchone()
+        return decode_hop(value).passes
 
     def _is_stored(self, span: str, value: bytes) -> bool:
         """Say whether a hop is here as it is: who gets no answer reports again (OTLP, retries)."""

@@ -59,7 +59,8 @@ def select(run: Run) -> Selection:
         if place.fate == "joined" and place.depth <= RUN_DEPTH_MAX:
             chosen.append(((place.distance, hop.t0_ms, hop.t1_ms, hop.span_id), hop))
         elif place.fate == "joined":
-            lineage.refused.append(Refused(hop.span_id, "too_deep"))
+            if not hop.passes:  # what only passes is no step that could be missing
+                lineage.refused.append(Refused(hop.span_id, "too_deep"))
         elif place.fate != "elsewhere" and not (place.fate == "orphan" and run.shared):
             # With another run open, a hop without a parent yet may be its.
             lineage.refused.append(Refused(hop.span_id, place.fate))
@@ -138,7 +139,7 @@ class _Lineage:
             if parent == self._run.span_id:
                 return parent
             if parent in self.hops:
-                return self._owner_by_hop(call, self.place(parent))
+                return self._owner_by_hop(call, parent)
             if parent in self._others:
                 return ""
             if parent not in self.calls:
@@ -146,10 +147,13 @@ class _Lineage:
             call = self.calls[parent]
         return self._noted_for(call)
 
-    def _owner_by_hop(self, call: NotedCall, place: _Place) -> str:
-        if place.fate == "joined":
-            return call.parent_span if place.depth <= RUN_DEPTH_MAX else self._run.span_id
-        return "" if place.fate == "elsewhere" else self._noted_for(call)
+    def _owner_by_hop(self, call: NotedCall, span_id: str) -> str:
+        fate = self.place(span_id).fate
+        if fate != "joined":
+            return "" if fate == "elsewhere" else self._noted_for(call)
+        while self.place(span_id).depth > RUN_DEPTH_MAX:
+            span_id = self.hops[span_id].parent_span
+        return span_id
 
     def _noted_for(self, call: NotedCall) -> str:
         return self._run.span_id if call.run_span == self._run.span_id else ""

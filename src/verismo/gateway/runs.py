@@ -14,6 +14,7 @@ Source: W3C Trace Context, level 2; ADR-023.
 import asyncio
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
@@ -129,17 +130,34 @@ class Runs:
             octets=len(record.graph),
         )
 
-        is_run = run is not None and run.joined is not None
-        if not is_run and self._noted_at_once(tenant, trace_id, call):
+        joined = None if run is None else run.joined
+        if joined is not None:
+            self._tell_refused(sealed, trace_id, joined)
+        elif self._noted_at_once(tenant, trace_id, call):
             return
 
         def work() -> None:
-            if run is not None and run.joined is not None:
-                self._store.end(tenant, trace_id, run.span_id, run.joined.spans)
+            if run is not None and joined is not None:
+                self._store.end(tenant, trace_id, run.span_id, joined.spans)
             if journey.is_noted:
                 self._store.note(tenant, trace_id, call)
 
         await self._beside(work)
+
+    def _tell_refused(self, sealed: Sealed, trace_id: str, joined: Joined) -> None:
+        """Count and log the reported hops that only the seal refused: they had been taken."""
+        reasons = Counter(one.reason for one in joined.refused)
+        for reason, count in reasons.items():
+            self._telemetry.spans(reason, count)
+        if reasons:
+            record = sealed.record
+            fields: dict[str, str | int] = {
+                "prov_id": record.prov_id,
+                "trace_id": trace_id,
+                "tenant": record.tenant,
+            }
+            fields.update(sorted(reasons.items()))
+            log.warning("reported hops are not in their run's graph", extra={"fields": fields})
 
     def _noted_at_once(self, tenant: TenantId, trace_id: str, call: NotedCall) -> bool:
         """Note a call in the event loop, where that needs no waiting: a thread costs more."""

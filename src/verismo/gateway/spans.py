@@ -187,8 +187,9 @@ class SpanIntake:
         octets = 0
         try:
             tenant: TenantId = caller.view.tenant.id
+            known = not caller.view.seals_runs
             for trace_id, hops in traces.items():
-                refused += self._runs.report(tenant, trace_id, hops)
+                refused += self._runs.report(tenant, trace_id, hops, are_roots_known=known)
                 octets += sum(hop_octets(hop) for hop in hops)
         except StateError as error:
             # What is wrong with the store is the operator's business, not the agent's.

@@ -67,13 +67,27 @@ class RunStore(Protocol):
         ...
 
     def report(
-        self, tenant: TenantId, trace_id: str, hops: Sequence[ReportedHop]
+        self,
+        tenant: TenantId,
+        trace_id: str,
+        hops: Sequence[ReportedHop],
+        *,
+        are_roots_known: bool = False,
     ) -> Sequence[Refused]:
         """Take hops of a trace, in any order and any number of portions.
 
+        Args:
+            tenant: whose.
+            trace_id: 32 hex digits.
+            hops: as reported.
+            are_roots_known: whether every run of the tenant is begun before its agent works. Then
+                a hop whose chain leads too deep below a run is told now: no span on the way can
+                turn out to be the root of another one.
+
         Returns:
             Those that were not taken. One that was taken may still turn out to be an orphan, too
-            deep or in a cycle when its run is sealed.
+            deep or in a cycle when its run is sealed. One that is told to be too deep still leads
+            what stands under it to the run.
         """
         ...
 
