@@ -10,7 +10,14 @@ from tests.support.graphs import agent_run, graph_of, new_prov_id, plain_answer,
 
 from verismo.attest.provdocument import DocumentRefused
 from verismo.attest.provenance import Graph, GraphBuilder, GraphRefused, Node, node_id
-from verismo.attest.provjson import ENTITIES, ProvRecord, read_prov_json, write_prov_json
+from verismo.attest.provjson import (
+    ENTITIES,
+    ProvClaim,
+    ProvRecord,
+    read_prov_claim,
+    read_prov_json,
+    write_prov_json,
+)
 
 RECORDED = {"plain": plain_answer(1), "run": agent_run(), "nested": agent_run(depth=2)}
 RELATIONS = ("used", "wasInformedBy", "wasGeneratedBy", "wasDerivedFrom")
@@ -260,3 +267,27 @@ def test_times_that_no_calendar_has_are_left_out_and_kept_exactly():
 def test_a_w3c_document_is_no_graph():
     with pytest.raises(DocumentRefused, match="prefixes"):
         read_prov_json(b'{"prefix":{"ex":"http://example.org/"},"entity":{"ex:e1":{}}}')
+
+
+@pytest.mark.parametrize(
+    ("data", "claim"),
+    [
+        (b"5", None),
+        (b"\xff", None),
+        (b'{"prefix":{"vm":"urn:other:"}}', None),
+        (b'{"prefix":{"vm":"urn:verismo:prov:"}}', ProvClaim()),
+        (b'{"prefix":{"a":5,"vm":"urn:verismo:prov:"},"entity":{"a":5}}', ProvClaim()),
+        (
+            b'{"prefix":{"node":"urn:verismo:node:"},"entity":{"a":{"vm:answer":"x"},"b":'
+            b'{"vm:statement":5,"vm:signature":"y"}}}',
+            ProvClaim("x", "", "y"),
+        ),
+    ],
+)
+def test_what_a_document_claims_to_be_is_read_without_its_hops(data, claim):
+    assert read_prov_claim(data) == claim
+
+
+@pytest.mark.parametrize("attack", [a for n, a in ATTACKS.items() if n != "other prefixes"])
+def test_a_tampered_document_still_claims_to_be_of_this_mapping(attack):
+    assert read_prov_claim(changed(attack)) is not None

@@ -78,6 +78,57 @@ class ProvRecord(msgspec.Struct, frozen=True):
     signature: str = ""
 
 
+class _Part(msgspec.Struct, frozen=True):
+    """As much of a document as tells whose it is."""
+
+    prefix: dict[str, msgspec.Raw]
+    entity: msgspec.Raw = msgspec.Raw(b"{}")
+
+
+class ProvClaim(msgspec.Struct, frozen=True):
+    """What a document of this mapping says of itself; empty what it does not say.
+
+    Args:
+        answer: the answer; any text.
+        statement: the signed bytes, base64url; any text.
+        signature: the detached JWS; any text.
+    """
+
+    answer: str = ""
+    statement: str = ""
+    signature: str = ""
+
+
+def read_prov_claim(data: bytes) -> ProvClaim | None:
+    """Return what a document says of itself, whether or not its hops are what they were.
+
+    Args:
+        data: any octets.
+
+    Returns:
+        None if it is not JSON, or none of its prefixes is of this mapping.
+    """
+    try:
+        part = msgspec.json.decode(data, type=_Part)
+        prefixes = {name: msgspec.json.decode(value) for name, value in part.prefix.items()}
+    except (msgspec.MsgspecError, UnicodeError, RecursionError):
+        return None
+    if not any(prefixes.get(name) == value for name, value in PREFIXES.items()):
+        return None
+    try:
+        entities = msgspec.json.decode(part.entity, type=dict[str, dict[str, msgspec.Raw]])
+    except (msgspec.MsgspecError, UnicodeError, RecursionError):
+        return ProvClaim()
+    said = {name: value for record in entities.values() for name, value in record.items()}
+    return ProvClaim(*(_claimed(said, name) for name in ("answer", "statement", "signature")))
+
+
+def _claimed(said: Mapping[str, msgspec.Raw], name: str) -> str:
+    value = said.get(f"vm:{name}")
+    spelt = "" if value is None else msgspec.json.decode(value)
+    return spelt if isinstance(spelt, str) else ""
+
+
 def write_prov_json(record: ProvRecord) -> bytes:
     """Return a graph as PROV-JSON.
 
@@ -115,9 +166,9 @@ def read_prov_json(data: bytes) -> ProvRecord:
             last = attributes if number == max(hops) else last
     if sorted(hops) != list(range(1, len(hops) + 1)):
         raise DocumentRefused("the hops are not numbered from 1 on")
-    for name, node in hops.values():
+    for number, (name, node) in sorted(hops.items()):
         if name != f"node:{node_id(node)}":
-            raise DocumentRefused(f"{name} does not have the id of what it says")
+            raise DocumentRefused(f"node {number} is not what its id {name} is the hash of")
     _check_relations(document, dict(hops.values()))
     nodes = tuple(hops[number][1] for number in sorted(hops))
     if _integer(last.get("vm:version", "")) != VERSION:

@@ -13,12 +13,15 @@ from verismo.attest.keyentry import KeyRingRefused
 from verismo.attest.keys import KeyRefused, read_jwks
 from verismo.attest.provdot import write_dot
 from verismo.attest.provenance import GraphRefused, read_graph
+from verismo.attest.provfaults import find_faults, read_claim
 from verismo.attest.provjson import ProvRecord, write_prov_json
 from verismo.attest.provsvg import write_svg
 from verismo.attest.provtree import draw_tree, lay_out
 from verismo.attest.provview import View, view_graph
-from verismo.attest.statement import StatementRefused, read_statement
+from verismo.attest.report import Findings
+from verismo.attest.statement import Statement, StatementRefused, read_statement
 from verismo.attest.verify import Check, Expectation, Report, Verifier
+from verismo.attest.verify_claims import check_graph
 from verismo.attest.verify_ledger import LedgerTrust, ring_keys, trusted_ring, verify_ledger
 from verismo.cli.options import config_option, json_option, printable
 from verismo.cli.provsource import Place, Signed, folder, gateway, read_saved
@@ -30,7 +33,7 @@ from verismo.model.ids import is_prov_id
 from verismo.model.units import moment_utc
 
 UNCHECKED = "NOT CHECKED"
-_COMPLETENESS = 12
+_COMPLETENESS, _GRAPH = 12, 13
 _OUT = click.Path(path_type=Path, dir_okay=False, allow_dash=True)
 _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 
@@ -81,7 +84,8 @@ class Shown(msgspec.Struct, frozen=True):
         verdict: see `docs/provenance.md`.
         checks: of the verification; empty if there were no keys or no signature.
         calls: of the joined calls, if they were asked for.
-        graph: as it was found.
+        faults: where its nodes do not hang together, for people.
+        graph: as it was found; null if it was spelt otherwise and could not be read.
     """
 
     prov_id: str
@@ -89,6 +93,7 @@ class Shown(msgspec.Struct, frozen=True):
     verdict: str
     checks: tuple[Check, ...]
     calls: tuple[CallCheck, ...]
+    faults: tuple[str, ...]
     graph: msgspec.Raw
 
 
@@ -120,30 +125,31 @@ def show(**given: object) -> None:
     The keys are those of the same folder or gateway: this checks a record against its gateway; for
     keys of your own choice use `verismo verify`.
 
-    Exit codes: 0 shown, 1 the graph is not what was signed, 2 wrong usage.
+    Exit codes: 0 shown, 1 the graph is not what was signed, 2 wrong usage, or no graph at all.
     """
     asked = msgspec.convert(given, Asked)
     _check_usage(asked)
     with _found(asked) as (place, signed):
+        prov_id = _identify(asked, signed)
         report = _judge(place, signed, asked)
-        view = _view(signed.graph)
-        if asked.prov_id is not None and asked.prov_id != view.prov_id:
-            raise OperatorError(
-                f"the graph is that of {view.prov_id}", next_step="Name that, or another file."
-            )
-        checks = _check_calls(view, place, report) if asked.calls else ()
+        view = _view(signed)
+        checks = _check_calls(view, place) if asked.calls and view is not None else ()
     verdict = _verdict(report)
+    faults = () if view is not None else _faults(signed)
     if asked.as_json:
         found = report.checks if report is not None else ()
-        shown = Shown(view.prov_id, place.name, verdict, found, checks, msgspec.Raw(signed.graph))
+        graph = msgspec.Raw(signed.graph or b"null")
+        shown = Shown(prov_id, place.name, verdict, found, checks, faults, graph)
         click.echo(msgspec.json.encode(shown))
     elif asked.written:
-        _write(asked, view, signed)
-        click.echo(f"{view.prov_id}: {verdict}", err=True)
+        if view is not None:
+            _write(asked, view, signed)
+        click.echo(printable(f"{prov_id}: {'; '.join((verdict, *_failed(report)))}"), err=True)
     else:
-        began = f"began     {moment_utc(view.nodes[0].t0)}"
-        head = (*_lines(place, signed, report, checks), began, "")
-        text = "\n".join((*head, lay_out(draw_tree(view))))
+        lines = [*_lines(place, signed, report, checks), *(f"{'where':9} {it}" for it in faults)]
+        if view is not None:
+            lines += [f"began     {moment_utc(view.nodes[0].t0)}", "", lay_out(draw_tree(view))]
+        text = "\n".join(lines)
         click.echo("\n".join(printable(line) for line in text.split("\n")))
     sys.exit(1 if verdict == "INVALID" or any(one.problem for one in checks) else 0)
 
@@ -192,19 +198,81 @@ def _found(asked: Asked) -> Iterator[tuple[Place, Signed]]:
         yield opened, signed
 
 
-def _view(graph: bytes) -> View:
-    try:
-        return view_graph(read_graph(graph)[0])
-    except GraphRefused as error:
+def _identify(asked: Asked, signed: Signed) -> str:
+    """Return the answer that a graph says it is.
+
+    Raises:
+        OperatorError: it is no graph, or neither it nor its statement names the answer asked for.
+    """
+    claim = read_claim(signed.graph)
+    if claim is None and not signed.failed[0]:
         raise OperatorError(
-            f"the graph cannot be read: {error}", next_step="`verismo verify` says more."
-        ) from error
+            "what is found there is no graph", next_step="Give a graph, or what one was saved in."
+        )
+    named = signed.claimed if claim is None else claim.prov_id
+    stated = _stated(signed)
+    known = {named} if stated is None else {named, stated.prov_id}
+    if asked.prov_id is not None and asked.prov_id not in known:
+        raise OperatorError(
+            f"the graph is that of {printable(named)}", next_step="Name that, or another file."
+        )
+    return named
+
+
+def _view(signed: Signed) -> View | None:
+    """Return a graph to be looked at, None for one that verifiers refuse."""
+    try:
+        return view_graph(read_graph(signed.graph)[0])
+    except GraphRefused:
+        return None
+
+
+def _faults(signed: Signed) -> tuple[str, ...]:
+    claim = read_claim(signed.graph)
+    return () if claim is None else find_faults(claim)
 
 
 def _judge(place: Place, signed: Signed, asked: Asked) -> Report | None:
-    """Make the checks that need no request, response or salt; None without keys or signature."""
+    """Make the checks that need no request, response or salt.
+
+    None if nothing can be said without keys or a signature: the graph hangs together, and it is the
+    one that the statement beside it names.
+    """
     verify = _verification(place, asked)
-    return None if verify is None or not signed.jws else verify(signed)
+    report = None if verify is None or not signed.jws else verify(signed)
+    number, detail = signed.failed if signed.failed[0] else _contradiction(signed)
+    if not number:
+        return report
+    findings = Findings()
+    findings.fails(number, detail)
+    broken = findings.checks()
+    if report is not None:
+        broken = tuple(
+            one if made.outcome == "skip" else made
+            for one, made in zip(broken, report.checks, strict=True)
+        )
+    return Report("INVALID", None, broken, "", None)
+
+
+def _contradiction(signed: Signed) -> tuple[int, str]:
+    """Return which check a graph and its statement fail whoever signed it; 0 if they fit."""
+    stated, findings = _stated(signed), Findings()
+    if stated is not None:
+        check_graph(stated, signed.graph, findings)
+    else:
+        try:
+            read_graph(signed.graph)
+        except GraphRefused as error:
+            findings.fails(_GRAPH, str(error))
+    check = findings.checks()[_GRAPH - 1]
+    return (check.number, check.detail) if check.outcome == "fail" else (0, "")
+
+
+def _stated(signed: Signed) -> Statement | None:
+    try:
+        return read_statement(signed.statement)
+    except StatementRefused:
+        return None
 
 
 def _verification(place: Place, asked: Asked) -> Callable[[Signed], Report] | None:
@@ -231,7 +299,7 @@ def _verification(place: Place, asked: Asked) -> Callable[[Signed], Report] | No
     return verify
 
 
-def _check_calls(view: View, place: Place, report: Report | None) -> tuple[CallCheck, ...]:
+def _check_calls(view: View, place: Place) -> tuple[CallCheck, ...]:
     """Check for each joined call that its own signature covers the response in this graph."""
     ring = trusted_ring(place.keyring, None)[0].ring
     verifier = Verifier(ring_keys(ring))
@@ -278,11 +346,11 @@ def _lines(
         why = "there are no keys; name them by --jwks or --keyring"
         reason = why if signed.jws else "there is no signature with the graph"
         return [*lines, f"verdict   {UNCHECKED}: {reason}"]
-    lines.append(f"verdict   {_verdict(report)}, by {place.keys}")
+    lines.append(f"verdict   {_verdict(report)}{f', by {place.keys}' if place.keys else ''}")
     for outcome, head in (("pass", "passed"), ("fail", "failed"), ("skip", "not made")):
         found = [check for check in report.checks if check.outcome == outcome]
         if outcome == "fail":
-            lines += [f"{head:9} {one.number} {one.name}: {one.detail}" for one in found]
+            lines += [f"{head:9} {one}" for one in _failed(report)]
         elif found:
             names = ", ".join(f"{one.number} {one.name}" for one in found)
             lines.append(f"{head:9} {names}")
@@ -292,10 +360,15 @@ def _lines(
     return lines
 
 
+def _failed(report: Report | None) -> list[str]:
+    checks = () if report is None else report.checks
+    failed = [check for check in checks if check.outcome == "fail"]
+    return [f"{one.number} {one.name}: {one.detail}" for one in failed]
+
+
 def _signer(signed: Signed) -> list[str]:
-    try:
-        stated = read_statement(signed.statement)
-    except StatementRefused:
+    stated = _stated(signed)
+    if stated is None:
         return []
     where = f"{stated.seq.signer} number {stated.seq.n}, region {stated.region}"
     return [
