@@ -222,11 +222,27 @@ async def test_id_only_tenant_runs_ids_but_no_alias_and_no_text(tmp_path_factory
 
 
 async def test_safelist_runs_the_registered_text_and_no_other(gateway: Gateway, user_document):
-    for text, status in ((user_document.text, 200), (user_document.text + " ", 404)):
+    changed = user_document.text.replace("name", "email")
+    for text, status in ((user_document.text, 200), (changed, 404), (f" {changed}", 404)):
         body = {"query": text, "variables": {"id": "1"}}
         answer = await gateway.send("POST", "/graphql", json.dumps(body).encode(), key="TENANT_002")
         assert answer.status == status
         await gateway.proven(answer, key="TENANT_002")
+
+
+@pytest.mark.parametrize("end", ["\n", " \r\n\t"])
+async def test_white_space_at_the_end_of_a_registered_text_makes_no_other_document(
+    gateway: Gateway, user_document, end
+):
+    body = json.dumps({"query": user_document.text + end, "variables": {"id": "1"}}).encode()
+    answer = await gateway.send("POST", "/graphql", body, key="TENANT_002")
+    assert answer.status == 200
+    report = await gateway.proven(answer, key="TENANT_002")
+    assert report.statement.op == report.statement.req.doc == user_document.id
+    sent = json.loads(gateway.upstream.kept[-1].body)["query"]
+    assert sent == user_document.text, "the upstream gets the registered text"
+    refused = await gateway.send("POST", "/graphql", body, key="TENANT_003")
+    assert refused.status == 404, "id-only takes no text"
 
 
 @pytest.mark.slow

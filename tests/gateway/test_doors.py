@@ -13,7 +13,7 @@ import pytest
 import pytest_asyncio
 from gql.transport.httpx import HTTPXAsyncTransport
 from tests.support.answers import KeepingTransport
-from tests.support.gateway import CHAT, Gateway
+from tests.support.gateway import CHAT, Gateway, Setup, running_gateway
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -266,6 +266,42 @@ async def test_gql_client_is_served_in_observe_mode(gateway: Gateway):
     assert result["user"]["id"] == "3"
     (record,) = gateway.records()[before:]
     assert json.loads(record.statement)["op"].startswith("sha256:")
+
+
+async def ask_with_gql(gateway: Gateway, text: str) -> dict[str, object]:
+    """Ask as TENANT_002, in safelist mode; the client parses the text and prints what it parsed."""
+    transport = HTTPXAsyncTransport(
+        url=f"{gateway.url}/graphql",
+        headers={"authorization": f"Bearer {gateway.keys['TENANT_002']}"},
+    )
+    request = gql.gql(text)
+    variables = ("id", "3") if "$id" in text else ("subject", "Late")
+    request.variable_values = dict([variables])
+    async with gql.Client(transport=transport, fetch_schema_from_transport=False) as session:
+        return await session.execute(request)
+
+
+async def test_gql_client_runs_the_sample_documents_in_safelist_mode(
+    gateway: Gateway, user_document, ticket_document
+):
+    for document in (user_document, ticket_document):
+        before = len(gateway.records())
+        assert await ask_with_gql(gateway, document.text)
+        (record,) = gateway.records()[before:]
+        assert json.loads(record.statement)["op"] == document.id
+
+
+@pytest.mark.slow
+async def test_gql_client_runs_a_document_whose_file_ends_with_a_line_feed(tmp_path_factory):
+    text = "query Named($id: ID!) {\n  user(id: $id) {\n    name\n  }\n}\n"
+    table = (
+        '[operations.named]\nkind = "graphql"\npurpose = "support"\n'
+        'document = "named.graphql"\ndeployments = ["tickets-us", "tickets-eu"]\n'
+    )
+    files = {"operations/named.graphql": text, "operations/named.toml": table}
+    async with running_gateway(tmp_path_factory.mktemp("end"), Setup(files=files)) as gateway:
+        assert await ask_with_gql(gateway, text)
+        assert json.loads(gateway.upstream.kept[-1].body)["query"] == text
 
 
 async def test_http_operation_gets_the_clients_exact_octets(gateway: Gateway):

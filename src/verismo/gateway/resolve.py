@@ -2,7 +2,7 @@
 
 How strict that is depends on the tenant (decisions 21): `observe` runs unknown operations too,
 under policy and signed, and notes them; `safelist` runs what is registered, by id, alias or full
-text; `id-only` runs what is registered by its id alone.
+text, with or without white space at its end; `id-only` runs what is registered by its id alone.
 """
 
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ import msgspec
 
 from verismo.gateway.ask import Ask
 from verismo.gateway.snapshot import Snapshot, TenantView
-from verismo.model.document import NotOneOperation, outline
+from verismo.model.document import NotOneOperation, outline, without_end_blank
 from verismo.model.errors import MalformedRequest, MethodNotAllowed, OperationUnregistered
 from verismo.model.ids import OperationId
 from verismo.model.operation import Operation, OperationKind
@@ -64,6 +64,9 @@ def resolve(snapshot: Snapshot, view: TenantView, ask: Ask, purpose: str) -> Res
     by_id = operation is not None and ask.by_id
     if operation is None:
         operation = view.aliases.get(ask.name)
+    if operation is None and ask.document:
+        # Safe: what runs is the registered text, and the two differ only where nothing is said.
+        operation = view.texts.get(without_end_blank(ask.document))
     if operation is not None and _fits(snapshot, operation, ask):
         if enforcement == "id-only" and not by_id:
             raise OperationUnregistered(

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from verismo.model.document import without_end_blank
 from verismo.model.ids import KeyId, OperationId, TenantId
 from verismo.model.operation import Operation
 from verismo.model.plan import Plan, plan_digest
@@ -28,6 +29,7 @@ class TenantView(msgspec.Struct, frozen=True):
         handle: the opaque `aud` of its statements; stable, and meaningless to others.
         operations: what it may run, by id.
         aliases: what it may run, by alias.
+        texts: documents that it may run, by their text without white space at the end.
         seals_runs: whether it may have runs sealed of agents that run at the client.
     """
 
@@ -35,6 +37,7 @@ class TenantView(msgspec.Struct, frozen=True):
     handle: str
     operations: dict[OperationId, Operation]
     aliases: dict[str, Operation]
+    texts: dict[str, Operation]
     seals_runs: bool = False
 
 
@@ -133,5 +136,6 @@ def _view(plan: Plan, tenant: Tenant, handle_secret: bytes) -> TenantView:
         handle=tenant_handle(tenant.id, handle_secret),
         operations={op.id: op for op in mine},
         aliases={alias: op for op in mine for alias in op.aliases},
+        texts={without_end_blank(op.document): op for op in mine if op.document},
         seals_runs=any(op.kind == "agent" and not op.deployments for op in mine),
     )

@@ -39,6 +39,16 @@ class NotOneOperation(ValueError):
     """The document is not GraphQL, or does not hold exactly one operation."""
 
 
+def without_end_blank(document: str) -> str:
+    """Return a document without the white space at its end, where it means nothing.
+
+    Files end with a line feed; what a client prints from its syntax tree does not.
+
+    Source: GraphQL October 2021, section 2.1.2.
+    """
+    return document.rstrip(" \t\n\r")
+
+
 def outline(document: str) -> Outline:
     """Find the one operation of an executable document.
 
