@@ -49,6 +49,7 @@ from verismo.model.errors import (
     NotFound,
     RunLimit,
     RunSealed,
+    UpstreamFailed,
     VerismoError,
 )
 from verismo.model.traffic import Reply, Request
@@ -180,6 +181,10 @@ class Pipeline:
         answer = await desk.dispatcher.call(journey, ask, resolved.operation.document, ready)
         if isinstance(answer, Flowing):
             return await self._stream(journey, answer, terms)
+        if answer.retry_after:
+            terms.append((b"retry-after", answer.retry_after.encode("ascii")))
+        if answer.inbound.failure is not None:
+            return await self._serve_failure(journey, door, answer.inbound.failure, terms)
         return await self._serve(journey, answer, cache_key, terms)
 
     def _arrive(self, journey: Journey) -> None:
@@ -229,9 +234,16 @@ class Pipeline:
         if cache_key and inbound.status == _CACHEABLE_STATUS:
             kept = _kept(journey, answer)
             desk.cache.put(cache_key, kept, journey.caller.view.tenant.cache_ttl_s)
-        if answer.retry_after:
-            terms.append((b"retry-after", answer.retry_after.encode("ascii")))
         return await self._finish(journey, (inbound.status, inbound.media, inbound.body), {}, terms)
+
+    async def _serve_failure(
+        self, journey: Journey, door: Door, error: UpstreamFailed, terms: Headers
+    ) -> Reply:
+        """Serve a provider's error that is none of the client's protocol, spelled as one."""
+        settle(self._desk.admission, self._desk.prices, journey)
+        refusal = door.refuse(error, f"urn:uuid:{journey.prov_id}", journey.ask)
+        spelled = (refusal.status, refusal.media, refusal.body)
+        return await self._finish(journey, spelled, {"code": error.code}, terms)
 
     async def _serve_cached(self, journey: Journey, cached: CachedAnswer, terms: Headers) -> Reply:
         journey.deployment = journey.snapshot.plan.deployments[cached.deployment]

@@ -32,6 +32,7 @@
     ├── UpstreamError          the provider's fault; `retryable` says whether another may do
     │   ├── UpstreamUnreachable    502 upstream_unreachable
     │   ├── UpstreamBroken         502 upstream_broken
+    │   ├── UpstreamFailed         502 upstream_failed
     │   ├── UpstreamTooLarge       502 upstream_too_large
     │   │   └── ResultTooLarge         502 result_too_large
     │   ├── UpstreamTimeout        504 upstream_timeout
@@ -63,7 +64,7 @@ class VerismoError(Exception):
     """
 
     code: ClassVar[str] = "internal_error"
-    status: ClassVar[int] = 500
+    status: int = 500
     title: ClassVar[str] = "Internal error"
     next_step: ClassVar[str] = "Report it with the x-request-id; the gateway's log names the cause."
     openai_type: ClassVar[str] = "server_error"
@@ -404,6 +405,27 @@ class UpstreamBroken(UpstreamError):
     code = "upstream_broken"
     status = 502
     title = "Upstream answer broken"
+
+
+class UpstreamFailed(UpstreamError):
+    """The provider answered with an error that is not one of the protocol that was asked for.
+
+    Args:
+        detail: the provider's own explanation if it gave one, else its status.
+        status: the provider's, 400 to 599; the answer has it too.
+    """
+
+    code = "upstream_failed"
+    status = 502
+    title = "Upstream answered with an error"
+    next_step = (
+        "A 4xx: mend what `detail` names; else retry. "
+        "Operators: `verismo doctor` connects to each provider."
+    )
+
+    def __init__(self, detail: str, *, status: int) -> None:
+        super().__init__(detail, retryable=False)
+        self.status = status
 
 
 class UpstreamTooLarge(UpstreamError):

@@ -164,10 +164,12 @@ def test_a_refused_credential_is_not_quoted_to_the_client():
 
 
 @pytest.mark.parametrize(("status", "client_status"), [(529, 503), (502, 502)])
-def test_errors_of_another_shape_are_wrapped(status: int, client_status: int):
+def test_errors_of_another_shape_become_a_failure(status: int, client_status: int):
     answer = DIALECT.inbound("chat", status, "text/html", b"<html>")
     assert answer.status == client_status
-    assert json.loads(answer.body)["error"]["code"] == f"upstream_{status}"
+    assert answer.failure is not None
+    assert (answer.failure.code, answer.failure.status) == ("upstream_failed", client_status)
+    assert str(status) in answer.failure.detail
 
 
 def test_redirects_are_broken():
@@ -184,4 +186,5 @@ def test_any_answer_is_translated_or_refused(body: bytes, status: int):
         b'{"error":' + body + b"}",
     ):
         with suppress(VerismoError):
-            assert json.loads(DIALECT.inbound("chat", status, "", candidate).body)
+            answer = DIALECT.inbound("chat", status, "", candidate)
+            assert answer.failure is not None or json.loads(answer.body)

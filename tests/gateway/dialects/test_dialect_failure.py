@@ -1,4 +1,4 @@
-"""Failures of a provider: an OpenAI error stays, everything else becomes one."""
+"""Failures of a provider: an OpenAI error stays, everything else is left for the door to spell."""
 
 import json
 
@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from verismo.gateway.dialects.failure import openai_failure
+from verismo.gateway.dialects.failure import EXPLANATION_CHARACTERS_MAX, openai_failure
 
 
 def test_an_openai_error_keeps_its_bytes():
@@ -27,16 +27,21 @@ def test_an_openai_error_keeps_its_bytes():
         (b'{"error":{"code":1}}', "the provider answered with status 422 and no OpenAI error"),
     ],
 )
-def test_other_errors_are_wrapped(body: bytes, message: str):
+def test_other_errors_become_a_failure_with_the_providers_status(body: bytes, message: str):
     answer = openai_failure(422, "text/html", body)
-    error = json.loads(answer.body)["error"]
-    assert (answer.status, answer.media) == (422, "application/json")
-    assert error["message"].startswith(message)
-    assert (error["type"], error["param"], error["code"]) == (
-        "upstream_error",
-        None,
-        "upstream_422",
+    assert answer.failure is not None
+    assert (answer.status, answer.failure.status, answer.failure.code) == (
+        422,
+        422,
+        "upstream_failed",
     )
+    assert answer.failure.detail.startswith(message)
+
+
+def test_an_endless_explanation_is_cut():
+    answer = openai_failure(400, "", b'{"detail":"' + b"a" * 10_000 + b'"}')
+    assert answer.failure is not None
+    assert len(answer.failure.detail) == EXPLANATION_CHARACTERS_MAX
 
 
 def test_a_refused_credential_is_not_quoted_to_the_client():
@@ -48,7 +53,10 @@ def test_a_refused_credential_is_not_quoted_to_the_client():
 
 
 @given(st.integers(400, 599), st.binary(max_size=100))
-def test_any_error_body_gives_an_openai_error(status: int, body: bytes):
+def test_any_error_body_gives_an_openai_error_or_a_failure(status: int, body: bytes):
     answer = openai_failure(status, "application/json", body)
-    assert isinstance(json.loads(answer.body)["error"]["message"], str)
+    if answer.failure is None:
+        assert isinstance(json.loads(answer.body)["error"]["message"], str)
+    else:
+        assert answer.failure.detail
     assert answer.usage is None

@@ -12,10 +12,10 @@ import msgspec
 
 from verismo.gateway.dialects.dialect import Inbound
 from verismo.gateway.dialects.failure import (
-    ERROR_TYPE_DEFAULT,
     JSON_MEDIA,
     UNREADABLE,
     error_body,
+    failed,
     refused_credential,
 )
 from verismo.model.canonical import MAX_INTEGER
@@ -202,8 +202,7 @@ def translate_failure(status: int, body: bytes) -> Inbound:
         detail = _failures.decode(body).error
     except UNREADABLE:
         text = f"the provider answered with status {status} and no Anthropic error"
-        wrapped = error_body(text, ERROR_TYPE_DEFAULT, f"upstream_{status}")
-        return Inbound(client_status, JSON_MEDIA, wrapped)
+        return failed(client_status, text)
     return Inbound(client_status, JSON_MEDIA, translate_error(detail))
 
 

@@ -8,6 +8,7 @@ from typing import Protocol
 import msgspec
 
 from verismo.gateway.jsonbody import JsonBody
+from verismo.model.errors import UpstreamFailed
 from verismo.model.hop import Attribute
 from verismo.model.operation import Deployment
 from verismo.model.traffic import Usage
@@ -39,6 +40,8 @@ class Inbound(msgspec.Struct, frozen=True):
         usage: tokens the provider counted, None if it said nothing.
         model: the model that the provider says answered; empty if it said nothing.
         facts: what the graph says about the answer besides; no content.
+        failure: set if the provider's error cannot be passed on as it is: the client gets this one
+            instead of `media` and `body`, as its own protocol spells it.
     """
 
     status: int
@@ -47,6 +50,7 @@ class Inbound(msgspec.Struct, frozen=True):
     usage: Usage | None = None
     model: str = ""
     facts: dict[str, Attribute] = {}
+    failure: UpstreamFailed | None = None
 
 
 class StreamTranslator(Protocol):

@@ -8,12 +8,14 @@ texts quote parts of it.
 import msgspec
 
 from verismo.gateway.dialects.dialect import Inbound
-from verismo.model.errors import UpstreamBroken
+from verismo.model.errors import UpstreamBroken, UpstreamFailed
 
 JSON_MEDIA = "application/json"
 ERROR_TYPE_DEFAULT = "upstream_error"
 UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """All that msgspec raises for bytes that are not the JSON that was expected."""
+EXPLANATION_CHARACTERS_MAX = 2_000
+"""Of a provider's explanation; it stands in the body more than once."""
 
 
 class _ErrorMember(msgspec.Struct):
@@ -89,16 +91,26 @@ def openai_failure(status: int, media: str, body: bytes) -> Inbound:
     Args:
         status: 400 to 599.
         media: content type that the provider named.
-        body: what the provider sent; kept if it is an OpenAI error, else wrapped into one.
+        body: what the provider sent; kept if it is an OpenAI error, else a failure of ours.
     """
     if status == 401:
         return refused_credential()
     try:
         _openai_shape.decode(body)
     except UNREADABLE:
-        wrapped = error_body(_explanation(status, body), ERROR_TYPE_DEFAULT, f"upstream_{status}")
-        return Inbound(status=status, media=JSON_MEDIA, body=wrapped)
+        return failed(status, _explanation(status, body))
     return Inbound(status=status, media=media if "json" in media else JSON_MEDIA, body=body)
+
+
+def failed(status: int, explanation: str) -> Inbound:
+    """Return an error that the client's own protocol spells.
+
+    Args:
+        status: for the client.
+        explanation: the provider's or ours.
+    """
+    failure = UpstreamFailed(explanation[:EXPLANATION_CHARACTERS_MAX], status=status)
+    return Inbound(status=status, media=JSON_MEDIA, body=b"", failure=failure)
 
 
 def _explanation(status: int, body: bytes) -> str:
