@@ -217,7 +217,8 @@ class Metrics:
             ),
             *counter_family(
                 "verismo_spans",
-                "Spans that agents reported: `taken`, or why they were refused.",
+                "Spans that agents reported: `taken`, or why they were refused; a step that was "
+                "taken and that its run's seal refuses counts twice.",
                 ("outcome",),
                 _keyed(self.spans),
             ),
