@@ -16,7 +16,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run test check bench evidence lock cli-reference grounding-gold verify-page verify-page-images environment-run environment-dev
+.PHONY: help run test check bench evidence conformance lock cli-reference grounding-gold verify-page verify-page-images environment-run environment-dev
 
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1|\2/p' $(firstword $(MAKEFILE_LIST)) \
@@ -50,6 +50,10 @@ evidence: environment-dev ## make evidence/ again: answers verified everywhere, 
 	@scripts/test-tools
 	$(BIN)/python scripts/verify_everywhere.py
 	$(BIN)/python scripts/adapt_evidence.py
+
+conformance: environment-dev ## write docs/conformance.md again: what Python, Node and Chromium say of the same cases
+	@scripts/test-tools
+	$(BIN)/python scripts/conformance.py
 
 lock: environment-dev ## write the hash-pinned locks again from pyproject.toml
 	requirements/compile.sh

@@ -19,6 +19,19 @@ import forge_tokens
 import msgspec
 from forge import Json, Vector
 
+SOURCES = (
+    forge_answers,
+    forge_tokens,
+    forge_statements,
+    forge_graphs,
+    forge_joined,
+    forge_streams,
+    forge_heads,
+    forge_edges,
+    forge_ledger,
+    forge_rings,
+)
+
 
 def vectors() -> list[Vector]:
     """Return all vectors by name.
@@ -26,19 +39,7 @@ def vectors() -> list[Vector]:
     Raises:
         ValueError: two of them have one name.
     """
-    sources = (
-        forge_answers,
-        forge_tokens,
-        forge_statements,
-        forge_graphs,
-        forge_joined,
-        forge_streams,
-        forge_heads,
-        forge_edges,
-        forge_ledger,
-        forge_rings,
-    )
-    found = sorted((v for source in sources for v in source.vectors()), key=lambda v: v.name)
+    found = sorted((v for source in SOURCES for v in source.vectors()), key=lambda v: v.name)
     names = [vector.name for vector in found]
     if len(set(names)) != len(names):
         raise ValueError(f"a name stands twice: {sorted(n for n in names if names.count(n) > 1)}")

@@ -14,5 +14,5 @@ def published() -> Path:
     """Vectors that others published, beside the repository; not part of it."""
     folder = REPOSITORY.parent / "shared" / "vectors" / "attest"
     if not folder.is_dir():
-        pytest.skip("the published vectors are not there (../shared/vectors/attest)")
+        pytest.skip("not installed: the published vectors, ../shared/vectors/attest")
     return folder

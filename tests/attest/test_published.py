@@ -7,6 +7,7 @@ import string
 import pytest
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from tests.support.conformance import conforms
 
 from verismo.attest import jws
 from verismo.attest.jws import JwsRefused, parse
@@ -31,7 +32,7 @@ def verifies(raw, message, signature):
 def test_wycheproof_ed25519_is_decided_as_published(published):
     path = published / "wycheproof" / "testvectors_v1" / "ed25519_test.json"
     document = json.loads(path.read_bytes())
-    seen = 0
+    results = []
     for group in document["testGroups"]:
         raw = bytes.fromhex(group["publicKey"]["pk"])
         key = import_key(raw, "token")
@@ -39,8 +40,15 @@ def test_wycheproof_ed25519_is_decided_as_published(published):
         for case in group["tests"]:
             got = verifies(raw, bytes.fromhex(case["msg"]), bytes.fromhex(case["sig"]))
             assert got == (case["result"] == "valid"), case
-            seen += 1
-    assert seen == document["numberOfTests"] == 151
+            results.append(case["result"])
+    assert len(results) == document["numberOfTests"] == 151
+    numbers = {
+        "cases": len(results),
+        "valid": results.count("valid"),
+        "invalid": results.count("invalid"),
+        "Python": len(results),
+    }
+    conforms("Wycheproof: Ed25519", {"Wycheproof": numbers})
 
 
 def test_wycheproof_jws_is_refused_whole(published):
@@ -56,6 +64,8 @@ def test_wycheproof_jws_is_refused_whole(published):
         for token in (text, detached):
             with pytest.raises(JwsRefused):
                 parse(token)
+    numbers = {"cases": len(cases), "taken": 0, "refused": len(cases)}
+    conforms("Wycheproof: JSON Web Signature", {"Wycheproof": numbers})
 
 
 def test_rfc_8785_outputs_are_reproduced_within_the_domain(published):
@@ -74,6 +84,12 @@ def test_rfc_8785_outputs_are_reproduced_within_the_domain(published):
         assert got == bytes.fromhex((folder / "outhex" / path.with_suffix(".txt").name).read_text())
     assert inside == {"arrays.json", "unicode.json"}
     assert outside == {"french.json", "structures.json", "values.json", "weird.json"}
+    numbers = {
+        "documents": len(inside | outside),
+        "reproduced": len(inside),
+        "outside the domain": len(outside),
+    }
+    conforms("RFC 8785", {"documents of its author": numbers})
 
 
 def test_rfc_8785_sorting_and_escapes_within_values(published):

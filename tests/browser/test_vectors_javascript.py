@@ -1,10 +1,14 @@
 """The test vectors through Python, Node and Chromium: one answer, check for check."""
 
+import functools
 import json
 import subprocess
 import sys
 
+import generate
+import msgspec
 import pytest
+from tests.support.conformance import by_verdict, conforms, counted, joined
 from tests.support.verifyjs import (
     COMMAND,
     VECTORS,
@@ -16,6 +20,37 @@ from tests.support.verifyjs import (
     vector_deed,
     vector_documents,
 )
+
+from verismo.cli.vectors import Vector, differs, run_vector
+
+SECTION = "Our vectors"
+
+
+@functools.cache
+def groups() -> dict[str, str]:
+    """Return the module that forges each vector, without what all of their names begin with."""
+    return {
+        vector.name: source.__name__.removeprefix("forge_")
+        for source in generate.SOURCES
+        for vector in source.vectors()
+    }
+
+
+def group_of(name: str) -> str:
+    return groups()[name]
+
+
+@pytest.mark.slow
+def test_python_says_of_each_vector_what_it_demands():
+    read = {
+        name: msgspec.json.decode(document, type=Vector)
+        for name, document in vector_documents().items()
+    }
+    right = [name for name, vector in read.items() if not differs(vector, run_vector(vector))]
+    assert right == list(read)
+    demanded = by_verdict({name: vector.verdict for name, vector in read.items()}, group_of)
+    found = joined(counted(read, group_of, "vectors"), demanded, counted(right, group_of, "Python"))
+    conforms(SECTION, found)
 
 
 @needs_node
@@ -29,13 +64,18 @@ def test_node_says_of_each_vector_what_it_demands_and_what_python_says():
         fails = [at for at, outcome in enumerate(said["outcomes"], 1) if outcome == "fail"]
         expected = (demanded["verdict"], demanded["events"], demanded["fails"])
         assert (said["verdict"], said["events"], fails) == expected, name
-    assert disagreements(documents, lambda _: found) == {}
+    differing = disagreements(documents, lambda _: found)
+    assert differing == {}
+    conforms(SECTION, counted(documents.keys() - differing, group_of, "Node"))
 
 
 @pytest.mark.external("chromium")
 @pytest.mark.slow
 def test_chromium_says_of_each_vector_what_python_says():
-    assert disagreements(vector_documents(), in_chromium) == {}
+    documents = vector_documents()
+    differing = disagreements(documents, in_chromium)
+    assert differing == {}
+    conforms(SECTION, counted(documents.keys() - differing, group_of, "Chromium"))
 
 
 @needs_node
