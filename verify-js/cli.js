@@ -66,6 +66,14 @@ const OPTIONS = {
   help: flag,
 };
 
+/** A statement's members as `verismo verify` prints them; signed they stand sorted. */
+const STATEMENT_ORDER = [
+  ...["v", "iss", "prov_id", "iat", "aud", "region", "op", "req", "res", "dag", "policy", "cache"],
+  ...["plan", "seq", "nonce", "model", "usage", "cost_usd_micros"],
+  ...["method", "path", "status", "media", "mode", "commit", "len", "query", "doc", "fin", "events"],
+  ...["root", "nodes", "provider", "id", "in", "out", "bundle", "decision", "signer", "n"],
+];
+
 /** Something that the caller has to mend. */
 class UsageError extends Error {}
 
@@ -250,9 +258,13 @@ function resultOf(source, report, exchange, options, trusted) {
     checks: report.checks,
     status: exchange.answer.status,
     ...(report.events === null ? {} : { events: report.events }),
-    ...(report.statement === null ? {} : { statement: report.statement }),
+    ...(report.statement === null ? {} : { statement: inOrder(report.statement) }),
     ...(byFile.length === 0 ? {} : { expected_by_file: byFile }),
   };
+}
+
+function inOrder(statement) {
+  return JSON.parse(JSON.stringify(statement, STATEMENT_ORDER));
 }
 
 /** Lays a result out; what cannot be printed becomes `?`. */

