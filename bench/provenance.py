@@ -5,7 +5,8 @@ are read by `GET /v1/prov/{prov_id}`, and answers are verified by `POST /v1/atte
 times a second whatever is answered (open loop); each time counts from the moment when its request
 was due. An agent's recorder notes hops: CPU time of its own thread. Last, Chromium reads streams of
 500 events, in turn plainly and through the verifying `fetch`, until the last octet and the verdict:
-once as fast as the gateway sends them, once 500 a second.
+once as fast as the gateway sends them, once 500 a second. And streams of 50 events, 25 a second,
+as a slow model speaks: when the first event is handed on, and the longest wait for more of them.
 """
 
 import asyncio
@@ -21,12 +22,13 @@ from harness import results
 from harness.attested import (
     LONG_OPERATION,
     PACED_OPERATION,
+    SLOW_OPERATION,
     SMALL_OPERATION,
     TENANT,
     Attested,
 )
-from harness.bodies import LONG_STREAM_EVENTS
-from harness.browsing import BrowserMissing, Times, stream_times
+from harness.bodies import LONG_STREAM_EVENTS, STREAM_EVENTS
+from harness.browsing import BrowserMissing, Reading, Times, stream_times
 from harness.gateways import site, starter
 from harness.machine import describe, pin_self_to_load, versions
 from harness.openloop import OpenLoop, paced_row
@@ -39,6 +41,7 @@ RATE_PER_S = 100
 HOPS = 10
 SLOT = "stored"
 READ = b'"graph":'
+SLOW = "25/s"
 SAMPLE = 5_000
 """As many different records are asked for."""
 SETTLE_S_MAX = 300
@@ -50,6 +53,7 @@ COLUMNS = {
     "p95_ms": "p95 ms",
     "p99_ms": "p99 ms",
     "cpu_us": "CPU us",
+    "deliveries": "deliveries",
     "flag": "flag",
 }
 
@@ -106,7 +110,9 @@ def main() -> None:
             "cpu_us": results.rounded(recorded_hop_us(sizes.recorded)),
         },
     ]
+    slow = streams.pop(SLOW, None)
     rows += [row for name, times in streams.items() for row in stream_rows(name, times)]
+    rows += [] if slow is None else slow_rows(slow)
     facts = {
         "rate_per_s": RATE_PER_S,
         "records": sizes.records,
@@ -119,7 +125,7 @@ def main() -> None:
 
 def browse(attested: Attested, rounds: int) -> dict[str, Times]:
     """Read streams in Chromium; without one nothing is measured, and that is said."""
-    operations = {"at once": LONG_OPERATION, "500/s": PACED_OPERATION}
+    operations = {"at once": LONG_OPERATION, "500/s": PACED_OPERATION, SLOW: SLOW_OPERATION}
     try:
         return stream_times(attested.url, attested.key, operations, rounds)
     except BrowserMissing as error:
@@ -129,15 +135,38 @@ def browse(attested: Attested, rounds: int) -> dict[str, Times]:
 
 def stream_rows(name: str, times: Times) -> list[dict[str, Value]]:
     """Return a row for each way of reading."""
-    ways: dict[str, list[float]] = {"plain": times["plain"], "verified": times["verified"]}
     return [
-        {
-            "name": f"{LONG_STREAM_EVENTS} events, {name}, {way}",
-            "requests": len(taken),
-            **{f"p{one}_ms": results.rounded(percentile(taken, one)) for one in (50, 95)},
-        }
-        for way, taken in ways.items()
+        timed_row(f"{LONG_STREAM_EVENTS} events, {name}, {way}", [one["ms"] for one in taken])
+        for way, taken in ways(times)
     ]
+
+
+def slow_rows(times: Times) -> list[dict[str, Value]]:
+    """Return when the first event came and the longest gap, for each way of reading."""
+    rows: list[dict[str, Value]] = []
+    for way, taken in ways(times):
+        name = f"{STREAM_EVENTS} events, {SLOW}, {way}"
+        deliveries: Value = percentile([one["deliveries"] for one in taken], 50)
+        rows += [
+            timed_row(f"{name}: first event", [one["first_ms"] for one in taken]),
+            timed_row(f"{name}: longest gap", [one["gap_ms"] for one in taken])
+            | {"deliveries": deliveries},
+        ]
+    return rows
+
+
+def ways(times: Times) -> list[tuple[str, list[Reading]]]:
+    """Return the ways of reading and what was read."""
+    return [("plain", times["plain"]), ("verified", times["verified"])]
+
+
+def timed_row(name: str, taken_ms: list[float]) -> dict[str, Value]:
+    """Return how often something was timed, and percentiles."""
+    return {
+        "name": name,
+        "requests": len(taken_ms),
+        **{f"p{one}_ms": results.rounded(percentile(taken_ms, one)) for one in (50, 95)},
+    }
 
 
 def data_of(folder: Path) -> Path:

@@ -24,6 +24,7 @@ STREAM_OPERATION = "bench.stream"
 BURST_OPERATION = "bench.burst"
 LONG_OPERATION = "bench.long"
 PACED_OPERATION = "bench.paced"
+SLOW_OPERATION = "bench.slow"
 TENANT = "BENCH"
 _CONTROL_PORT = ("# port = 8081", "port = 0")
 _ADDED = """
@@ -50,6 +51,10 @@ base_url = "http://127.0.0.1:{stream_port}/long/v1"
 kind = "openai"
 base_url = "http://127.0.0.1:{stream_port}/paced/v1"
 
+[providers.slow]
+kind = "openai"
+base_url = "http://127.0.0.1:{stream_port}/slow/v1"
+
 [deployments.streamed]
 provider = "streamer"
 model = "{model}"
@@ -67,6 +72,11 @@ region = "us"
 
 [deployments.paced]
 provider = "paced"
+model = "{model}"
+region = "us"
+
+[deployments.slow]
+provider = "slow"
 model = "{model}"
 region = "us"
 """
@@ -90,6 +100,11 @@ deployments = ["long"]
 kind = "chat"
 purpose = "support"
 deployments = ["paced"]
+
+[operations."{SLOW_OPERATION}"]
+kind = "chat"
+purpose = "support"
+deployments = ["slow"]
 """
 
 

@@ -28,23 +28,31 @@ async ({key, body, rounds}) => {
   async function read(send) {
     const begun = performance.now();
     const response = await send("/v1/chat/completions", asked);
-    let octets = 0;
+    const decoder = new TextDecoder();
+    const arrived = [];
     for (const reader = response.body.getReader(); ; ) {
       const {done, value} = await reader.read();
       if (done) break;
-      octets += value.length;
+      if (/^data:/m.test(decoder.decode(value))) arrived.push(performance.now() - begun);
     }
     const verdict = response.attest === undefined ? "" : (await response.attest).verdict;
-    return {ms: performance.now() - begun, verdict, status: response.status, octets};
+    const gaps = arrived.slice(1).map((at, index) => at - arrived[index]);
+    const reading = {
+      ms: performance.now() - begun,
+      first_ms: arrived[0],
+      gap_ms: Math.max(0, ...gaps),
+      deliveries: arrived.length,
+    };
+    return {reading, verdict, status: response.status};
   }
   const times = {plain: [], verified: []};
   for (let round = 0; round < rounds; round++) {
     const plain = await read(fetch);
     const verified = await read(verifying);
-    if (plain.status !== 200) throw new Error(`status ${plain.status}`);
+    if (plain.status !== 200) throw new Error(`${body.slice(0, 40)}: status ${plain.status}`);
     if (verified.verdict !== "VERIFIED") throw new Error(verified.verdict);
-    times.plain.push(plain.ms);
-    times.verified.push(verified.ms);
+    times.plain.push(plain.reading);
+    times.verified.push(verified.reading);
   }
   return times;
 }
@@ -55,11 +63,27 @@ class BrowserMissing(RuntimeError):
     """There is no Chromium here; nothing is measured then."""
 
 
-class Times(TypedDict):
-    """How long each reading took, ms, from asking until the last octet and, if any, the verdict."""
+class Reading(TypedDict):
+    """One stream that was read.
 
-    plain: list[float]
-    verified: list[float]
+    Args:
+        ms: from asking until the last octet and, if any, the verdict.
+        first_ms: from asking until the first event was handed on.
+        gap_ms: the longest time between two deliveries with events.
+        deliveries: in how many pieces the events were handed on.
+    """
+
+    ms: float
+    first_ms: float
+    gap_ms: float
+    deliveries: int
+
+
+class Times(TypedDict):
+    """What was read each way."""
+
+    plain: list[Reading]
+    verified: list[Reading]
 
 
 def stream_times(url: str, key: str, operations: dict[str, str], rounds: int) -> dict[str, Times]:

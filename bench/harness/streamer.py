@@ -2,7 +2,7 @@
 
 A model gives its words one after another, so an event comes alone; there is no pause between them.
 Below /burst all of them come in one write; below /long there are 500, below /paced 500 with 2 ms
-between them.
+between them, below /slow as many as elsewhere with 40 ms between them.
 """
 
 import asyncio
@@ -16,6 +16,7 @@ _HEAD = (
     b"cache-control: no-cache\r\ntransfer-encoding: chunked\r\n\r\n"
 )
 PACE_S = 0.002
+SLOW_PACE_S = 0.04
 _HEALTH = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}"
 
 
@@ -62,7 +63,9 @@ class Streamer(asyncio.Protocol):
         elif head.startswith(b"post /long/"):
             self._write_from(self._long, 0)
         elif head.startswith(b"post /paced/"):
-            self._write_paced(self._loop.time(), 0)
+            self._write_paced(self._long, PACE_S, self._loop.time(), 0)
+        elif head.startswith(b"post /slow/"):
+            self._write_paced(self._writes, SLOW_PACE_S, self._loop.time(), 0)
         else:
             self._write_from(self._writes, 0)
 
@@ -72,11 +75,11 @@ class Streamer(asyncio.Protocol):
         if index + 1 < len(writes):
             self._loop.call_soon(self._write_from, writes, index + 1)
 
-    def _write_paced(self, begun_s: float, index: int) -> None:
-        self._transport.write(self._long[index])
-        if index + 1 < len(self._long):
-            due_s = begun_s + (index + 1) * PACE_S
-            self._loop.call_at(due_s, self._write_paced, begun_s, index + 1)
+    def _write_paced(self, writes: list[bytes], pace_s: float, begun_s: float, index: int) -> None:
+        self._transport.write(writes[index])
+        if index + 1 < len(writes):
+            due_s = begun_s + (index + 1) * pace_s
+            self._loop.call_at(due_s, self._write_paced, writes, pace_s, begun_s, index + 1)
 
 
 async def _serve(port: int) -> None:

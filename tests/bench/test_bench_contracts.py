@@ -6,6 +6,7 @@ that Verismo's answers verified, and that a number which could not be measured i
 
 import json
 import runpy
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -177,6 +178,19 @@ def test_every_paced_read_of_provenance_is_answered(tmp_path):
         assert rows[name]["requests"] == document["rate_per_s"]
         assert rows[name]["p50_ms"] <= rows[name]["p95_ms"] <= rows[name]["p99_ms"]
     assert rows["record a hop"]["cpu_us"] > 0
+    if shutil.which("chromium") is not None:
+        check_slow_streams(rows)
+
+
+def check_slow_streams(rows):
+    """Check that slow streams were read both ways, and not handed on whole at their end."""
+    for way in ("plain", "verified"):
+        name = f"50 events, 25/s, {way}"
+        first, gap = rows[f"{name}: first event"], rows[f"{name}: longest gap"]
+        assert first["requests"] == gap["requests"] > 0
+        assert 0 < first["p50_ms"] <= first["p95_ms"]
+        assert 0 < gap["p50_ms"] <= gap["p95_ms"]
+        assert 1 < gap["deliveries"] <= 51
 
 
 def test_the_canary_benchmark_gives_its_figures_with_bounds(tmp_path):
