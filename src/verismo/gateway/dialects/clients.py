@@ -157,7 +157,8 @@ def graphql_error_body(
         code = APOLLO_NOT_SUPPORTED if apq_registration else APOLLO_NOT_FOUND
     extensions = _Extensions(
         code=code,
-        next_step=_next_step(error),
+        # What RFC 9457 calls `detail` is GraphQL's `message`.
+        next_step=_next_step(error).replace("`detail`", "`message`"),
         type=error.problem_type or f"{docs_base}#{error.code}",
         status=error.status,
         instance=instance,
