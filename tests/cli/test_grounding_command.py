@@ -140,12 +140,39 @@ def test_an_agents_answer_is_held_against_its_own_sources(verismo, tmp_path, doc
     assert (found.code, "2 of 2" in found.out, "by docs/salt.md" in found.out) == (0, True, True)
 
 
-def test_sources_that_are_given_count_for_an_agents_own(verismo, tmp_path, source):
+@pytest.fixture
+def documents(tmp_path: Path) -> Path:
+    """A folder in which the files that the agent names are the second and the third."""
+    folder = tmp_path / "docs"
+    folder.mkdir()
+    (folder / "a.md").write_text("Nothing of it.", encoding="utf-8")
+    (folder / "bread.md").write_text("Bread is baked.", encoding="utf-8")
+    (folder / "salt.md").write_text(SOURCE.replace("32", "64"), encoding="utf-8")
+    return folder
+
+
+def test_files_that_are_given_count_in_place_of_an_agents_own_sources(verismo, tmp_path, documents):
     path = tmp_path / "answer.json"
-    path.write_text(json.dumps({**AGENT, "text": "The salt has 32 octets [1]."}), encoding="utf-8")
-    assert verismo("grounding", "show", path).code == 1
-    found = verismo("grounding", "show", path, "--sources", source)
-    assert (found.code, f"by {source}" in found.out) == (0, True)
+    document = {**AGENT, "text": "The salt has 32 octets [2]. The salt has 64 octets [2]."}
+    path.write_text(json.dumps(document), encoding="utf-8")
+    assert "1 of 2" in verismo("grounding", "show", path).out
+    found = verismo("grounding", "show", path, "--sources", documents)
+    assert (
+        f"UNSUPPORTED  The salt has 32 octets.\n{'':12} nearest: {documents}/salt.md" in found.out
+    )
+    assert f"supported    The salt has 64 octets.\n{'':12} by {documents}/salt.md" in found.out
+
+
+def test_a_citation_of_a_source_that_is_not_among_the_files_finds_nothing(
+    verismo, tmp_path, documents
+):
+    (documents / "salt.md").rename(documents / "other.md")
+    path = tmp_path / "answer.json"
+    document = {**AGENT, "text": "The salt has 64 octets [2]. The salt has 64 octets."}
+    path.write_text(json.dumps(document), encoding="utf-8")
+    found = verismo("grounding", "show", path, "--sources", documents)
+    assert found.out.startswith("UNSUPPORTED  The salt has 64 octets.\n")
+    assert f"by {documents}/other.md" in found.out
 
 
 def test_an_agents_answer_that_was_cut_is_read_by_its_pieces(verismo, tmp_path, source):

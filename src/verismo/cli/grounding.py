@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 import msgspec
 
-from verismo.cli.groundinganswer import Source, read_answer, read_text
+from verismo.cli.groundinganswer import Source, as_cited, read_answer, read_text
 from verismo.cli.options import Command, columns, json_option, printable
 from verismo.evidence.grounding import PPM, Claim, Grader, Grounding, check_answer
 from verismo.evidence.groundinggold import GoldRefused, GoldReport, measure, read_gold
@@ -102,14 +102,15 @@ def show(answer: Path, sources: tuple[Path, ...], *, as_json: bool, **given: obj
     """Show which source supports which sentence of an answer, and why one is not supported.
 
     ANSWER is a text, a chat completion, what an agent answered (JSON with `text` and `sources`, or
-    its events), or a saved exchange with one of these. `[1]` in it cites the first source; a
-    sentence that cites is held against what it cites alone.
+    its events), or a saved exchange with one of these. `[1]` in it cites the first source, or the
+    file that an agent's answer names first; a sentence that cites is held against that alone.
 
     Exit codes: 0 every sentence is supported, 1 one is not, 2 wrong usage.
     """
     answered = read_answer(answer)
     files = [file for source in sources for file in _files(source)]
-    held = tuple(Source(str(file), read_text(file)) for file in files) or answered.sources
+    given_sources = [Source(str(file), read_text(file)) for file in files]
+    held = as_cited(answered.sources, given_sources) if files else answered.sources
     if not held:
         raise click.UsageError(f"{answer} names no sources of its own: give --sources")
     with _grader(given) as grader:

@@ -1,7 +1,8 @@
 """What `verismo grounding show` holds against sources: an answer's words, and its own sources."""
 
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Iterator, Sequence
+from itertools import takewhile
+from pathlib import Path, PurePath
 
 import msgspec
 
@@ -100,6 +101,33 @@ def read_answer(file: Path) -> Answered:
             next_step="Give the answer's words as a text file.",
         )
     return answered
+
+
+def as_cited(own: Sequence[Source], given: Sequence[Source]) -> tuple[Source, ...]:
+    """Return files so that the citations of an answer count by them as by its own sources.
+
+    Args:
+        own: what the answer names, `docs/siem.md#delivery`, in the order of its citations.
+        given: files; those that it does not name stand at the end.
+
+    Returns:
+        For each of `own` the file that it names, without a text if there is none; then the others.
+    """
+    named = tuple(_file_of(one, given) for one in own)
+    return (*named, *(file for file in given if file not in named))
+
+
+def _file_of(own: Source, given: Sequence[Source]) -> Source:
+    """Return the file with the longest common end of its path."""
+    path = PurePath(own.uri.partition("#")[0]).parts
+    best, most = Source(own.uri), 0
+    for file in given:
+        parts = PurePath(file.uri).parts
+        pairs = zip(reversed(path), reversed(parts), strict=False)
+        common = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+        if common > most and common == min(len(path), len(parts)):
+            best, most = file, common
+    return best
 
 
 def _body(document: str) -> str:
