@@ -2,6 +2,7 @@
 
 import hashlib
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -127,6 +128,15 @@ def test_graphql_document_is_proposed_under_its_hash():
     assert proposal.count == 2
 
 
+def test_a_document_registered_with_white_space_at_its_end_is_not_proposed():
+    text = "query User { user { id } }"
+    document = Operation(
+        OperationId("sha256:" + "0" * 64), "User", "graphql", "p", (DeploymentId("api"),)
+    )
+    document = msgspec.structs.replace(document, document=text + "\n")
+    assert propose([seen("User", "graphql", document=text)], plan(document)) == ([], [])
+
+
 def test_rare_observations_are_left_out():
     proposals, skipped = propose([seen("a", count=4), seen("b", count=5)], plan(), count_min=5)
     assert [proposal.name for proposal in proposals] == ["b"]
@@ -162,7 +172,16 @@ def test_tenant_that_is_gone_is_left_out():
         (seen(""), "no letter or digit"),
         (seen("gpt 4o; rm -rf"), "cannot be an alias"),
         (seen("x" * 200), "cannot be an alias"),
-        (seen("User", "graphql"), "text was not seen"),
+        (seen("User", "graphql"), "not GraphQL, so it was not kept"),
+        (
+            seen("User", "graphql", document='query User { user(id: "?") { id } }'),
+            "has 1 value in its text",
+        ),
+        (
+            seen("User", "graphql", document="query User { user(first: 0) { id } } #"),
+            "has 2 values in its text (strings, numbers or comments), which are not kept: make "
+            "them variables, or register its file with `verismo operation import`",
+        ),
         (seen("User", "graphql", document="query {"), "middle"),
         (seen("/v1/status", "http"), "no deployment"),
     ],

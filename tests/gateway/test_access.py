@@ -1,6 +1,7 @@
 """Who may do what: keys, tenants' separation, policy, enforcement, erasure, and what is kept."""
 
 import json
+import logging
 import os
 import re
 import shutil
@@ -8,6 +9,7 @@ import sqlite3
 import time
 from contextlib import closing
 from pathlib import Path
+from urllib.parse import urlencode
 
 import msgspec
 import pytest
@@ -283,6 +285,43 @@ async def test_observed_call_of_a_kind_without_a_deployment_is_refused(tmp_path_
         assert "[observe] names no deployment for embedding" in answer.json()["detail"]
         assert gateway.upstream.requests == 0
         await gateway.proven(answer)
+
+
+@pytest.mark.slow
+async def test_observed_documents_are_kept_without_values_and_without_the_clients_words(
+    tmp_path_factory, caplog, capfd
+):
+    marker = "TOPSECRET" + os.urandom(12).hex()
+    caplog.set_level(logging.DEBUG)
+    number = str(int.from_bytes(os.urandom(7)))
+    text = (
+        f'query Sek($s: String) {{ user(id: "{marker}", n: {number}, s: $s) {{ id }} }} # {marker}'
+    )
+    requests = [
+        {"query": text, "variables": {"s": marker}, "operationName": marker},
+        {"query": text.replace("Sek", "Other"), "extensions": {"note": marker}},
+        {"query": f"{{ user(id: '{marker}') {{ id }} }}"},
+    ]
+    async with running_gateway(tmp_path_factory.mktemp("values")) as gateway:
+        for body in requests:
+            await gateway.send("POST", "/graphql", json.dumps(body).encode())
+        await gateway.send("GET", f"/graphql?{urlencode({'query': text})}")
+        directory = open_directory(gateway.config.data)
+        await until(lambda: sum(one.count for one in directory.observations()) == 4)
+        kept = 'query {}($s: String) {{ user(id: "?", n: 0, s: $s) {{ id }} }} #'
+        assert {(one.name, one.document, one.count) for one in directory.observations()} == {
+            ("Sek", kept.format("Sek"), 2),
+            ("Other", kept.format("Other"), 1),
+            ("", "", 1),
+        }
+        # While it runs: the database's write-ahead log is among the files.
+        files = b"".join(one.read_bytes() for one in every_file(gateway.config.data))
+    files += b"".join(one.read_bytes() for one in every_file(gateway.config.data))
+    # The test's own HTTP client logs what it asks.
+    ours = [one.getMessage() for one in caplog.records if not one.name.startswith("http")]
+    logged = repr(ours).encode() + "".join(capfd.readouterr()).encode()
+    for word in (marker, number):
+        assert word.encode() not in files + logged
 
 
 @pytest.mark.slow

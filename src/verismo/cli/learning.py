@@ -10,7 +10,7 @@ from verismo.cli.manifest import Document, Refused
 from verismo.cli.registration import document_file, document_table, safe_name
 from verismo.config.operationtable import OperationTable
 from verismo.config.tables import Alias
-from verismo.model.document import NotOneOperation, outline
+from verismo.model.document import NotOneOperation, count_values, outline, without_end_blank
 from verismo.model.ids import DeploymentId, TenantId
 from verismo.model.operation import OperationKind
 from verismo.model.plan import Plan
@@ -68,7 +68,7 @@ def propose(
         try:
             proposal = _proposal(seen, plan, labels, purpose)
         except Skipped as reason:
-            skipped.append(Refused(seen.observation.name, str(reason)))
+            skipped.append(Refused(seen.observation.name or "(no name)", str(reason)))
             continue
         labels.update((proposal.table.id or proposal.name, *proposal.table.aliases))
         proposals.append(proposal)
@@ -99,10 +99,13 @@ def _together(observations: Sequence[Observation], plan: Plan) -> list[_Seen]:
 
 def _is_registered(seen: _Seen, plan: Plan) -> bool:
     observation = seen.observation
-    text = observation.document
-    label = Document(text, "", "").id if text else observation.name
+    text = without_end_blank(observation.document)
     return any(
-        label in (operation.id, *operation.aliases)
+        (
+            text == without_end_blank(operation.document)
+            if text
+            else observation.name in (operation.id, *operation.aliases)
+        )
         and (not operation.tenants or set(seen.tenants) <= set(operation.tenants))
         for operation in plan.operations.values()
     )
@@ -135,11 +138,18 @@ def _document_of(observation: Observation) -> Document | None:
     if observation.kind != "graphql":
         return None
     if not observation.document:
-        raise Skipped("was sent by id only; its text was not seen")
+        raise Skipped("its text is not GraphQL, so it was not kept")
     try:
         found = outline(observation.document)
+        values = count_values(observation.document)
     except NotOneOperation as error:
         raise Skipped(str(error)) from error
+    if values:
+        raise Skipped(
+            f"has {values} {'value' if values == 1 else 'values'} in its text (strings, numbers or "
+            "comments), which are not kept: make them variables, or register its file with "
+            "`verismo operation import`"
+        )
     return Document(observation.document, found.name, found.kind)
 
 

@@ -125,6 +125,9 @@ def learn(config: Path, tenant: str | None, min_count: int, purpose: str, write:
     """Propose registrations from what tenants in `observe` ran, for your review.
 
     A tenant without `enforcement` in verismo.toml becomes `safelist` once an operation names it.
+
+    Values are not kept of what was observed, so a GraphQL document with strings, numbers or
+    comments in its text is skipped; register the file that its client has by `import`.
     """
     loaded = load_config(config)
     if tenant is not None:

@@ -291,9 +291,9 @@ class TenantTable(msgspec.Struct, frozen=True):
         purposes: what its data may be used for; operations name the purpose they serve. The first
             one is the default of its API keys.
         models: model names or `prefix*` patterns that it may reach; empty means none.
-        enforcement: `observe` runs and records unknown operations too, `safelist` runs registered
-            ones only, `id-only` runs them only by id. Omitted: `observe` until an operation names
-            this tenant in its `tenants`, then `safelist`.
+        enforcement: `observe` runs unknown operations too and records them without values,
+            `safelist` runs registered ones only, `id-only` runs them only by id. Omitted:
+            `observe` until an operation names this tenant in its `tenants`, then `safelist`.
         budget_usd_per_day: fixed budget in US dollars, exact to a millionth; 0 allows no spending.
         rate: limits for the tenant as a whole.
         cache_ttl_s: lifetime of exact-cache entries, seconds, up to 30 days; 0 turns the cache off.

@@ -1,10 +1,20 @@
 """What observe mode let through, counted in memory until the worker reports it.
 
-Names and GraphQL texts only; never variables, never prompts. `verismo operation learn` turns them
-into registrations that somebody reviews.
+Names and GraphQL texts only; never variables, never prompts. Texts are written down without their
+values. `verismo operation learn` turns them into registrations that somebody reviews.
 """
 
-from verismo.gateway.journey import Journey, cut
+from collections.abc import Sequence
+
+import msgspec
+
+from verismo.gateway.journey import Journey
+from verismo.model.document import (
+    NotOneOperation,
+    outline,
+    without_end_blank,
+    without_values,
+)
 from verismo.ports.directory import Observation
 
 PENDING_MAX = 1_000
@@ -25,7 +35,7 @@ class Observer:
         ask, tenant = journey.ask, journey.caller.view.tenant
         if ask is None or len(ask.document) > DOCUMENT_CHARS_MAX:
             return
-        name = cut(ask.operation_name) if ask.kind == "graphql" else journey.asked
+        name = "" if ask.kind == "graphql" else journey.asked
         key = (tenant.id, ask.kind, name, ask.document)
         seen = self._pending.get(key)
         if seen is None and len(self._pending) >= PENDING_MAX:
@@ -44,3 +54,25 @@ class Observer:
         taken = list(self._pending.values())
         self._pending = {}
         return taken
+
+
+def storable(observations: Sequence[Observation]) -> list[Observation]:
+    """Return observations as they may be stored: no value of a document, no word of a client's own.
+
+    A document gets the name that its text gives it, whatever the client called it. A text that is
+    not GraphQL is left out, as nothing tells what in it is a value. It takes time for large texts,
+    so the request path does not do it.
+    """
+    return [_storable(seen) if seen.kind == "graphql" else seen for seen in observations]
+
+
+def _storable(seen: Observation) -> Observation:
+    try:
+        document = without_values(without_end_blank(seen.document))
+    except NotOneOperation:
+        return msgspec.structs.replace(seen, name="", document="")
+    try:
+        name = outline(document).name
+    except NotOneOperation:
+        name = ""
+    return msgspec.structs.replace(seen, name=name, document=document)

@@ -1,10 +1,12 @@
-"""The outline of a GraphQL document: which one operation it holds. Not a GraphQL parser.
+"""The outline of a GraphQL document: which one operation it holds, and its text without values.
+Not a GraphQL parser.
 
 It reads tokens and bracket depth only. The upstream server validates the rest: what is registered
 here is forwarded to it byte for byte.
 """
 
 import re
+from collections.abc import Iterator
 from typing import Final
 
 import msgspec
@@ -16,7 +18,8 @@ _TOKEN: Final = re.compile(
     r'|(?P<text>"""(?:\\"""|(?!""").)*"""|"(?:\\[^\n\r]|[^"\\\n\r])*")'
     r"|(?P<name>[_A-Za-z][_0-9A-Za-z]*)"
     r"|(?P<open>[{(\[])|(?P<close>[})\]])"
-    r"|(?P<other>\.\.\.|[!$&:=@|]|-?[0-9][0-9A-Za-z.+-]*)",
+    r"|(?P<number>-?[0-9][0-9A-Za-z.+-]*)"
+    r"|(?P<other>\.\.\.|[!$&:=@|])",
     re.DOTALL,
 )
 _PAIRS: Final = {"{": "}", "(": ")", "[": "]"}
@@ -78,6 +81,40 @@ def outline(document: str) -> Outline:
     return found[0]
 
 
+def without_values(document: str) -> str:
+    """Return a document with a placeholder for each value in its text: `"?"` for a string, `0` for
+    a number, `#` for a comment.
+
+    What stays is punctuation, names (of operations, fields, arguments, variables, types, enum
+    values), `true`, `false` and `null`. So it is still a document of the same outline.
+
+    Raises:
+        NotOneOperation: it is not GraphQL, so nothing tells what in it is a value.
+
+    Source: GraphQL October 2021, sections 2.1.4, 2.9.1, 2.9.2 and 2.9.4.
+    """
+    return "".join(_placeholder(kind, token) or token for kind, token in _lexemes(document))
+
+
+def count_values(document: str) -> int:
+    """Count the strings, numbers and comments in a document; placeholders are such, too.
+
+    Raises:
+        NotOneOperation: it is not GraphQL.
+    """
+    return sum(1 for kind, token in _lexemes(document) if _placeholder(kind, token))
+
+
+def _placeholder(kind: str, token: str) -> str:
+    """Return what stands for a token that is a value; nothing for any other."""
+    if kind == "text":
+        # Not `""`: two of those side by side would begin a block string.
+        return '"?"'
+    if kind == "number":
+        return "0"
+    return "#" if token.startswith("#") else ""
+
+
 def _definition_heads(document: str) -> list[list[str]]:
     """Return the first two tokens of each definition: a definition ends with its `}`."""
     heads: list[list[str]] = []
@@ -100,14 +137,16 @@ def _definition_heads(document: str) -> list[list[str]]:
 
 
 def _tokens(document: str) -> list[tuple[str, str]]:
-    tokens: list[tuple[str, str]] = []
+    return [(kind, token) for kind, token in _lexemes(document) if kind != "blank"]
+
+
+def _lexemes(document: str) -> Iterator[tuple[str, str]]:
+    """Split a document into tokens and what stands between them; together they are its text."""
     at = 0
     while at < len(document):
         match = _TOKEN.match(document, at)
         if match is None or match.lastgroup is None:
             line = document.count("\n", 0, at) + 1
             raise NotOneOperation(f"line {line} is not GraphQL")
-        if match.lastgroup != "blank":
-            tokens.append((match.lastgroup, match[0]))
+        yield match.lastgroup, match[0]
         at = match.end()
-    return tokens

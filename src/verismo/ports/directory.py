@@ -16,8 +16,10 @@ class Observation(msgspec.Struct, frozen=True):
     Args:
         tenant: who ran it.
         kind: what kind of operation it would be.
-        name: what the client called it: the `model` text, or the GraphQL operation name.
-        document: the GraphQL source text, else empty. Never variables, never prompts.
+        name: what the client called it: the `model` text; for GraphQL the operation's name in the
+            document.
+        document: the GraphQL source text, else empty. Never variables, never prompts; what is
+            stored has placeholders for the values in the text.
         count: how often since the last report.
         last_ms: Unix ms of the last time.
     """
