@@ -7,6 +7,7 @@ import re
 import resource
 import socket
 from pathlib import Path
+from time import monotonic
 
 import httpx2
 import pytest
@@ -210,10 +211,12 @@ async def test_workers_share_a_rate_and_a_budget_and_each_signs_its_own_sequence
         serving.client = httpx2.AsyncClient(
             verify=False, limits=httpx2.Limits(max_keepalive_connections=0)
         )
+        began_s = monotonic()
         limited = [await serving.chat("Hello", key="TENANT_002") for _ in range(30)]
         statuses = [answer.status for answer in limited]
-        assert statuses.count(200) <= 10
-        assert set(statuses) == {200, 429}
+        assert statuses[:10] == [200] * 10, "no worker keeps a part for itself"
+        assert statuses.count(200) <= 10 + (monotonic() - began_s) / 6
+        assert 429 in statuses
         spending = [await serving.chat("Hello", max_tokens=500) for _ in range(30)]
         await serving.client.aclose()
         spent = sum(answer.statement.cost_usd_micros for answer in spending if answer.status == 200)

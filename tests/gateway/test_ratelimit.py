@@ -6,21 +6,27 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from verismo.gateway.ratelimit import Bucket, Meter, RateLimiter
+from verismo.gateway.ratelimit import Bucket, Meter, RateLimiter, take_request
 from verismo.model.errors import RateLimited
 from verismo.model.tenant import RateLimit
 
 NOW_MS = 1_000_000
 
 
+def meter_of(rate: RateLimit, name: str = "tenant") -> Meter:
+    """Return the meter of the only worker."""
+    meter = RateLimiter(1).meter(name, "OWNER", rate, NOW_MS)
+    assert meter is not None
+    return meter
+
+
 def take(meter: Meter, now_ms: int) -> bool:
     """Take one request as the pipeline does; says whether it was allowed."""
     try:
-        meter.check(now_ms)
+        meter.check_tokens(now_ms)
+        take_request([meter], now_ms)
     except RateLimited:
         return False
-    if meter.requests is not None:
-        meter.requests.take(1)
     return True
 
 
@@ -40,38 +46,46 @@ def test_clock_that_steps_back_refills_nothing_and_takes_nothing():
 
 
 def test_debt_is_paid_back_before_anything_is_allowed():
-    meter = Meter("tenant", RateLimit(tokens_per_minute=600), 1, NOW_MS)
-    assert meter.tokens is not None
-    meter.tokens.take(1_200)
-    with pytest.raises(RateLimited):
-        meter.check(NOW_MS + 59_000)
-    meter.check(NOW_MS + 62_000)
+    meter = meter_of(RateLimit(tokens_per_minute=600))
+    meter.tokens.charge(1_200, NOW_MS)
+    with pytest.raises(RateLimited, match="the tenant allows 600 tokens a minute"):
+        meter.check_tokens(NOW_MS + 59_000)
+    meter.check_tokens(NOW_MS + 62_000)
+
+
+def test_tokens_of_a_long_call_are_not_refilled_by_its_own_duration():
+    meter = meter_of(RateLimit(tokens_per_minute=600))
+    meter.check_tokens(NOW_MS)
+    meter.tokens.charge(400, NOW_MS + 30_000)
+    assert meter.tokens.level(NOW_MS + 30_000) == 200
 
 
 def test_refusal_names_the_limit_and_when_to_come_again():
-    meter = Meter("key", RateLimit(requests_per_minute=2), 1, NOW_MS)
+    meter = meter_of(RateLimit(requests_per_minute=2), "key")
     assert [take(meter, NOW_MS) for _ in range(3)] == [True, True, False]
     with pytest.raises(RateLimited, match="the key allows 2 requests a minute") as caught:
-        meter.check(NOW_MS)
+        take_request([meter], NOW_MS)
     wait_s = caught.value.retry_after_s
     assert wait_s == 30
     assert take(meter, NOW_MS + wait_s * 1_000)
 
 
-def test_checking_takes_nothing():
-    meter = Meter("tenant", RateLimit(requests_per_minute=1), 1, NOW_MS)
-    meter.check(NOW_MS)
-    meter.check(NOW_MS)
-    assert take(meter, NOW_MS)
+def test_request_that_one_meter_refuses_is_taken_from_none():
+    tenant = meter_of(RateLimit(requests_per_minute=5))
+    key = meter_of(RateLimit(requests_per_minute=1), "key")
+    take_request([tenant, key], NOW_MS)
+    with pytest.raises(RateLimited, match="the key allows"):
+        take_request([tenant, key], NOW_MS)
+    assert tenant.requests.level(NOW_MS) == 4
 
 
 def test_headers_show_quota_and_rest():
-    meter = Meter("tenant", RateLimit(requests_per_minute=2), 1, NOW_MS)
+    meter = meter_of(RateLimit(requests_per_minute=2))
     take(meter, NOW_MS)
     headers = dict(meter.headers(NOW_MS))
     assert headers[b"ratelimit-policy"] == b'"tenant";q=2;w=60'
     assert headers[b"ratelimit"].startswith(b'"tenant";r=1;t=')
-    assert Meter("tenant", RateLimit(tokens_per_minute=5), 1, NOW_MS).headers(NOW_MS) == []
+    assert meter_of(RateLimit(tokens_per_minute=5)).headers(NOW_MS) == []
 
 
 def test_no_limit_has_no_meter():
@@ -96,16 +110,15 @@ def test_changed_limits_are_in_force_at_once():
     assert take(second, NOW_MS)
 
 
-@given(st.integers(1, 1_000), st.integers(1, 16), st.lists(st.integers(0, 30_000), max_size=50))
-def test_allowed_requests_never_pass_the_refill_and_one_burst(rate, workers, waits):
-    meter = Meter("tenant", RateLimit(requests_per_minute=rate), workers, NOW_MS)
+@given(st.integers(1, 1_000), st.lists(st.integers(0, 30_000), max_size=50))
+def test_allowed_requests_never_pass_the_refill_and_one_burst(rate, waits):
+    meter = meter_of(RateLimit(requests_per_minute=rate))
     now_ms, allowed = NOW_MS, 0
     for wait in waits:
         now_ms += wait
         allowed += take(meter, now_ms)
-    share = max(1.0, rate / workers)
     minutes = (now_ms - NOW_MS) / 60_000
-    assert allowed <= math.ceil(share * (1 + minutes)) + 1
+    assert allowed <= math.floor(rate * (1 + minutes) + 1e-6)
 
 
 @given(st.floats(0.1, 1e6), st.floats(0, 1e7), st.integers(0, 10**7))

@@ -1,7 +1,7 @@
 """Step 5, admit: request and token rates, then money set aside for the call."""
 
 from verismo.gateway.journey import Journey
-from verismo.gateway.ratelimit import RateLimiter
+from verismo.gateway.ratelimit import RateLimiter, take_request
 from verismo.model.errors import BudgetExhausted, RouteThrottled
 from verismo.model.ids import OperationId
 from verismo.model.operation import Deployment
@@ -60,9 +60,8 @@ class Admission:
         now_ms = journey.received_ms
         try:
             for meter in meters:
-                meter.check(now_ms)
-            for meter in meters:
-                meter.take_request()
+                meter.check_tokens(now_ms)
+            take_request(meters, now_ms)
         finally:
             for meter in meters:
                 terms += meter.headers(now_ms)
@@ -132,7 +131,8 @@ class Admission:
             return
         for meter in self._limiter.meters(journey.caller, journey.received_ms):
             if meter.tokens is not None:
-                meter.tokens.take(usage.input_tokens + usage.output_tokens)
+                tokens = usage.input_tokens + usage.output_tokens
+                meter.tokens.charge(tokens, journey.now_ms())
 
 
 def _quota(name: str, quota: int, window_s: int, wait_s: int | None) -> list[tuple[bytes, bytes]]:

@@ -1,12 +1,15 @@
 """Token buckets for requests and tokens, one pair for each tenant and each key.
 
-Counts are of this worker; with N workers each gets an N-th of the rate, so that the sum keeps the
-configured limit whichever worker the kernel picks.
+One worker counts in its own memory. Several share their buckets, so that a limit holds whichever of
+them the kernel picks for a connection, and no part of it lies where nobody asks for it.
 """
+
+from collections.abc import Sequence
 
 from verismo.gateway.identify import Caller
 from verismo.model.errors import RateLimited
 from verismo.model.tenant import RateLimit
+from verismo.ports.rates import RateBucket, RateTable
 
 _MINUTE_MS = 60_000
 
@@ -37,10 +40,27 @@ class Bucket:
         """Take something out, into debt if need be."""
         self._level -= amount
 
+    def try_take(self, amount: float, now_ms: int) -> bool:
+        """Take an amount out if all of it is there, and say whether it was."""
+        is_there = self.level(now_ms) >= amount
+        if is_there:
+            self.take(amount)
+        return is_there
+
+    def charge(self, amount: float, now_ms: int) -> None:
+        """Refill, then take something out, into debt if need be; a negative amount gives back."""
+        self.level(now_ms)
+        self.take(amount)
+
     def wait_s(self, amount: float, now_ms: int) -> int:
         """Return in how many whole seconds the amount will be there, at least 1."""
-        missing = amount - self.level(now_ms)
-        return max(1, -int(-missing * 60 // self.per_minute))
+        return wait_s(self, amount, now_ms)
+
+
+def wait_s(bucket: RateBucket, amount: float, now_ms: int) -> int:
+    """Return in how many whole seconds an amount will be in a bucket, at least 1."""
+    missing = amount - bucket.level(now_ms)
+    return max(1, -int(-missing * 60 // bucket.per_minute))
 
 
 class Meter:
@@ -49,58 +69,48 @@ class Meter:
     Args:
         name: for the message and the RateLimit header: `tenant` or `key`.
         rate: the limits; 0 means none.
-        workers: number of workers that share the limits.
-        now_ms: Unix ms.
+        requests: counts requests; None without a limit of them.
+        tokens: counts tokens; None without a limit of them.
     """
 
-    def __init__(self, name: str, rate: RateLimit, workers: int, now_ms: int) -> None:
+    def __init__(
+        self, name: str, rate: RateLimit, requests: RateBucket | None, tokens: RateBucket | None
+    ) -> None:
         self.name = name
         self.rate = rate
-        share = 1 / workers
-        self.requests = (
-            Bucket(max(1.0, rate.requests_per_minute * share), now_ms)
-            if rate.requests_per_minute
-            else None
-        )
-        self.tokens = (
-            Bucket(max(1.0, rate.tokens_per_minute * share), now_ms)
-            if rate.tokens_per_minute
-            else None
-        )
+        self.requests = requests
+        self.tokens = tokens
 
-    def check(self, now_ms: int) -> None:
-        """Refuse a request that is over a limit; takes nothing.
+    def check_tokens(self, now_ms: int) -> None:
+        """Refuse a request whose owner is in debt of tokens; takes nothing.
 
         Raises:
             RateLimited: with the time until it makes sense to come again.
         """
-        self.check_requests(now_ms)
         if self.tokens is not None and self.tokens.level(now_ms) <= 0:
-            wait = self.tokens.wait_s(1, now_ms)
             raise RateLimited(
                 f"the {self.name} allows {self.rate.tokens_per_minute} tokens a minute",
-                retry_after_s=wait,
+                retry_after_s=wait_s(self.tokens, 1, now_ms),
                 policies=(self.name,),
             )
 
-    def check_requests(self, now_ms: int) -> None:
-        """Refuse what costs no tokens and is over the limit of requests; takes nothing.
+    def take_request(self, now_ms: int) -> None:
+        """Take one request out.
 
         Raises:
-            RateLimited: with the time until it makes sense to come again.
+            RateLimited: none is left; with the time until there is one. Nothing was taken.
         """
-        if self.requests is not None and self.requests.level(now_ms) < 1:
-            wait = self.requests.wait_s(1, now_ms)
+        if self.requests is not None and not self.requests.try_take(1, now_ms):
             raise RateLimited(
                 f"the {self.name} allows {self.rate.requests_per_minute} requests a minute",
-                retry_after_s=wait,
+                retry_after_s=wait_s(self.requests, 1, now_ms),
                 policies=(self.name,),
             )
 
-    def take_request(self) -> None:
-        """Take one request out."""
+    def give_back_request(self, now_ms: int) -> None:
+        """Put back what `take_request` took."""
         if self.requests is not None:
-            self.requests.take(1)
+            self.requests.charge(-1, now_ms)
 
     def headers(self, now_ms: int) -> list[tuple[bytes, bytes]]:
         """Return the RateLimit header fields, or nothing where no request limit is set.
@@ -116,15 +126,34 @@ class Meter:
         ]
 
 
+def take_request(meters: Sequence[Meter], now_ms: int) -> None:
+    """Take one request from every meter, or from none of them.
+
+    Raises:
+        RateLimited: one of them has none left.
+    """
+    for index, meter in enumerate(meters):
+        try:
+            meter.take_request(now_ms)
+        except RateLimited:
+            for taken in meters[:index]:
+                taken.give_back_request(now_ms)
+            raise
+
+
 class RateLimiter:
-    """Every tenant's and key's meter in this worker.
+    """Every tenant's and key's meter, for one kind of request.
 
     Args:
-        workers: how many workers share the limits.
+        workers: how many workers there are.
+        table: the buckets that they share; None where there is one.
+        kind: what is counted, such as `calls`; each kind has buckets of its own.
     """
 
-    def __init__(self, workers: int) -> None:
+    def __init__(self, workers: int, table: RateTable | None = None, kind: str = "calls") -> None:
         self.workers = workers
+        self._table = table
+        self._kind = kind
         self._meters: dict[tuple[str, str], Meter] = {}
 
     def meters(self, caller: Caller, now_ms: int) -> list[Meter]:
@@ -140,11 +169,7 @@ class RateLimiter:
         Raises:
             RateLimited: the tenant or the key is over its rate of requests.
         """
-        meters = self.meters(caller, now_ms)
-        for meter in meters:
-            meter.check_requests(now_ms)
-        for meter in meters:
-            meter.take_request()
+        take_request(self.meters(caller, now_ms), now_ms)
 
     def meter(self, name: str, owner: str, rate: RateLimit, now_ms: int) -> Meter | None:
         """Return the meter of a tenant or key, or None where it has no limits.
@@ -159,5 +184,16 @@ class RateLimiter:
             return None
         meter = self._meters.get((name, owner))
         if meter is None or meter.rate != rate:
-            meter = self._meters[(name, owner)] = Meter(name, rate, self.workers, now_ms)
+            requests = self._bucket((name, owner, "requests"), rate.requests_per_minute, now_ms)
+            tokens = self._bucket((name, owner, "tokens"), rate.tokens_per_minute, now_ms)
+            meter = self._meters[(name, owner)] = Meter(name, rate, requests, tokens)
         return meter
+
+    def _bucket(
+        self, name: tuple[str, str, str], per_minute: int, now_ms: int
+    ) -> RateBucket | None:
+        if not per_minute:
+            return None
+        if self._table is None:
+            return Bucket(per_minute, now_ms)
+        return self._table.bucket((self._kind, *name), per_minute)

@@ -12,7 +12,9 @@ Enforcement = Literal["observe", "safelist", "id-only"]
 
 
 class RateLimit(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Token buckets. 0 means no limit.
+    """Token buckets, which all workers of a gateway share: a limit is the same with 1 or 64 workers.
+
+    0 means no limit. Gateways with data folders of their own each allow the whole limit.
 
     Args:
         requests_per_minute: refill and burst of the request bucket; reads with a key (provenance,

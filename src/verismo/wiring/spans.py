@@ -10,7 +10,11 @@ from verismo.wiring.chosen import protobuf_spans
 
 
 def open_spans(
-    config: Config, snapshot: SnapshotCell, store: RunStore | None, telemetry: Telemetry
+    config: Config,
+    snapshot: SnapshotCell,
+    store: RunStore | None,
+    limiter: RateLimiter,
+    telemetry: Telemetry,
 ) -> SpanIntake | None:
     """Return the intake of one worker, None where no agent is registered.
 
@@ -18,10 +22,9 @@ def open_spans(
         config: the validated configuration.
         snapshot: keys and tenants in force.
         store: the runs of the data folder, None where there are none.
+        limiter: counts exports.
         telemetry: counts what came of each span.
     """
     if store is None:
         return None
-    # A limiter of its own: an agent that asks as often as it may can still report what it did.
-    limiter = RateLimiter(config.listen.workers)
     return SpanIntake(snapshot, store, limiter, (protobuf_spans(),), telemetry, config.limits)
