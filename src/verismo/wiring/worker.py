@@ -35,9 +35,8 @@ from verismo.gateway.dialects.graphql import GraphqlDialect
 from verismo.gateway.dialects.http import HttpDialect
 from verismo.gateway.dialects.openai import OpenAiDialect
 from verismo.gateway.mcpdialect import McpDialect
-from verismo.gateway.observe import Observer, storable
+from verismo.gateway.observe import Observer
 from verismo.gateway.pipeline import Pipeline
-from verismo.gateway.ratelimit import RateLimiter
 from verismo.gateway.records import Records
 from verismo.gateway.report import Reporter
 from verismo.gateway.runs import Runs
@@ -57,6 +56,7 @@ from verismo.wiring.keys import OpenSigner, TokenKeys
 from verismo.wiring.ledgerreads import open_ledger_reads
 from verismo.wiring.pages import open_verify_page
 from verismo.wiring.policy import open_policy
+from verismo.wiring.rates import Rates
 from verismo.wiring.readiness import readiness_path, serve_readiness
 from verismo.wiring.recovery import Heir, OpenJournal, recover
 from verismo.wiring.rounds import Rounds
@@ -135,6 +135,7 @@ class Worker:
         self._reader = SqliteJournalReader(config.data)
         self._budget = KeptBudget(config, self._slot, parts.budget)
         self._runs = KeptRuns(config)
+        self._rates = Rates(config)
         self._vault = open_vault(config.data, self._state)
         self._snapshot = SnapshotCell(self._compile())
         self._policy: PolicyEngine = open_policy(config.policy)
@@ -176,7 +177,7 @@ class Worker:
         for deployment in config.plan.deployments.values():
             # The first look-up reads the whole price list; no request should wait for that.
             prices.cost(config.plan.providers[deployment.provider], deployment, Usage(1, 1))
-        limiter = RateLimiter(config.listen.workers)
+        limiter = self._rates.limiter("calls")
         dispatcher = Dispatcher(
             upstream=self._upstream,
             dialects={
@@ -218,7 +219,7 @@ class Worker:
             self._reader,
             self._vault,
             self._keys.published,
-            RateLimiter(config.listen.workers),
+            self._rates.limiter("reads"),
             config.limits.verify_per_s_max,
         )
         listener = Listener(
@@ -230,7 +231,9 @@ class Worker:
             docs_base=config.docs_base_url,
         )
         ledger = open_ledger_reads(config, records) if config.ledger.enabled else None
-        spans = open_spans(config, self._snapshot, self._runs.store, self._telemetry)
+        # A limiter of its own: an agent that asks as often as it may can still report what it did.
+        limiter = self._rates.limiter("spans")
+        spans = open_spans(config, self._snapshot, self._runs.store, limiter, self._telemetry)
         beside = Beside(ledger=ledger, spans=spans, page=open_verify_page())
         return Application(
             self._pipeline, records, self._telemetry, listener, self._unready, beside
@@ -266,6 +269,7 @@ class Worker:
             closing.callback(self._state.close)
             closing.callback(self._runs.close)
             closing.callback(self._budget.close)
+            closing.callback(self._rates.close)
             closing.callback(self._reader.close)
             closing.push_async_callback(self._upstream.aclose)
             closing.push_async_callback(self._journal.close)
@@ -353,7 +357,7 @@ class Worker:
     def _write_observed(self) -> None:
         with self._writing:
             if self._unwritten:
-                self._directory.observe(storable(self._unwritten))
+                self._directory.observe(self._unwritten)
                 self._unwritten = ()
 
 
