@@ -35,7 +35,7 @@ from verismo.gateway.dialects.graphql import GraphqlDialect
 from verismo.gateway.dialects.http import HttpDialect
 from verismo.gateway.dialects.openai import OpenAiDialect
 from verismo.gateway.mcpdialect import McpDialect
-from verismo.gateway.observe import Observer
+from verismo.gateway.observe import Observer, storable
 from verismo.gateway.pipeline import Pipeline
 from verismo.gateway.records import Records
 from verismo.gateway.report import Reporter
@@ -357,7 +357,7 @@ class Worker:
     def _write_observed(self) -> None:
         with self._writing:
             if self._unwritten:
-                self._directory.observe(self._unwritten)
+                self._directory.observe(storable(self._unwritten))
                 self._unwritten = ()
 
 
