@@ -1,7 +1,7 @@
 """Tokens of a sentence: words with their stems, names, numbers, marks.
 
 A name is what is spelled like one: inside backquotes, with digits, capitals or joining characters
-in it, or with a capital where no sentence begins. The stemmer strips common English endings; it
+in it, or with a capital where no sentence begins; `openings` tells the others. The stemmer strips common English endings; it
 need not be right about English, only the same on both sides of a comparison.
 """
 
