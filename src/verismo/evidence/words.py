@@ -1,8 +1,9 @@
 """Tokens of a sentence: words with their stems, names, numbers, marks.
 
 A name is what is spelled like one: inside backquotes, with digits, capitals or joining characters
-in it, or with a capital where no sentence begins; `openings` tells the others. The stemmer strips common English endings; it
-need not be right about English, only the same on both sides of a comparison.
+in it, or with a capital where no sentence begins; `openings` tells those that begin one. The
+stemmer strips common English endings; it need not be right about English, only the same on both
+sides of a comparison.
 """
 
 import re
