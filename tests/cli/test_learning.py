@@ -92,7 +92,7 @@ def test_a_registered_operation_tells_what_a_deployment_serves():
     assert only(propose([seen("m")], world)).table.deployments == ("chat",)
     proposals, (skipped,) = propose([seen("m", "embedding")], world)
     assert proposals == []
-    assert skipped.reason == "[observe] names no deployment for embedding"
+    assert skipped.reason == "observed 1 times; [observe] names no deployment for embedding"
 
 
 def test_the_only_deployment_for_graphql_needs_no_list():

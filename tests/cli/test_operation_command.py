@@ -229,6 +229,16 @@ def test_learned_document_is_in_the_plan(run, root):
     assert plan(root).operations[f"sha256:{DIGEST}"].document == QUERY
 
 
+def test_a_document_with_values_is_told_with_its_count_and_not_written(run, root):
+    text = 'query User { user(id: "?") { id } }'
+    observe(root, Observation(TenantId("TENANT_001"), "graphql", "User", text, 7, 1))
+    before = files(root)
+    result = run("learn", "--write")
+    assert "skipped User: observed 7 times; has 1 value in its text" in result.stderr
+    assert "nothing to propose" in result.stderr
+    assert files(root) == before
+
+
 def test_learning_follows_tenant_count_and_purpose(run, root):
     observe(
         root,

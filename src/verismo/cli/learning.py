@@ -68,7 +68,8 @@ def propose(
         try:
             proposal = _proposal(seen, plan, labels, purpose)
         except Skipped as reason:
-            skipped.append(Refused(seen.observation.name or "(no name)", str(reason)))
+            label = seen.observation.name or "(no name)"
+            skipped.append(Refused(label, f"observed {seen.count} times; {reason}"))
             continue
         labels.update((proposal.table.id or proposal.name, *proposal.table.aliases))
         proposals.append(proposal)
