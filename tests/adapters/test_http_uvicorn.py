@@ -14,7 +14,10 @@ from tests.support.waiting import until
 from uvicorn.server import ServerState
 
 from verismo.adapters import http_uvicorn
+from verismo.adapters.http_refusal import Refuse, bare_refusal
 from verismo.adapters.http_uvicorn import HttpServer, ServerSettings
+from verismo.model.errors import VerismoError
+from verismo.model.traffic import Reply
 
 SETTINGS = ServerSettings(
     header_bytes_max=8_192, head_s_max=5, drain_s_max=1, stall_s_max=60, obeys_signals=False
@@ -45,13 +48,24 @@ class Held:
             self.ended += 1
 
 
+class Refused:
+    """Keeps the codes of what was refused before it was a request."""
+
+    def __init__(self) -> None:
+        self.codes: list[str] = []
+
+    def __call__(self, error: VerismoError) -> Reply:
+        self.codes.append(error.code)
+        return Reply(status=error.status, headers=[(b"a", b"1")], body=error.code.encode())
+
+
 @asynccontextmanager
 async def connected(
-    app: Callable, cut_off: Callable[[], None] = lambda: None
+    app: Callable, cut_off: Callable[[], None] = lambda: None, refuse: Refuse = bare_refusal
 ) -> AsyncIterator[tuple[HttpServer, asyncio.Task, asyncio.StreamReader, asyncio.StreamWriter]]:
     """Serve an application and connect to it once."""
     listener = socket.create_server(("127.0.0.1", 0))
-    server = HttpServer(app, SETTINGS, cut_off)
+    server = HttpServer(app, SETTINGS, cut_off, refuse)
     serving = asyncio.create_task(server.serve(listener))
     reader, writer = await asyncio.open_connection(*listener.getsockname())
     try:
@@ -110,8 +124,8 @@ async def test_pipelined_head_cannot_write_a_refusal_into_a_running_answer(
     hostile: tuple[bytes, ...],
 ):
     """Response splitting: what follows the first chunk must be a chunk or the end."""
-    app = Held()
-    async with connected(app) as (_, _, reader, writer):
+    app, refused = Held(), Refused()
+    async with connected(app, refuse=refused) as (_, _, reader, writer):
         writer.write(GET)
         await app.begun.wait()
         answer = asyncio.create_task(reader.read())
@@ -123,17 +137,45 @@ async def test_pipelined_head_cannot_write_a_refusal_into_a_running_answer(
         assert answered.endswith(b"5\r\nfirst\r\n")
         assert answered.count(b"HTTP/1.1") == 1
         await until(lambda: app.ended == 1)
+    assert len(refused.codes) == 1, "it is counted although it cannot be told"
+
+
+@pytest.mark.slow
+async def test_fault_in_the_body_of_a_running_request_is_no_refusal_of_another():
+    app, refused = Held(), Refused()
+    async with connected(app, refuse=refused) as (_, _, reader, writer):
+        writer.write(GET.replace(b"GET", b"POST")[:-2] + b"transfer-encoding: chunked\r\n\r\n")
+        await app.begun.wait()
+        writer.write(b"no length\r\n")
+        assert (await asyncio.wait_for(reader.read(), 5)).count(b"HTTP/1.1") == 1
+        await until(lambda: app.ended == 1)
+    assert refused.codes == []
 
 
 @pytest.mark.slow
 async def test_garbage_after_a_whole_answer_is_told_a_400():
-    app = Held()
+    app, refused = Held(), Refused()
     app.let_go.set()
-    async with connected(app) as (_, _, reader, writer):
+    async with connected(app, refuse=refused) as (_, _, reader, writer):
         writer.write(GET)
         await reader.readuntil(b"0\r\n\r\n")
         writer.write(b"\x00 what\r\n\r\n")
-        assert (await asyncio.wait_for(reader.read(), 5)).startswith(b"HTTP/1.1 400 ")
+        answered = await asyncio.wait_for(reader.read(), 5)
+    assert answered.startswith(b"HTTP/1.1 400 ")
+    assert answered.endswith(
+        b"a: 1\r\ncontent-length: 17\r\nconnection: close\r\n\r\nmalformed_request"
+    )
+    assert refused.codes == ["malformed_request"]
+
+
+@pytest.mark.slow
+async def test_server_that_is_not_told_how_to_refuse_says_the_status_alone():
+    async with connected(Held()) as (_, _, reader, writer):
+        writer.write(b"\x00 what\r\n\r\n")
+        answered = await asyncio.wait_for(reader.read(), 5)
+    assert answered.startswith(b"HTTP/1.1 400 ")
+    assert b"content-length: 0\r\n" in answered
+    assert b"x-request-id: " in answered
 
 
 class Transport(asyncio.Transport):

@@ -118,12 +118,55 @@ async def test_body_that_comes_too_slowly_is_a_408(gateway: Gateway):
     assert b"attest-" not in head
 
 
+def check_unread(gateway: Gateway, answered: bytes, status: int, code: str) -> None:
+    """A whole refusal for people, RFC 9457 and OpenAI clients, unsigned, counted, and the last."""
+    head, _, body = answered.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 %d " % status), answered
+    fields = dict(line.split(b": ", 1) for line in head.split(b"\r\n")[1:])
+    assert fields[b"content-type"] == b"application/problem+json"
+    assert (fields[b"connection"], int(fields[b"content-length"])) == (b"close", len(body))
+    assert fields[b"date"]
+    assert not [name for name in fields if name.startswith(b"attest-")]
+    problem = json.loads(body)
+    assert (problem["status"], problem["code"]) == (status, code)
+    assert problem["title"]
+    assert problem["detail"]
+    assert problem["next_step"]
+    assert problem["instance"] == f"urn:verismo:request:{fields[b'x-request-id'].decode()}"
+    assert problem["error"]["code"] == code
+    assert problem["error"]["type"] == "invalid_request_error"
+    assert gateway.telemetry.refused == {code: 1}
+
+
+@pytest.fixture(autouse=True)
+def nothing_refused(gateway: Gateway) -> None:
+    """Let each test count what is refused before identification from nothing."""
+    gateway.telemetry.refused.clear()
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("sent", [b"", b"POST ", b"POST /x HTTP/1.1\r\nhost: x\r\nx-slow: "])
-async def test_head_that_comes_too_slowly_is_cut_off(gateway: Gateway, sent: bytes):
+async def test_connection_on_which_nothing_is_asked_is_closed_without_a_word(gateway: Gateway):
+    async with Connection(gateway) as client:
+        assert await client.rest() == b""
+    assert not gateway.telemetry.refused
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sent", [b"POST ", b"POST /x HTTP/1.1\r\nhost: x\r\nx-slow: "])
+async def test_head_that_comes_too_slowly_is_a_408(gateway: Gateway, sent: bytes):
     async with Connection(gateway) as client:
         client.writer.write(sent)
-        assert await client.rest() == b""
+        check_unread(gateway, await client.rest(), 408, "request_timeout")
+
+
+@pytest.mark.slow
+async def test_second_head_that_comes_too_slowly_is_a_408(gateway: Gateway):
+    async with Connection(gateway) as client:
+        client.writer.write(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n")
+        head, _ = await client.answer()
+        assert head.startswith(b"HTTP/1.1 200 ")
+        client.writer.write(b"GET /hea")
+        check_unread(gateway, await client.rest(), 408, "request_timeout")
 
 
 @pytest.mark.slow
@@ -150,7 +193,19 @@ async def test_head_without_an_end_is_a_431_before_it_fills_the_memory(gateway: 
         client.writer.write(b"GET / HTTP/1.1\r\nx: " + b"a" * 7_000)
         await client.writer.drain()
         client.writer.write(b"a" * 7_000)
-        assert (await client.rest()).startswith(b"HTTP/1.1 431 ")
+        check_unread(gateway, await client.rest(), 431, "headers_too_large")
+
+
+@pytest.mark.parametrize("pieces", [1, 2], ids=["at once", "in two pieces"])
+@pytest.mark.parametrize("target", ["/" + "a" * 70_000, "/graphql?query=" + "a" * 9_000])
+async def test_path_or_query_over_the_limit_is_a_414(gateway: Gateway, target: str, pieces: int):
+    data = f"GET {target} HTTP/1.1\r\nhost: x\r\n\r\n".encode()
+    size = -(-len(data) // pieces)
+    async with Connection(gateway) as client:
+        for start in range(0, len(data), size):
+            client.writer.write(data[start : start + size])
+            await asyncio.sleep(0)
+        check_unread(gateway, await client.rest(), 414, "uri_too_long")
 
 
 async def test_many_small_headers_are_counted_together(gateway: Gateway):
@@ -384,9 +439,9 @@ async def test_smuggling_by_ambiguous_framing_is_a_400_or_a_closed_connection(
     ids=repr,
 )
 async def test_what_is_no_http_1_is_a_400(gateway: Gateway, data: bytes):
-    answered = await gateway.raw(data)
-    assert answered.startswith(b"HTTP/1.1 400 ")
-    assert b"x-request-id: " in answered
+    before = len(gateway.records())
+    check_unread(gateway, await gateway.raw(data), 400, "malformed_request")
+    assert len(gateway.records()) == before, "before identification nothing is signed"
 
 
 async def test_upgrade_that_is_not_offered_is_ignored(gateway: Gateway):
@@ -418,7 +473,7 @@ async def test_body_of_a_request_with_an_upgrade_is_not_the_next_request(gateway
 
 async def test_connect_is_refused(gateway: Gateway):
     answered = await gateway.raw(b"CONNECT example.org:443 HTTP/1.1\r\nhost: x\r\n\r\n")
-    assert answered.startswith(b"HTTP/1.1 501 ")
+    check_unread(gateway, answered, 501, "method_unsupported")
 
 
 async def test_expect_continue_is_answered_before_the_body(gateway: Gateway):

@@ -1,16 +1,14 @@
 """The HTTP server: uvicorn with httptools and uvloop, and what a public listener needs besides.
 
-Added to uvicorn's protocol: a limit on the octets of request heads (431), limits on how long a
-head may take and how long a client may not read (slow clients are cut off), and the cancellation of
-a request whose client left, so that the upstream is told to stop.
+Added to uvicorn's protocol: a limit on the octets of request heads (414, 431), limits on how long
+a head may take (408) and how long a client may not read (slow clients are cut off), and the
+cancellation of a request whose client left, so that the upstream is told to stop.
 """
 
 import asyncio
-import os
 import signal
 import time
-from collections.abc import Awaitable, Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from socket import socket
 from typing import Any
@@ -21,8 +19,17 @@ import msgspec
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from verismo.adapters.http_closing import has_said_all
+from verismo.adapters.http_closing import DrainingServer
 from verismo.adapters.http_cycle import WHOLE_BODY, Cycle
+from verismo.adapters.http_refusal import Refuse, bare_refusal, refusal_octets
+from verismo.model.errors import (
+    HeadersTooLarge,
+    MalformedRequest,
+    MethodUnsupported,
+    RequestTimeout,
+    UriTooLong,
+    VerismoError,
+)
 
 SWEEP_S = 1.0
 """How often slow clients are looked for; so they are cut off up to this much late."""
@@ -30,8 +37,10 @@ KEEP_ALIVE_S = 75
 """How long a connection without a request is kept."""
 CANCELLED_S_MAX = 2.0
 """How long requests that the end of the drain cancels may take to end."""
-HANG_UP_S = 0.05
-"""How often the drain looks for connections that have said all, twice before it ends one."""
+URL_BYTES_MAX = 65_535
+"""What the parser can tell apart of a request's target; all of a longer one is refused."""
+LINGER_S = 2.0
+"""How long a refused client may go on sending, so that it gets to read why."""
 
 _UPGRADE_HEADERS = frozenset({b"connection", b"upgrade", b"http2-settings"})
 
@@ -67,6 +76,7 @@ class HttpServer:
         settings: limits and TLS.
         cut_off: told when the drain's time is over, before the requests still in flight are
             cancelled.
+        refuse: counts and spells the refusal of what is no request.
     """
 
     def __init__(
@@ -74,11 +84,12 @@ class HttpServer:
         app: AsgiApplication,
         settings: ServerSettings,
         cut_off: Callable[[], None] = lambda: None,
+        refuse: Refuse = bare_refusal,
     ) -> None:
         self._settings = settings
         config = uvicorn.Config(
             app,
-            http=_protocol_with(settings),
+            http=_protocol_with(settings, refuse),
             ws="none",
             loop="none",
             lifespan="off",
@@ -91,7 +102,7 @@ class HttpServer:
             ssl_certfile=settings.tls_cert,
             ssl_keyfile=settings.tls_key,
         )
-        self._server = _Server(config)
+        self._server = DrainingServer(config)
         self._server.cut_off = cut_off
 
     @property
@@ -149,50 +160,17 @@ class HttpServer:
                     connection.end_if_stalled(now - self._settings.stall_s_max, now)
 
 
-class _Server(uvicorn.Server):
-    """uvicorn's server without its signal handling, and telling when it cuts requests off.
-
-    uvicorn raises a caught signal again once it has drained, which would end the process before
-    the journal is closed.
-    """
-
-    cut_off: Callable[[], None]
-
-    @contextmanager
-    def capture_signals(self) -> Generator[None, None, None]:
-        """Leave signals to `HttpServer.serve`."""
-        yield
-
-    async def shutdown(self, sockets: list[socket] | None = None) -> None:
-        """Drain; uvicorn begins to count the time a moment later than this timer does."""
-        drain_s_max = self.config.timeout_graceful_shutdown or 0
-        timer = asyncio.get_running_loop().call_later(drain_s_max, self.cut_off)
-        hanging_up = asyncio.create_task(self._hang_up())
-        try:
-            await super().shutdown(sockets)
-        finally:
-            timer.cancel()
-            hanging_up.cancel()
-
-    async def _hang_up(self) -> None:
-        """End connections that have said all; over TLS they would wait for the client's goodbye."""
-        before: set[object] = set()
-        while True:
-            await asyncio.sleep(HANG_UP_S)
-            said = {one for one in self.server_state.connections if has_said_all(one.transport)}
-            for connection in said & before:
-                connection.transport.abort()
-            before = {*said}
-
-
 class _LimitedProtocol(HttpToolsProtocol):
     """uvicorn's protocol with the limits named in the module's docstring."""
 
     header_bytes_max = 65_536
+    refuse: Refuse = staticmethod(bare_refusal)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - uvicorn's own
         super().__init__(*args, **kwargs)
+        self._url_bytes_max = min(self.header_bytes_max, URL_BYTES_MAX)
         self._head_bytes = 0
+        self._is_refused = False
         self._head_since: float | None = None
         self._idle_since: float | None = None
         self._stalled_since: float | None = None
@@ -209,6 +187,8 @@ class _LimitedProtocol(HttpToolsProtocol):
             self._running.cancel()
 
     def data_received(self, data: bytes) -> None:
+        if self._is_refused:
+            return
         self._idle_since = None
         if self._head_since is not None:
             self._head_bytes += len(data)
@@ -217,9 +197,12 @@ class _LimitedProtocol(HttpToolsProtocol):
         except httptools.HttpParserUpgrade as offer:
             self._decline(data[offer.args[0] :])
         except httptools.HttpParserError:
-            self._refuse(b"400 Bad Request")
+            if len(self.url or b"") > self._url_bytes_max:
+                self._refuse(UriTooLong(f"the target is over {self._url_bytes_max} bytes"))
+            else:
+                self._refuse(MalformedRequest("what arrived is no request of HTTP/1.1"))
         if self._head_bytes > self.header_bytes_max:
-            self._refuse(b"431 Request Header Fields Too Large")
+            self._refuse(self._over_limit())
 
     def on_message_begin(self) -> None:
         if self._head_since is None:
@@ -232,6 +215,8 @@ class _LimitedProtocol(HttpToolsProtocol):
             return  # `_decline` has it parsed once more
         self._head_since = None
         self._head_bytes = 0
+        if len(self.url) > self._url_bytes_max:
+            raise ValueError("the parser hands this on as its own error")
         version = parser.get_http_version()
         url = httptools.parse_url(self.url)
         scope = self.scope
@@ -279,7 +264,7 @@ class _LimitedProtocol(HttpToolsProtocol):
         """
         method = self.parser.get_method()
         if method == b"CONNECT":
-            self._refuse(b"501 Not Implemented")
+            self._refuse(MethodUnsupported("CONNECT opens a tunnel, and this is no proxy"))
             return
         lines = [method + b" " + self.url + b" HTTP/1.1"]
         lines += [n + b": " + v for n, v in self.headers if n not in _UPGRADE_HEADERS]
@@ -287,22 +272,35 @@ class _LimitedProtocol(HttpToolsProtocol):
         self._head_bytes = 0
         self.data_received(b"\r\n".join(lines) + b"\r\n\r\n" + rest)
 
-    def _refuse(self, status: bytes) -> None:
+    def _over_limit(self) -> VerismoError:
+        """Say what of a head that is over the limit takes most of it."""
+        limit = self.header_bytes_max
+        if 2 * len(self.url or b"") > limit:
+            return UriTooLong(f"the target alone takes most of {limit} bytes")
+        return HeadersTooLarge(f"the request's head is over {limit} bytes")
+
+    def _refuse(self, error: VerismoError) -> None:
         """Answer what is no request, and close.
 
+        Closing at once would reset the connection of a client that is still sending, and with it
+        what it has not read (RFC 9112, section 9.6). So only our side is closed at first; over TLS
+        closing is like that by itself.
+
         While an answer is under way it is only closed: within that answer a refusal would be read
-        as part of it.
+        as part of it. What was wrong with a request that is being answered is no refusal.
         """
-        if self.transport.is_closing():
+        if self._is_refused or self.transport.is_closing():
             return
-        if self._running is None or self.cycle.response_complete:
-            lines = (
-                b"HTTP/1.1 " + status,
-                b"content-length: 0",
-                b"x-request-id: " + os.urandom(12).hex().encode("ascii"),
-                b"connection: close",
-            )
-            self.transport.write(b"\r\n".join(lines) + b"\r\n\r\n")
+        self._is_refused = True
+        is_answering = self._running is not None and not self.cycle.response_complete
+        if not is_answering or self._head_since is not None:
+            reply = self.refuse(error)
+            if not is_answering:
+                self.transport.write(refusal_octets(reply, self.server_state.default_headers))
+                if self.transport.can_write_eof():
+                    self.transport.write_eof()
+                    self.loop.call_later(LINGER_S, self.transport.close)
+                    return
         self.transport.close()
 
     def pause_writing(self) -> None:
@@ -335,9 +333,15 @@ class _LimitedProtocol(HttpToolsProtocol):
             self.transport.close()
 
     def end_if_slow(self, oldest: float) -> None:
-        """Close the connection if its head began before a time and is not complete."""
+        """Close the connection if its head began before a time and is not complete.
+
+        Who has not sent an octet of it has asked nothing, and is told nothing.
+        """
         if self._head_since is not None and self._head_since < oldest:
-            self.transport.close()
+            if self._head_bytes or self._running is not None:
+                self._refuse(RequestTimeout("the request's head did not arrive in time"))
+            else:
+                self.transport.close()
 
     def end_if_stalled(self, oldest: float, now: float) -> None:
         """Break the connection off if its client has read nothing since a time.
@@ -355,7 +359,12 @@ class _LimitedProtocol(HttpToolsProtocol):
             self.transport.abort()
 
 
-def _protocol_with(settings: ServerSettings) -> type[asyncio.Protocol]:
+def _protocol_with(
+    settings: ServerSettings, refuse: Refuse = bare_refusal
+) -> type[asyncio.Protocol]:
     """Return the protocol class with this server's limit; uvicorn makes the objects itself."""
-    members: dict[str, object] = {"header_bytes_max": settings.header_bytes_max}
+    members: dict[str, object] = {
+        "header_bytes_max": settings.header_bytes_max,
+        "refuse": staticmethod(refuse),
+    }
     return type("LimitedProtocol", (_LimitedProtocol,), members)

@@ -301,6 +301,10 @@ class Application:
             reply.headers.append((b"allow", self._allowed(path).encode("ascii")))
         return reply
 
+    def refuse_unread(self, error: VerismoError) -> Reply:
+        """Count and spell the refusal of octets that never became a request."""
+        return self._unsigned(error, self._plain, new_request_id(), "")
+
     def _allowed(self, path: str) -> str:
         """Return the methods of a path that answers, for `Allow` (RFC 9110, 15.5.6)."""
         methods = {method for method, known in self._doors if known == path}

@@ -18,8 +18,10 @@
     │   ├── DecisionStale          409 decision_stale
     │   ├── Erased                 410 erased
     │   ├── BodyTooLarge           413 body_too_large
+    │   ├── UriTooLong             414 uri_too_long
     │   ├── UnsupportedMediaType   415 unsupported_media_type
-    │   └── HeadersTooLarge        431 headers_too_large
+    │   ├── HeadersTooLarge        431 headers_too_large
+    │   └── MethodUnsupported      501 method_unsupported
     ├── PolicyRefusal          403 policy_refused: the rules say no; its reasons name the rules
     ├── CapacityError          try later
     │   ├── RateLimited            429 rate_limited
@@ -248,6 +250,17 @@ class BodyTooLarge(CallerError):
     next_step = "Send less, or raise `limits.request_bytes_max`."
 
 
+class UriTooLong(CallerError):
+    """The request's path and query are longer than a request's head may be."""
+
+    code = "uri_too_long"
+    status = 414
+    title = "Request target too long"
+    next_step = (
+        "Send a shorter path or query; the limit is that of the head, `limits.header_bytes_max`."
+    )
+
+
 class UnsupportedMediaType(CallerError):
     """The request body is not of a type this path takes."""
 
@@ -264,6 +277,15 @@ class HeadersTooLarge(CallerError):
     status = 431
     title = "Request headers too large"
     next_step = "Send fewer or shorter headers; the limit is `limits.header_bytes_max`."
+
+
+class MethodUnsupported(CallerError):
+    """A method that is for proxies."""
+
+    code = "method_unsupported"
+    status = 501
+    title = "Method not supported"
+    next_step = "Send requests to the gateway itself: it is no proxy for others."
 
 
 class PolicyRefusal(VerismoError):

@@ -156,7 +156,9 @@ class Worker:
         self._pipeline = Pipeline(self._desk())
         self.application = self._compose_application()
         settings = self._server_settings()
-        self.server = HttpServer(self.application, settings, self._pipeline.stop)
+        self.server = HttpServer(
+            self.application, settings, self._pipeline.stop, self.application.refuse_unread
+        )
 
     @property
     def steering(self) -> Steering | None:
