@@ -1,5 +1,6 @@
 """The run store: who sees what, who is refused why, and what one seal takes."""
 
+import random
 import sqlite3
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +17,7 @@ from verismo.adapters.runs_sqlite import (
     SqliteRuns,
 )
 from verismo.adapters.runs_trace import parents_first
-from verismo.attest.lineage import select
+from verismo.attest.lineage import Selection, select
 from verismo.model.errors import RunLimit, RunSealed, StateError
 from verismo.model.ids import ProvId, TenantId, prov_id_from
 from verismo.model.run import (
@@ -26,6 +27,7 @@ from verismo.model.run import (
     NotedCall,
     ReportedHop,
     ReportedSource,
+    Run,
 )
 
 MINE, THEIRS = TenantId("mine"), TenantId("theirs")
@@ -514,3 +516,49 @@ def test_whatever_happens_no_span_is_in_two_runs(
     store.close()
     spans = [one for taken in sealed.values() for one in taken]
     assert len(spans) == len(set(spans))
+
+
+@pytest.mark.slow
+@settings(max_examples=30)
+@given(
+    st.lists(st.tuples(st.integers(1, 3), st.booleans()), min_size=20, max_size=60),
+    st.randoms(use_true_random=False),
+)
+def test_in_whatever_order_and_portions_steps_arrive_their_run_is_the_same(
+    tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[int, bool]], order: random.Random
+):
+    hops = [
+        hop(n, span(n - back) if n >= back else ROOT, passes=passes)
+        for n, (back, passes) in enumerate(steps)
+    ]
+    calls = [call(1_000 + n, one.span_id, ROOT) for n, one in enumerate(hops)]
+    expected = select(Run(ROOT, tuple(calls), tuple(hops)))
+    order.shuffle(hops)
+    store = SqliteRuns(tmp_path_factory.mktemp("runs") / FILE_NAME, clock_ms=lambda: NOW_MS)
+    store.begin(MINE, TRACE, begun())
+    while hops:
+        portion = order.randint(1, len(hops))
+        store.report(MINE, TRACE, hops[:portion], are_roots_known=True)
+        hops = hops[portion:]
+    for one in calls:
+        store.note(MINE, TRACE, one)
+    run = store.collect(MINE, TRACE, ROOT, FIRST, NOW_MS)
+    store.close()
+    found = select(run)
+    told = run.refused + len(found.refused)
+    assert told == len(expected.refused)
+    assert {one.span_id for one in found.hops if not one.passes} == {
+        one.span_id for one in expected.hops if not one.passes
+    }
+    assert [_step_of(found, one.span_id) for one in calls] == [
+        _step_of(expected, one.span_id) for one in calls
+    ]
+
+
+def _step_of(selection: Selection, span_id: str) -> str:
+    """Return the step that a call is drawn under: what only passes hands it on."""
+    passing = {one.span_id for one in selection.hops if one.passes}
+    parent = selection.parents[span_id]
+    while parent in passing:
+        parent = selection.parents[parent]
+    return parent

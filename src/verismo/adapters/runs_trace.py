@@ -147,6 +147,7 @@ class TraceRows:
         self._key = (tenant, trace_id)
         self._batch: dict[str, MemberRow | None] = {}
         self._depths: dict[str, int] = {}
+        self._states: dict[str, State | None] = {}
 
     def run(self, span: str) -> RunRow | None:
         """Return a run by its root span."""
@@ -222,8 +223,16 @@ class TraceRows:
             (refused, omitted, *self._key),
         )
 
+    def _state(self, span: str) -> State | None:
+        """Return the state of the run that has this root, None if there is none."""
+        if span not in self._states:
+            run = self.run(span)
+            self._states[span] = None if run is None else run.state
+        return self._states[span]
+
     def put_run(self, row: RunRow) -> None:
         """Store a run."""
+        self._states.pop(row.span, None)
         fields = [getattr(row, name) for name in RunRow.__struct_fields__]
         self._connection.execute(
             f"INSERT OR REPLACE INTO run (tenant, trace, {_RUN_COLUMNS}) "
@@ -278,7 +287,7 @@ class TraceRows:
     def _depth(self, span: str) -> int:
         """Return how many steps down from its run a hop is; 0 for a run and where it is unknown."""
         path: list[str] = []
-        while span not in self._depths and len(path) < STEPS_MAX and self.run(span) is None:
+        while span not in self._depths and len(path) < STEPS_MAX and self._state(span) is None:
             member = self.member(span)
             if member is None or member.is_call or member.sealed_in:
                 return 0
@@ -324,9 +333,9 @@ class TraceRows:
         for _ in range(STEPS_MAX):
             if span == hop.span_id:
                 return "cycle"
-            run, member = self.run(span), self.member(span)
-            if run is not None:
-                return None if run.state == "open" else "run_sealed"
+            state, member = self._state(span), self.member(span)
+            if state is not None:
+                return None if state == "open" else "run_sealed"
             if member is None:
                 return None
             span = member.parent
