@@ -78,14 +78,17 @@ def test_both_forms_side_by_side_name_a_deployment_once(workspace):
 @pytest.mark.parametrize(
     ("lines", "problem"),
     [
-        ('chat = ["graph"]', "chat[0]: graph is at a provider of kind graphql, which cannot run"),
+        (
+            'chat = ["graph"]',
+            "chat[0]: a provider of kind graphql cannot run chat operations; that",
+        ),
         (
             'embedding = ["claude"]',
-            "embedding[0]: claude is at a provider of kind anthropic, which",
+            "embedding[0]: a provider of kind anthropic cannot run embedding",
         ),
         (
             'graphql = ["chat"]',
-            "graphql[0]: chat is at a provider of kind openai, which cannot run",
+            "graphql[0]: a provider of kind openai cannot run graphql operations;",
         ),
         ('embedding = ["vectrs"]', "embedding[0]: there is no deployment 'vectrs'; did you mean"),
         ('deployments = ["vectrs"]', "deployments[0]: there is no deployment 'vectrs'; did you"),
@@ -96,6 +99,14 @@ def test_a_list_holds_deployments_that_exist_and_fit_its_kind(workspace, lines, 
     workspace.append("verismo.toml", CLAUDE)
     (found,) = workspace.problems()
     assert found.startswith(f"verismo.toml:2: observe.{problem}")
+
+
+def test_a_model_that_is_registered_for_another_kind_only_is_warned_of(workspace):
+    listing(workspace, 'chat = ["chat", "vectors"]')
+    workspace.append("operations/chat.toml", EMBEDDING)
+    assert workspace.warnings() == [
+        "verismo.toml:2: observe.chat[1]: registered operations use this for embedding, not chat"
+    ]
 
 
 def test_a_mixed_list_may_name_what_only_registered_calls_reach(workspace):

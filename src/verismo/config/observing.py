@@ -36,22 +36,18 @@ def observed_deployments(
         "graphql": main.observe.graphql,
     }
     known = names_of(source, "deployments")
+    registered = [one.operation for one in operations]
     for kind, names in listed.items():
         for index, name in enumerate(names):
             path: KeyPath = ("observe", kind, index)
             check_known("deployment", name, known, source, path)
-            provider = _provider_kind(name, main)
-            if provider is not None and provider not in FITTING[kind]:
-                source.error(
-                    path,
-                    f"{name} is at a provider of kind {provider}, which cannot run {kind} "
-                    f"operations; that takes {' or '.join(FITTING[kind])}",
-                )
+            served = _served(name, main, registered)
+            _check_serves(kind, served, _provider_kind(name, main), source, path)
             found[kind][DeploymentId(name)] = None
     for index, name in enumerate(main.observe.deployments):
         path = ("observe", "deployments", index)
         check_known("deployment", name, known, source, path)
-        for kind in _served(name, main, [one.operation for one in operations]):
+        for kind in _served(name, main, registered):
             found[kind][DeploymentId(name)] = None
         _check_told(index, found, main, source)
     return {kind: tuple(names) for kind, names in found.items() if names}
@@ -70,6 +66,23 @@ def _served(name: str, main: MainTable, operations: Sequence[Operation]) -> list
         if name in (*one.deployments, *one.candidates)
     }
     return [kind for kind in OBSERVED if kind in named]
+
+
+def _check_serves(
+    kind: OperationKind,
+    served: Sequence[OperationKind],
+    provider: ProviderKind | None,
+    source: Source,
+    path: KeyPath,
+) -> None:
+    if provider is not None and provider not in FITTING[kind]:
+        source.error(
+            path,
+            f"a provider of kind {provider} cannot run {kind} operations; that takes "
+            f"{' or '.join(FITTING[kind])}",
+        )
+    elif served and kind not in served:
+        source.warn(path, f"registered operations use this for {' and '.join(served)}, not {kind}")
 
 
 def _check_told(
