@@ -88,7 +88,7 @@ def test_a_frame_holds_exactly_its_call(recorded):
 @pytest.mark.slow
 @settings(deadline=None)
 @given(graphs)
-def test_every_input_is_an_edge_that_leads_downwards(recorded):
+def test_every_input_is_an_edge_from_below_one_hop_to_above_the_other(recorded):
     view, drawing = draw(recorded)
     wanted = {(used, user) for user, all_used in enumerate(view.inputs) for used in all_used}
     assert set(drawing.routes) == wanted
@@ -97,8 +97,8 @@ def test_every_input_is_an_edge_that_leads_downwards(recorded):
         assert points[0] == (x + HOP_WIDTH // 2, y + HOP_HEIGHT)
         x, y = drawing.corners[user]
         assert points[-1] == (x + HOP_WIDTH // 2, y)
-        heights = [height for _, height in points]
-        assert heights == sorted(heights)
+        assert points[1][1] >= points[0][1]
+        assert points[-2][1] <= points[-1][1]
 
 
 @pytest.mark.slow
@@ -124,13 +124,7 @@ def test_a_small_graph_fits_a_screen():
     _, drawing = draw(plain_answer())
     assert drawing.width == HOP_WIDTH
     _, drawing = draw(agent_run(calls=1, searches=1, tools=0))
-    assert drawing.width < 1_300
-
-
-def test_a_graph_of_200_hops_is_about_as_wide_as_high():
-    view, drawing = draw(agent_run(calls=26, searches=4, tools=8))
-    assert 190 <= len(view.nodes) <= 210
-    assert 1 / 3 < drawing.width / drawing.height < 3
+    assert (drawing.width < 1_300, drawing.height < 1_300) == (True, True)
 
 
 @pytest.mark.slow

@@ -6,20 +6,18 @@ first and then placed as a whole. Nothing in it can overlap anything outside.
 
 from collections.abc import Mapping, Sequence
 from heapq import heapify, heappop, heappush
-from math import isqrt
 from typing import Final
 
 import msgspec
 
-from verismo.attest.provlayout import Box, Layout, Point, arrange
+from verismo.attest.provlayers import Box
+from verismo.attest.provlayout import Layout, arrange
+from verismo.attest.provtracks import Point
 from verismo.attest.provview import View
 
 FRAME_PADDING: Final = 12
 FRAME_TITLE: Final = 26
 """Height of a frame's first line."""
-WIDTH_MIN: Final = 1_100
-"""A layer may always be this wide: a screen is. Larger graphs become about as wide as high."""
-_AREA_FACTOR: Final = 2
 
 
 class Frame(msgspec.Struct, frozen=True):
@@ -45,7 +43,7 @@ class Drawing(msgspec.Struct, frozen=True):
         width, height: of the whole.
         corners: for each hop the upper left corner of its box.
         frames: of the joined calls, outer ones first.
-        routes: for each edge (from, to) its points, downwards.
+        routes: for each edge (from, to) its points.
     """
 
     width: int
@@ -125,8 +123,7 @@ def _lay_out(
         else:
             inputs = tuple(rank[used] for used in dict.fromkeys(view.inputs[member]))
             boxes.append(Box(*size, inputs, None if inputs else below))
-    area = sum((box.width + 60) * (box.height + 60) for box in boxes)
-    layout = arrange(boxes, max(WIDTH_MIN, isqrt(area * _AREA_FACTOR)))
+    layout = arrange(boxes)
     return _Inside(members, layout, layout.corners[-1][0] + size[0] // 2)
 
 

@@ -1,10 +1,11 @@
 """A layered layout of boxes and the edges between them: downwards, with few crossings, no overlap.
 
-In four steps: each box gets a layer below those of its inputs, as many as fit beside one another;
-an edge that passes layers gets a bend in each of them, shared by all edges of one hub; the order
-in the layers is improved by barycentres, downwards and upwards; positions are the least squares
-solution of "below the mean of its neighbours" that keeps order and distances. Edges leave a box
-downwards and bend only between layers, so they cross no box. Same boxes, same layout.
+In five steps: each box gets a layer below those of its inputs, and layers that stack too high get
+columns; an edge that passes layers gets a bend in each of them, shared by all edges of one hub; the
+order in the layers is improved by barycentres, downwards and upwards; positions are the least
+squares solution of "below the mean of its neighbours" that keeps order, distances and the width of
+the column; between layers edges run in tracks. Edges leave a box downwards and come in from above,
+so they cross no box. Same boxes, same layout.
 
 Source: Sugiyama, Tagawa, Toda 1981; the positions by isotonic regression (pool adjacent violators).
 """
@@ -16,44 +17,39 @@ from typing import Final
 
 import msgspec
 
-BOX_GAP: Final = 28
-BEND_GAP: Final = 14
-BEND_WIDTH: Final = 4
-LAYER_GAP: Final = 34
+from verismo.attest.provlayers import BEND_GAP, BOX_GAP, Box, Plan, plan_page
+from verismo.attest.provnet import Net
+from verismo.attest.provtracks import (
+    DETOUR,
+    Point,
+    Tracks,
+    Wire,
+    height_beneath,
+    height_over,
+    lay_around,
+    lay_between,
+    track_beside,
+    track_over,
+    track_within,
+    width_beside,
+)
+
 _ORDER_SWEEPS: Final = 12
+_ORDER_SWEEPS_MIN: Final = 4
 _STARTS: Final = (1, 2, 0)
 """First orders: bends in the middle of their layer, at its right, at its left end."""
 _POSITION_SWEEPS: Final = 24
+_POSITION_SWEEPS_MIN: Final = 10
 _ALIGN_SWEEPS: Final = 4
-_WEIGHT_LONG: Final = 8.0
-"""Of the link of two bends, where that of two boxes is 1: long edges are to be straight."""
-_UNEVEN: Final = 3
-"""How many times as high as another a box in the same layer may be: room above is lost."""
+_EASY: Final = 400
+"""Drawings with more links than this get fewer sweeps, so that the largest stay quick."""
+_JOG: Final = 20
+"""A jog of so many pixels is made straight if possible."""
 _WEIGHT_ALONE: Final = 0.01
-
-Point = tuple[int, int]
-
-
-class Box(msgspec.Struct, frozen=True):
-    """A box to be placed.
-
-    Args:
-        width, height: its size, in pixels; the width is even.
-        inputs: positions of the boxes that it has edges from; all smaller than its own.
-        after: position of an earlier box that it is to stand below without an edge, or None.
-        leaves: where edges leave it, from its left side; None for its middle.
-    """
-
-    width: int
-    height: int
-    inputs: tuple[int, ...]
-    after: int | None = None
-    leaves: int | None = None
-
-    @property
-    def exit(self) -> int:
-        """Where edges leave it, from its left side."""
-        return self.width // 2 if self.leaves is None else self.leaves
+_ROOM: Final = 1.1
+"""How many times as wide as its widest layer a column may be, so that edges can be straight."""
+_WIDTH_FREE: Final = 1_100
+"""A single column may always be this wide."""
 
 
 class Layout(msgspec.Struct, frozen=True):
@@ -63,205 +59,105 @@ class Layout(msgspec.Struct, frozen=True):
         width, height: of the whole.
         corners: for each box its upper left corner.
         layers: for each box its layer, from 0.
+        cuts: the layers with which a further column begins.
         routes: for each edge (from, to) its points from the lower side of one box to the upper
-            side of the other; between two of them it goes straight down or bends.
+            side of the other; between two of them it goes straight down or across, and up only
+            beside a column.
     """
 
     width: int
     height: int
     corners: tuple[Point, ...]
     layers: tuple[int, ...]
+    cuts: tuple[int, ...]
     routes: Mapping[tuple[int, int], tuple[Point, ...]]
 
 
-class _Net:
-    """The boxes and the bends of long edges, linked from layer to layer.
-
-    Args:
-        boxes: the boxes.
-        layer_of: for each box its layer.
-    """
-
-    def __init__(self, boxes: Sequence[Box], layer_of: Sequence[int]) -> None:
-        self.boxes = boxes
-        self.layer = list(layer_of)
-        self.width = [box.width for box in boxes]
-        self.above: list[list[int]] = [[] for _ in boxes]
-        self.below: list[list[int]] = [[] for _ in boxes]
-        self.bends: dict[tuple[int, int], list[int]] = {}
-        self._hubs: dict[tuple[int, bool, int], int] = {}
-        self._links: set[tuple[int, int]] = set()
-        used = [0] * len(boxes)
-        for box in boxes:
-            for start in box.inputs:
-                used[start] += 1
-        for end, box in enumerate(boxes):
-            for start in box.inputs:
-                self._connect(start, end, used[start] > len(box.inputs))
-
-    def rows(self, share_left: int) -> list[list[int]]:
-        """Return boxes and bends by layer, in the order in which they came.
-
-        Args:
-            share_left: how many halves of a layer's boxes stand to the left of its bends.
-        """
-        rows: list[list[int]] = [[] for _ in range(max(self.layer) + 1)]
-        for vertex, layer in enumerate(self.layer[: len(self.boxes)]):
-            rows[layer].append(vertex)
-        halves = [len(row) * share_left // 2 for row in rows]
-        for vertex in range(len(self.boxes), len(self.layer)):
-            layer = self.layer[vertex]
-            rows[layer].insert(halves[layer], vertex)
-        return rows
-
-    def is_bend(self, vertex: int) -> bool:
-        """Say whether a vertex is a bend."""
-        return vertex >= len(self.boxes)
-
-    def weight(self, one: int, other: int) -> float:
-        """Return how straight the link of two vertices is to be; one of many in a fan less so."""
-        if self.is_bend(one) and self.is_bend(other):
-            return _WEIGHT_LONG
-        upper, lower = (one, other) if self.layer[one] < self.layer[other] else (other, one)
-        fan = max(len(self.below[upper]), len(self.above[lower]))
-        return 1 / fan
-
-    def _connect(self, start: int, end: int, is_from_start: bool) -> None:
-        """Link two boxes by way of bends; those of the busier end are shared."""
-        hub = start if is_from_start else end
-        between = range(self.layer[start] + 1, self.layer[end])
-        path = [start, *(self._bend(hub, is_from_start, layer) for layer in between), end]
-        self.bends[start, end] = path[1:-1]
-        for upper, lower in pairwise(path):
-            if (upper, lower) not in self._links:
-                self._links.add((upper, lower))
-                self.below[upper].append(lower)
-                self.above[lower].append(upper)
-
-    def _bend(self, hub: int, is_from_start: bool, layer: int) -> int:
-        key = (hub, is_from_start, layer)
-        if key not in self._hubs:
-            self._hubs[key] = len(self.layer)
-            self.layer.append(layer)
-            self.width.append(BEND_WIDTH)
-            self.above.append([])
-            self.below.append([])
-        return self._hubs[key]
-
-
-def arrange(boxes: Sequence[Box], width_max: int) -> Layout:
+def arrange(boxes: Sequence[Box], plan: Plan | None = None) -> Layout:
     """Place boxes.
 
     Args:
         boxes: at least one; inputs before the boxes that use them.
-        width_max: how wide a layer of several boxes may be, in pixels; bends come on top.
+        plan: their layers and columns; None for those that fill a page best.
     """
-    net = _Net(boxes, _assign_layers(boxes, width_max))
+    net = Net(boxes, plan_page(boxes) if plan is None else plan)
     rows = _uncross(net)
     middles = _position(net, rows)
-    tops: list[int] = []
-    bottoms: list[int] = []
-    y = 0
-    for row in rows:
-        height = max((boxes[one].height for one in row if not net.is_bend(one)), default=0)
-        tops.append(y)
-        bottoms.append(y + height)
-        y += height + LAYER_GAP
-    left = min(middle - width // 2 for middle, width in zip(middles, net.width, strict=True))
-    right = max(middle + width // 2 for middle, width in zip(middles, net.width, strict=True))
-    middles = [middle - left for middle in middles]
+    frame = _Frame(net, rows, middles)
     corners = tuple(
-        (middles[one] - box.width // 2, tops[net.layer[one]]) for one, box in enumerate(boxes)
+        (middles[one] - box.width // 2, frame.tops[net.layer[one]]) for one, box in enumerate(boxes)
     )
-    routes = {
-        (start, end): _route(net, (start, end), middles, (tops, bottoms))
-        for start, end in net.bends
-    }
-    return Layout(right - left, bottoms[-1], corners, tuple(net.layer[: len(boxes)]), routes)
+    routes = {edge: _route(net, edge, middles, frame) for edge in net.bends}
+    return Layout(frame.width, frame.height, corners, net.plan.layers, net.plan.cuts, routes)
 
 
-class _Layers:
-    """Layers as they fill up: each as wide as allowed, with boxes of about the same height.
+class _Frame:
+    """Where layers, columns and tracks are.
 
     Args:
-        width_max: of a layer with several boxes.
+        net: the boxes and bends.
+        rows: them by layer.
+        middles: where each stands; set apart by columns here.
     """
 
-    def __init__(self, width_max: int) -> None:
-        self._width_max = width_max
-        self._taken: dict[int, int] = {}
-        self._heights: dict[int, int] = {}
+    def __init__(self, net: Net, rows: Sequence[Sequence[int]], middles: list[int]) -> None:
+        links: list[list[tuple[int, int]]] = [[] for _ in rows]
+        for upper, lower in net.links:
+            links[net.layer[upper]].append((upper, lower))
+        self.tops: list[int] = []
+        self.bottoms: list[int] = []
+        self.tracks: list[Tracks] = []
+        self.ends: list[int] = []
+        """For each layer the right side of its column."""
+        self.width = self.height = 0
+        begins = [0, *net.plan.cuts]
+        stops = [*net.plan.cuts, len(rows)]
+        y = beside = 0
+        for begin, stop in zip(begins, stops, strict=True):
+            self._set_column(net, [one for row in rows[begin:stop] for one in row], middles, beside)
+            self.ends += [self.width] * (stop - begin)
+            for layer in range(begin, stop):
+                heights = (net.boxes[one].height for one in rows[layer] if not net.is_bend(one))
+                self.tops.append(y)
+                self.bottoms.append(y + max(heights, default=0))
+                wires = [
+                    Wire(net.links[link], net.leaves(link[0], middles), middles[link[1]])
+                    for link in links[layer]
+                ]
+                is_last = layer == stop - 1
+                self.tracks.append(lay_around(wires) if is_last else lay_between(wires))
+                y = self.bottoms[-1] + height_beneath(self.tracks[-1].count)
+            crossing = self.tracks[-1].count
+            self.height = max(self.height, y if crossing else self.bottoms[-1])
+            y, beside = height_over(crossing), width_beside(crossing)
 
-    def has_room(self, layer: int, box: Box) -> bool:
-        """Say whether a box fits into a layer; an empty one has room for any."""
-        taken = self._taken.get(layer, 0)
-        if not taken:
-            return True
-        low, high = sorted((box.height, self._heights[layer]))
-        return taken + box.width + BOX_GAP <= self._width_max and high <= _UNEVEN * low
-
-    def put(self, layer: int, box: Box) -> None:
-        """Take the room of a box."""
-        self._heights.setdefault(layer, box.height)
-        self._taken[layer] = self._taken.get(layer, 0) + box.width + BOX_GAP
-
-    def free(self, layer: int, box: Box) -> None:
-        """Give the room of a box back."""
-        self._taken[layer] -= box.width + BOX_GAP
-
-
-def _assign_layers(boxes: Sequence[Box], width_max: int) -> list[int]:
-    """Give each box the first layer below its inputs that has room for it."""
-    layers: list[int] = []
-    room = _Layers(width_max)
-    for box in boxes:
-        layer = max((layers[one] + 1 for one in _above(box)), default=0)
-        while not room.has_room(layer, box):
-            layer += 1
-        room.put(layer, box)
-        layers.append(layer)
-    _lower_sources(boxes, layers, room)
-    return _without_gaps(layers)
-
-
-def _above(box: Box) -> tuple[int, ...]:
-    """Return what a box has to stand below."""
-    return box.inputs if box.after is None else (*box.inputs, box.after)
-
-
-def _lower_sources(boxes: Sequence[Box], layers: list[int], room: _Layers) -> None:
-    """Move boxes that may stand anywhere above their users down to the first, if there is room."""
-    first_below: dict[int, int] = {}
-    for user, box in enumerate(boxes):
-        for used in _above(box):
-            first_below[used] = min(layers[user], first_below.get(used, layers[user]))
-    for one, box in enumerate(boxes):
-        if _above(box) or one not in first_below:
-            continue
-        lower = range(first_below[one] - 1, layers[one], -1)
-        found = next((layer for layer in lower if room.has_room(layer, box)), None)
-        if found is not None:
-            room.free(layers[one], box)
-            room.put(found, box)
-            layers[one] = found
+    def _set_column(
+        self, net: Net, members: Sequence[int], middles: list[int], beside: int
+    ) -> None:
+        """Move a column to the right of those before it."""
+        left = min(middles[one] - net.width[one] // 2 for one in members)
+        shift = self.width + beside - left
+        for one in members:
+            middles[one] += shift
+        self.width = max(middles[one] + net.width[one] // 2 for one in members)
 
 
-def _without_gaps(layers: Sequence[int]) -> list[int]:
-    """Number the layers that hold a box from 0 on."""
-    number = {layer: rank for rank, layer in enumerate(sorted(set(layers)))}
-    return [number[layer] for layer in layers]
+def _sweeps(net: Net, most: int, least: int) -> int:
+    """Return how often a drawing is gone through."""
+    return max(least, most * min(_EASY, len(net.links)) // max(1, len(net.links)))
 
 
-def _uncross(net: _Net) -> list[list[int]]:
+def _uncross(net: Net) -> list[list[int]]:
     """Return the order that crosses least, of those that are reached from some first ones."""
-    reached = [_improve(net, net.rows(share_left)) for share_left in _STARTS]
+    starts = _STARTS[: _sweeps(net, len(_STARTS), 1)]
+    reached = [_improve(net, net.rows(share_left)) for share_left in starts]
     return min(reached, key=lambda found: found[0])[1]
 
 
-def _improve(net: _Net, rows: list[list[int]]) -> tuple[int, list[list[int]]]:
+def _improve(net: Net, rows: list[list[int]]) -> tuple[int, list[list[int]]]:
     """Order each layer by the barycentres of its neighbours; keep what crosses least, and count."""
     best, fewest = [row[:] for row in rows], _crossings(net, rows)
-    for sweep in range(_ORDER_SWEEPS):
+    for sweep in range(_sweeps(net, _ORDER_SWEEPS, _ORDER_SWEEPS_MIN)):
         if not fewest:
             break
         is_down = sweep % 2 == 0
@@ -292,7 +188,7 @@ def _by_barycentre(
     return [one for _, one in sorted(enumerate(row), key=barycentre)]
 
 
-def _crossings(net: _Net, rows: Sequence[Sequence[int]]) -> int:
+def _crossings(net: Net, rows: Sequence[Sequence[int]]) -> int:
     """Count the pairs of links that cross."""
     count = 0
     for upper, lower in pairwise(rows):
@@ -306,25 +202,89 @@ def _crossings(net: _Net, rows: Sequence[Sequence[int]]) -> int:
     return count
 
 
-def _position(net: _Net, rows: Sequence[Sequence[int]]) -> list[int]:
-    """Return the middle of each box and bend: near those above and below, in order, apart."""
+def _position(net: Net, rows: Sequence[Sequence[int]]) -> list[int]:
+    """Return the middle of each box and bend within its column: near its neighbours, in order."""
     middles = [0.0] * len(net.layer)
     offsets = [_offsets(net, row) for row in rows]
-    for row, offset in zip(rows, offsets, strict=True):
+    rooms = _rooms(net, rows, offsets)
+    for row, offset, room in zip(rows, offsets, rooms, strict=True):
         for one, least in zip(row, offset, strict=True):
-            middles[one] = least - offset[-1] / 2
-    both = [[*above, *below] for above, below in zip(net.above, net.below, strict=True)]
+            middles[one] = sum(room) / 2 + least
+    above = [_within(net, one, net.above[one]) for one in range(len(net.layer))]
+    below = [_within(net, one, net.below[one]) for one in range(len(net.layer))]
+    both = [[*ones, *others] for ones, others in zip(above, below, strict=True)]
+    pulls = [
+        [[(other, net.weight(one, other)) for other in near] for one, near in enumerate(side)]
+        for side in (above, below, both)
+    ]
     down = range(len(rows))
     up = range(len(rows) - 1, -1, -1)
-    for sweep in range(_POSITION_SWEEPS):
-        near = both if sweep >= _ALIGN_SWEEPS else (net.above, net.below)[sweep % 2]
+    for sweep in range(_sweeps(net, _POSITION_SWEEPS, _POSITION_SWEEPS_MIN)):
+        near = pulls[2 if sweep >= _ALIGN_SWEEPS else sweep % 2]
         for layer in (down, up)[sweep % 2]:
-            _fit(net, rows[layer], offsets[layer], near, middles)
+            _fit(rows[layer], offsets[layer], near, middles, rooms[layer])
     # Whole distances stay whole when both ends are rounded down.
-    return [int(middle // 1) for middle in middles]
+    whole = [int(middle // 1) for middle in middles]
+    for row, offset, room in zip(rows, offsets, rooms, strict=True):
+        _straighten(net, (row, offset, room), above, whole)
+    return whole
 
 
-def _offsets(net: _Net, row: Sequence[int]) -> list[int]:
+def _straighten(
+    net: Net,
+    layer: tuple[Sequence[int], Sequence[int], tuple[float, float]],
+    above: Sequence[Sequence[int]],
+    middles: list[int],
+) -> None:
+    """Take small jogs out of edges that go on alone, where there is room to."""
+    row, offsets, (least, most) = layer
+    for index, one in enumerate(row):
+        if len(above[one]) != 1 and not net.is_bend(one):
+            continue
+        # A bend that gathers follows the bend above it.
+        wanted = [
+            net.leaves(other, middles)
+            for other in above[one]
+            if len(above[one]) == 1 or net.is_bend(other)
+        ]
+        if not wanted or not 0 < abs(wanted[0] - middles[one]) <= _JOG:
+            continue
+        left, right = least + offsets[index], most + offsets[index]
+        if index:
+            left = middles[row[index - 1]] + offsets[index] - offsets[index - 1]
+        if index + 1 < len(row):
+            right = middles[row[index + 1]] + offsets[index] - offsets[index + 1]
+        if left <= wanted[0] <= right:
+            middles[one] = wanted[0]
+
+
+def _within(net: Net, one: int, near: Sequence[int]) -> list[int]:
+    """Leave out what stands in another column: that is nowhere near."""
+    layer = net.layer[one]
+    cuts = net.plan.cuts
+    column = bisect_right(cuts, layer)
+    return [other for other in near if bisect_right(cuts, net.layer[other]) == column]
+
+
+def _rooms(
+    net: Net, rows: Sequence[Sequence[int]], offsets: Sequence[Sequence[int]]
+) -> list[tuple[float, float]]:
+    """Return for each layer how far left and how far right its first box or bend may be."""
+    ends = [(net.width[row[0]] / 2, net.width[row[-1]] / 2) for row in rows]
+    needed = [
+        left + offset[-1] + right for (left, right), offset in zip(ends, offsets, strict=True)
+    ]
+    rooms: list[tuple[float, float]] = []
+    cuts = net.plan.cuts
+    for begin, stop in zip([0, *cuts], [*cuts, len(rows)], strict=True):
+        width = max(max(needed[begin:stop]) * _ROOM, 0 if cuts else _WIDTH_FREE)
+        for layer in range(begin, stop):
+            left, _ = ends[layer]
+            rooms.append((left, left + width - needed[layer]))
+    return rooms
+
+
+def _offsets(net: Net, row: Sequence[int]) -> list[int]:
     """Return how far right of the first one each may begin, at least."""
     offsets = [0]
     for left, right in pairwise(row):
@@ -335,19 +295,19 @@ def _offsets(net: _Net, row: Sequence[int]) -> list[int]:
 
 
 def _fit(
-    net: _Net,
     row: Sequence[int],
     offsets: Sequence[int],
-    near: Sequence[Sequence[int]],
+    pulls: Sequence[Sequence[tuple[int, float]]],
     middles: list[float],
+    room: tuple[float, float],
 ) -> None:
-    """Move a layer as near to its neighbours as order and distances allow, by least squares."""
+    """Move a layer as near to its neighbours as order, distances and room allow: least squares."""
     pools: list[tuple[float, float, int]] = []
     for one, offset in zip(row, offsets, strict=True):
-        weights = [net.weight(one, other) for other in near[one]]
-        total = sum(weights)
+        near = pulls[one]
+        total = sum(weight for _, weight in near)
         if total:
-            pull = sum(w * middles[other] for w, other in zip(weights, near[one], strict=True))
+            pull = sum(weight * middles[other] for other, weight in near)
         else:
             total = _WEIGHT_ALONE
             pull = total * middles[one]
@@ -358,25 +318,38 @@ def _fit(
         pools.append(pool)
     index = 0
     for pull, total, count in pools:
+        # The best within bounds is the best without them, moved to the nearest bound.
+        at = min(max(pull / total, room[0]), room[1])
         for _ in range(count):
-            middles[row[index]] = pull / total + offsets[index]
+            middles[row[index]] = at + offsets[index]
             index += 1
 
 
 def _route(
-    net: _Net,
-    edge: tuple[int, int],
-    middles: Sequence[int],
-    heights: tuple[Sequence[int], Sequence[int]],
+    net: Net, edge: tuple[int, int], middles: Sequence[int], frame: _Frame
 ) -> tuple[Point, ...]:
-    tops, bottoms = heights
     start, end = edge
-    box, layer = net.boxes[start], net.layer[start]
-    x = middles[start] - box.width // 2 + box.exit
-    points = [(x, tops[layer] + box.height), (x, bottoms[layer])]
-    for bend in net.bends[edge]:
-        points.append((middles[bend], tops[net.layer[bend]]))
-        points.append((middles[bend], bottoms[net.layer[bend]]))
-    points.append((middles[end], tops[net.layer[end]]))
+    layer = net.layer[start]
+    points = [(net.leaves(start, middles), frame.tops[layer] + net.boxes[start].height)]
+    hub = net.hubs[edge]
+    cuts = set(net.plan.cuts)
+    for upper, lower in pairwise([start, *net.bends[edge], end]):
+        layer = net.layer[upper]
+        x, to_x = net.leaves(upper, middles), middles[lower]
+        bottom = frame.bottoms[layer]
+        points.append((x, bottom))
+        tracks = frame.tracks[layer]
+        track = tracks.of.get(hub, 0)
+        y = bottom + track_within(track)
+        if layer + 1 in cuts:
+            beside, over = frame.ends[layer] + track_beside(track), track_over(track)
+            points += [(x, y), (beside, y), (beside, over), (to_x, over)]
+        elif (hub, to_x) in tracks.detours:
+            lower_y = bottom + track_within(tracks.detours[hub, to_x])
+            around = to_x + DETOUR
+            points += [(x, y), (around, y), (around, lower_y), (to_x, lower_y)]
+        elif x != to_x:
+            points += [(x, y), (to_x, y)]
+        points.append((to_x, frame.tops[layer + 1]))
     # A box as high as its layer has no way to go down within it.
     return tuple(dict.fromkeys(points))

@@ -11,7 +11,7 @@ Source: SVG 2; WAI-ARIA Graphics Module 1.0; ADR-027.
 
 import hashlib
 from base64 import b64encode
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from itertools import accumulate, pairwise
 from typing import Final
@@ -19,8 +19,8 @@ from unicodedata import east_asian_width
 
 from verismo.attest.provenance import Node
 from verismo.attest.provframes import FRAME_TITLE, Drawing, Frame, draw_frames
-from verismo.attest.provlayout import Point
 from verismo.attest.provshapes import FAMILIES, ICONS, Family, outline
+from verismo.attest.provtracks import Point
 from verismo.attest.provtree import call_facts, call_title
 from verismo.attest.provview import View
 from verismo.attest.provwords import facts, has_failed, is_reported, marks, plain, title, word
@@ -41,6 +41,8 @@ _LEGEND_HEIGHT: Final = 24
 _SENTENCE_WIDTH: Final = 300
 _FACT: Final = 'font-family="ui-monospace, Menlo, Consolas, DejaVu Sans Mono, monospace"'
 _ARROW: Final = "l-4 -7h8z"
+_ROUND: Final = 6
+"""Radius of the corners of edges."""
 _STROKES: Final[Mapping[Family, str]] = {
     "edge": "#1f2328",
     "rule": "#6639ba",
@@ -161,9 +163,9 @@ def _frame(view: View, frame: Frame, call_link: str) -> str:
 
 def _lines(drawing: Drawing) -> str:
     """Draw each piece of an edge once, however many edges share it."""
-    pieces = {piece for points in drawing.routes.values() for piece in pairwise(points)}
+    pieces = {piece for points in drawing.routes.values() for piece in _pieces(points)}
     tips = sorted({points[-1] for points in drawing.routes.values()})
-    path = "".join(_piece(start, end) for start, end in sorted(pieces))
+    path = "".join(sorted(pieces))
     heads = "".join(f"M{x} {y}{_ARROW}" for x, y in tips)
     return (
         f'<path class="lines" d="{path}" fill="none" stroke="#6e7781" stroke-width="1.3"/>'
@@ -171,12 +173,34 @@ def _lines(drawing: Drawing) -> str:
     )
 
 
-def _piece(start: Point, end: Point) -> str:
-    (x, y), (to_x, to_y) = start, end
+def _pieces(points: Sequence[Point]) -> Iterator[str]:
+    """Return a way piece by piece; a corner is round, so that it shows where its edge leads."""
+    begin = points[0]
+    for at, following in pairwise(points[1:]):
+        if (begin[0] == at[0]) == (at[0] == following[0]):
+            yield _straight(begin, at)
+            begin = at
+            continue
+        before, behind = _towards(at, begin), _towards(at, following)
+        yield _straight(begin, before)
+        yield f"M{before[0]} {before[1]}Q{at[0]} {at[1]} {behind[0]} {behind[1]}"
+        begin = behind
+    yield _straight(begin, points[-1])
+
+
+def _towards(at: Point, other: Point) -> Point:
+    """Return where the corner at one point ends on the way to another, at most half of it."""
+    (x, y), (to_x, to_y) = at, other
     if x == to_x:
-        return f"M{x} {y}V{to_y}"
-    middle = (y + to_y) // 2
-    return f"M{x} {y}C{x} {middle} {to_x} {middle} {to_x} {to_y}"
+        return x, y + max(-_ROUND, min(_ROUND, int((to_y - y) / 2)))
+    return x + max(-_ROUND, min(_ROUND, int((to_x - x) / 2))), y
+
+
+def _straight(start: Point, end: Point) -> str:
+    if start == end:
+        return ""
+    x, y = start
+    return f"M{x} {y}V{end[1]}" if x == end[0] else f"M{x} {y}H{end[0]}"
 
 
 def _hop(view: View, position: int, corner: Point) -> str:
