@@ -381,6 +381,7 @@ def test_hops_over_the_limit_are_refused_wherever_they_are(store: SqliteRuns):
     store.begin(MINE, TRACE, begun())
     passing = [hop(2_000 + number, passes=True) for number in range(RUN_ENTRIES_MAX + 1)]
     assert reasons(store, *passing) == ["over_limit"]
+    assert store.standing(MINE, TRACE, ROOT, "") == "full"
 
 
 def test_a_call_that_names_its_full_run_is_told_and_one_that_names_none_is_counted(

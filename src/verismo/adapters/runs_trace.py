@@ -94,7 +94,8 @@ class RunRow(msgspec.Struct, frozen=True):
     @property
     def is_full(self) -> bool:
         """Whether another call would not fit."""
-        return self.nodes >= RUN_ENTRIES_MAX or self.octets >= RUN_BYTES_MAX
+        entries = max(self.nodes, self.members)
+        return entries >= RUN_ENTRIES_MAX or self.octets >= RUN_BYTES_MAX
 
 
 class MemberRow(msgspec.Struct, frozen=True):
