@@ -473,7 +473,8 @@ async def test_body_of_a_request_with_an_upgrade_is_not_the_next_request(gateway
 
 async def test_connect_is_refused(gateway: Gateway):
     answered = await gateway.raw(b"CONNECT example.org:443 HTTP/1.1\r\nhost: x\r\n\r\n")
-    check_unread(gateway, answered, 501, "method_unsupported")
+    check_unread(gateway, answered, 405, "method_not_allowed")
+    assert b"\r\nallow: " in answered
 
 
 async def test_expect_continue_is_answered_before_the_body(gateway: Gateway):

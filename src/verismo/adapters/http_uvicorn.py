@@ -25,7 +25,7 @@ from verismo.adapters.http_refusal import Refuse, bare_refusal, refusal_octets
 from verismo.model.errors import (
     HeadersTooLarge,
     MalformedRequest,
-    MethodUnsupported,
+    MethodNotAllowed,
     RequestTimeout,
     UriTooLong,
     VerismoError,
@@ -264,7 +264,7 @@ class _LimitedProtocol(HttpToolsProtocol):
         """
         method = self.parser.get_method()
         if method == b"CONNECT":
-            self._refuse(MethodUnsupported("CONNECT opens a tunnel, and this is no proxy"))
+            self._refuse(MethodNotAllowed("CONNECT opens a tunnel, and this is no proxy"))
             return
         lines = [method + b" " + self.url + b" HTTP/1.1"]
         lines += [n + b": " + v for n, v in self.headers if n not in _UPGRADE_HEADERS]

@@ -12,6 +12,7 @@ from collections.abc import Coroutine
 import msgspec
 from msgspec import UNSET
 
+from verismo.gateway.aside import Aside
 from verismo.gateway.ask import Ask
 from verismo.gateway.call import Flowing, Whole
 from verismo.gateway.choose import choose
@@ -49,7 +50,6 @@ from verismo.model.errors import (
     NotFound,
     RunLimit,
     RunSealed,
-    UpstreamFailed,
     VerismoError,
 )
 from verismo.model.traffic import Reply, Request
@@ -70,7 +70,7 @@ class Pipeline:
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
-        self._aside: set[asyncio.Task[None]] = set()
+        self._aside = Aside(desk.reporter.lost)
         self._is_stopping = False
         self._streams = StreamDesk(
             sealer=desk.sealer,
@@ -82,7 +82,7 @@ class Pipeline:
             finished=desk.reporter.finished,
             withheld=desk.reporter.withheld,
             departure=self._departure,
-            spawn=self._spawn,
+            spawn=self._aside.spawn,
             joined=self._join,
             committed=self._commit,
         )
@@ -141,11 +141,11 @@ class Pipeline:
         except VerismoError as error:
             return await self._refuse(journey, door, error, terms)
         except asyncio.CancelledError:
-            self._spawn(self._record_end(journey, CLIENT_GONE, self._departure()))
+            self._aside.spawn(self._record_end(journey, CLIENT_GONE, self._departure()))
             raise
         except BaseException:
             # A mistake of ours. The application answers it; here it gets its record.
-            self._spawn(self._record_end(journey, VerismoError.status, VerismoError.code))
+            self._aside.spawn(self._record_end(journey, VerismoError.status, VerismoError.code))
             raise
 
     async def _list(self, journey: Journey, terms: Headers) -> Reply:
@@ -183,9 +183,7 @@ class Pipeline:
             return await self._stream(journey, answer, terms)
         if answer.retry_after:
             terms.append((b"retry-after", answer.retry_after.encode("ascii")))
-        if answer.inbound.failure is not None:
-            return await self._serve_failure(journey, door, answer.inbound.failure, terms)
-        return await self._serve(journey, answer, cache_key, terms)
+        return await self._serve(journey, door, answer, cache_key, terms)
 
     def _arrive(self, journey: Journey) -> None:
         """Find out whether a call of a trace is part of a run; costs nothing without a trace."""
@@ -227,23 +225,18 @@ class Pipeline:
             raise
 
     async def _serve(
-        self, journey: Journey, answer: Whole, cache_key: bytes, terms: Headers
+        self, journey: Journey, door: Door, answer: Whole, cache_key: bytes, terms: Headers
     ) -> Reply:
         desk, inbound = self._desk, answer.inbound
         settle(desk.admission, desk.prices, journey)
+        if inbound.failure is not None:
+            refusal = door.refuse(inbound.failure, f"urn:uuid:{journey.prov_id}", journey.ask)
+            spelled = (refusal.status, refusal.media, refusal.body)
+            return await self._finish(journey, spelled, {"code": inbound.failure.code}, terms)
         if cache_key and inbound.status == _CACHEABLE_STATUS:
             kept = _kept(journey, answer)
             desk.cache.put(cache_key, kept, journey.caller.view.tenant.cache_ttl_s)
         return await self._finish(journey, (inbound.status, inbound.media, inbound.body), {}, terms)
-
-    async def _serve_failure(
-        self, journey: Journey, door: Door, error: UpstreamFailed, terms: Headers
-    ) -> Reply:
-        """Serve a provider's error that is none of the client's protocol, spelled as one."""
-        settle(self._desk.admission, self._desk.prices, journey)
-        refusal = door.refuse(error, f"urn:uuid:{journey.prov_id}", journey.ask)
-        spelled = (refusal.status, refusal.media, refusal.body)
-        return await self._finish(journey, spelled, {"code": error.code}, terms)
 
     async def _serve_cached(self, journey: Journey, cached: CachedAnswer, terms: Headers) -> Reply:
         journey.deployment = journey.snapshot.plan.deployments[cached.deployment]
@@ -280,7 +273,7 @@ class Pipeline:
             self._withdraw(journey, withheld)
             raise
         except asyncio.CancelledError:
-            self._spawn(self._record_end(journey, CLIENT_GONE, self._departure()))
+            self._aside.spawn(self._record_end(journey, CLIENT_GONE, self._departure()))
             raise
 
     async def _finish(
@@ -319,7 +312,7 @@ class Pipeline:
         except asyncio.CancelledError:
             if is_told and desk.runs is not None:
                 # The commit goes on. If it fails, the run finds no such record.
-                self._spawn(desk.runs.note(journey, sealed))
+                self._aside.spawn(desk.runs.note(journey, sealed))
             raise
         if is_told and desk.runs is not None:
             await desk.runs.note(journey, sealed)
@@ -349,23 +342,10 @@ class Pipeline:
             self._desk.runs.leave(journey)
             if journey.run.is_open:
                 journey.leave_run()
-                self._spawn(self._record_end(journey, error.status, error.code))
+                self._aside.spawn(self._record_end(journey, error.status, error.code))
                 return
         settle(self._desk.admission, self._desk.prices, journey)
         self._desk.reporter.finished(journey, error.status, error.code)
-
-    def _spawn(self, work: Coroutine[None, None, None]) -> None:
-        """Run something to its end although the request that began it is cancelled."""
-        task = asyncio.create_task(work)
-        self._aside.add(task)
-        task.add_done_callback(self._set_aside)
-
-    def _set_aside(self, task: asyncio.Task[None]) -> None:
-        self._aside.discard(task)
-        error = None if task.cancelled() else task.exception()
-        if error is not None:
-            # The failure was counted where it arose; nobody is left to be told.
-            self._desk.reporter.lost(error)
 
     def stop(self) -> None:
         """Note that the gateway is ending: who is cancelled from now on did not leave."""
@@ -373,8 +353,7 @@ class Pipeline:
 
     async def drain(self) -> None:
         """Wait for the terminal records that are still being written."""
-        while self._aside:
-            await asyncio.wait(self._aside)
+        await self._aside.drain()
 
 
 def _check_nonce(journey: Journey) -> None:

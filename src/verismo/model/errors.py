@@ -20,8 +20,7 @@
     │   ├── BodyTooLarge           413 body_too_large
     │   ├── UriTooLong             414 uri_too_long
     │   ├── UnsupportedMediaType   415 unsupported_media_type
-    │   ├── HeadersTooLarge        431 headers_too_large
-    │   └── MethodUnsupported      501 method_unsupported
+    │   └── HeadersTooLarge        431 headers_too_large
     ├── PolicyRefusal          403 policy_refused: the rules say no; its reasons name the rules
     ├── CapacityError          try later
     │   ├── RateLimited            429 rate_limited
@@ -50,10 +49,9 @@ Each error has a stable `code`, an HTTP `status`, a `title`, and a `next_step` f
 
 from typing import ClassVar, Final
 
-QUOTA_EXCEEDED: Final = "https://iana.org/assignments/http-problem-types#quota-exceeded"
-REDUCED_CAPACITY: Final = (
-    "https://iana.org/assignments/http-problem-types#temporary-reduced-capacity"
-)
+_REGISTERED: Final = "https://iana.org/assignments/http-problem-types"
+QUOTA_EXCEEDED: Final = f"{_REGISTERED}#quota-exceeded"
+REDUCED_CAPACITY: Final = f"{_REGISTERED}#temporary-reduced-capacity"
 """Problem types of draft-ietf-httpapi-ratelimit-headers."""
 
 
@@ -116,7 +114,6 @@ class RevisionUnsupported(CallerError):
     """An MCP client speaks a revision of the protocol that is not spoken here.
 
     Args:
-        detail: what happened.
         requested: the revision that the client named, empty if it named none.
         supported: the revisions that are spoken.
     """
@@ -256,9 +253,7 @@ class UriTooLong(CallerError):
     code = "uri_too_long"
     status = 414
     title = "Request target too long"
-    next_step = (
-        "Send a shorter path or query; the limit is that of the head, `limits.header_bytes_max`."
-    )
+    next_step = "Send a shorter path or query; the limit is `limits.header_bytes_max`."
 
 
 class UnsupportedMediaType(CallerError):
@@ -277,15 +272,6 @@ class HeadersTooLarge(CallerError):
     status = 431
     title = "Request headers too large"
     next_step = "Send fewer or shorter headers; the limit is `limits.header_bytes_max`."
-
-
-class MethodUnsupported(CallerError):
-    """A method that is for proxies."""
-
-    code = "method_unsupported"
-    status = 501
-    title = "Method not supported"
-    next_step = "Send requests to the gateway itself: it is no proxy for others."
 
 
 class PolicyRefusal(VerismoError):
@@ -311,7 +297,6 @@ class CapacityError(VerismoError):
     """The caller or the gateway is over a limit; the same request may succeed later.
 
     Args:
-        detail: what happened.
         retry_after_s: when a retry makes sense, seconds.
         policies: names in `RateLimit-Policy` of the quotas that are used up.
     """
@@ -417,7 +402,6 @@ class UpstreamUnreachable(UpstreamError):
     """No connection could be made: nothing was sent."""
 
     code = "upstream_unreachable"
-    status = 502
     title = "Upstream not reachable"
 
 
@@ -425,7 +409,6 @@ class UpstreamBroken(UpstreamError):
     """The connection broke or the answer was not the protocol that was asked for."""
 
     code = "upstream_broken"
-    status = 502
     title = "Upstream answer broken"
 
 
@@ -433,17 +416,12 @@ class UpstreamFailed(UpstreamError):
     """The provider answered with an error that is not one of the protocol that was asked for.
 
     Args:
-        detail: the provider's own explanation if it gave one, else its status.
         status: the provider's, 400 to 599; the answer has it too.
     """
 
     code = "upstream_failed"
-    status = 502
     title = "Upstream answered with an error"
-    next_step = (
-        "A 4xx: mend what `detail` names; else retry. "
-        "Operators: `verismo doctor` connects to each provider."
-    )
+    next_step = "Mend what `detail` names, or retry; operators: the provider's log."
 
     def __init__(self, detail: str, *, status: int) -> None:
         super().__init__(detail, retryable=False)
@@ -454,7 +432,6 @@ class UpstreamTooLarge(UpstreamError):
     """The answer is over `limits.response_bytes_max`."""
 
     code = "upstream_too_large"
-    status = 502
     title = "Upstream answer too large"
     next_step = "Ask for less, or raise `limits.response_bytes_max`."
 
@@ -463,7 +440,6 @@ class ResultTooLarge(UpstreamTooLarge):
     """The answer of an MCP server is over `limits.mcp_result_bytes_max`."""
 
     code = "result_too_large"
-    status = 502
     title = "Tool result too large"
     next_step = "Ask the tool for less, or raise `limits.mcp_result_bytes_max`."
 
@@ -501,7 +477,6 @@ class OperatorError(VerismoError):
     """For the operator at the command line: printed as `error:` and `next:`, exit code 2."""
 
     code = "operator_error"
-    status = 500
     title = "Operator error"
     next_step = "Run `verismo doctor`."
 
