@@ -8,6 +8,8 @@ from tests.ports.upstream_calls import answer as raw_answer
 from tests.ports.upstream_server import answering, serving
 from tests.support.gateway import Setup, running_gateway
 
+from verismo.model.errors import UpstreamFailed
+
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.slow]
 
 HTML = b"<html><h1>502 Bad Gateway</h1></html>"
@@ -43,7 +45,7 @@ async def test_error_that_is_no_openai_error_becomes_one_that_also_fits_rfc_9457
             assert words in problem["detail"]
             assert problem["title"]
             assert problem["type"].endswith("#upstream_failed")
-            assert "verismo doctor" in problem["next_step"]
+            assert problem["next_step"] == UpstreamFailed.next_step
             assert problem["instance"] == f"urn:uuid:{answer.prov_id}"
             assert problem["error"]["code"] == "upstream_failed"
             assert words in problem["error"]["message"]
@@ -67,7 +69,7 @@ async def test_unmodified_openai_client_understands_it(tmp_path):
                         model="support.answer", messages=[{"role": "user", "content": "x"}]
                     )
             assert caught.value.code == "upstream_failed"
-            assert "verismo doctor" in caught.value.message
+            assert UpstreamFailed.next_step in caught.value.message
 
 
 async def test_openai_error_of_a_provider_is_passed_on_as_it_is(tmp_path):
