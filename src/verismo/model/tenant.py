@@ -12,7 +12,7 @@ Enforcement = Literal["observe", "safelist", "id-only"]
 
 
 class RateLimit(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Token buckets, which all workers of a gateway share: a limit is the same with 1 or 64 workers.
+    """Token buckets that all workers of a gateway share: a limit is the same with 1 or 64 of them.
 
     0 means no limit. Gateways with data folders of their own each allow the whole limit.
 
