@@ -73,7 +73,7 @@ async def test_end_by_sigterm_leaves_no_process_and_no_socket(folder: Path):
     async with serving(folder) as (process, _):
         started = children(process.pid)
         assert len(started) == 2
-        assert os.listdir(folder / "var" / "run") == ["s0.sock"]
+        assert sorted(os.listdir(folder / "var" / "run")) == ["s0.ready.sock", "s0.sock"]
         process.send_signal(signal.SIGTERM)
         code, _, err = await ended(process)
         assert code == 0
