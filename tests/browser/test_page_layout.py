@@ -5,7 +5,10 @@ import random
 from dataclasses import dataclass
 
 import pytest
+from tests.support.shapes import SHAPES
 from tests.support.verifyjs import ROOT, needs_node, run_node
+
+from verismo.attest.provview import view_graph
 
 pytestmark = [needs_node, pytest.mark.slow]
 
@@ -83,9 +86,14 @@ def graph(seed: int) -> dict:
 def laid():
     """Graphs with their layouts."""
     graphs = [graph(seed) for seed in range(GRAPHS)]
+    return list(zip(graphs, lay_out(graphs), strict=True))
+
+
+def lay_out(graphs: list[dict]) -> list[dict]:
+    """Return what the page's layout makes of graphs."""
     done = run_node("--input-type=module", "-e", SCRIPT, given=json.dumps(graphs).encode())
     assert done.returncode == 0, done.stderr.decode()
-    return list(zip(graphs, json.loads(done.stdout), strict=True))
+    return json.loads(done.stdout)
 
 
 def boxes(places: list) -> dict[str, Box]:
@@ -171,3 +179,17 @@ def test_an_edge_goes_down_and_runs_through_no_card(laid):
                 line = Box(x, top, 0, bottom - top)
                 crossed = [box for _, box in boxes(found["cards"]).items() if box.overlaps(line)]
                 assert all(box in ends for box in crossed)
+
+
+@pytest.mark.parametrize("shape", ["flat", "shallow", "deep", "chains", "sources"])
+def test_a_run_with_many_siblings_is_as_wide_as_its_columns(shape):
+    columns, place = 6, 184 + 22
+    graphs = []
+    for hops in (10, 60, 200):
+        leaves = [
+            {"id": str(hop), "inputs": [str(one) for one in used], "frame": None}
+            for hop, used in enumerate(view_graph(SHAPES[shape](hops).graph()).inputs)
+        ]
+        graphs.append({"leaves": leaves, "frames": [], "columns": columns})
+    for found in lay_out(graphs):
+        assert found["width"] < 1.25 * columns * place

@@ -4,7 +4,7 @@
  *
  * A call that is embedded in a run becomes a frame of its own: its inside is laid out first and then
  * takes part in the layers around it like one large node. Edges over several layers run in lanes,
- * one for each node they lead to, so that they never cross a card.
+ * one for each node with many edges, so that they never cross a card.
  *
  * Source: K. Sugiyama, S. Tagawa, M. Toda, "Methods for visual understanding of hierarchical system
  * structures", 1981; coordinates by isotonic regression (pool adjacent violators).
@@ -16,6 +16,8 @@ const FRAME = { side: 16, top: 44, bottom: 18 };
 const SWEEPS = 8;
 /** How much straighter a lane is held than a card. */
 const LANE_WEIGHT = 500;
+/** How much wider than its widest layer a drawing may be, so that edges can be straight. */
+const ROOM = 1.1;
 
 /**
  * @typedef {{id: string, inputs: string[], frame: string|null}} Leaf `frame` is the id of the
@@ -179,36 +181,42 @@ function breakLayers(layers, columns) {
   return broken;
 }
 
-/** Adds a lane to every layer that edges to a box pass on their way, and returns their routes. */
+/**
+ * Adds a lane to every layer that edges pass on their way, and returns their routes. Edges of one
+ * box share a lane: those of the box with more of them.
+ */
 function addLanes(layers, boxes) {
-  const routes = [];
-  const sources = new Map(boxes.map((box) => [box, box.above]));
+  const edges = boxes.flatMap((to) =>
+    to.above.map((from) => ({ from, to, leaving: from.below.length > to.above.length })),
+  );
+  const known = boxes.map(() => ({ true: new Map(), false: new Map() }));
+  const lanesOf = new Map(boxes.map((box, index) => [box, known[index]]));
   for (const box of boxes) {
     box.above = [];
     box.below = [];
   }
-  for (const [box, above] of sources) {
-    const first = Math.min(box.rank, ...above.map((one) => one.rank));
-    const steps = [];
-    for (let rank = first + 1; rank < box.rank; rank += 1) {
-      const lane = { isLane: true, rank, width: 0, height: 0, above: [], below: [], x: 0 };
-      layers[rank].push(lane);
-      steps.push(lane);
+  return edges.map(({ from, to, leaving }) => {
+    const shared = lanesOf.get(leaving ? from : to)[leaving];
+    const lanes = [];
+    for (let rank = from.rank + 1; rank < to.rank; rank += 1) {
+      if (!shared.has(rank)) {
+        const lane = { isLane: true, rank, width: 0, height: 0, above: [], below: [], x: 0 };
+        layers[rank].push(lane);
+        shared.set(rank, lane);
+      }
+      lanes.push(shared.get(rank));
     }
-    steps.push(box);
+    const steps = [from, ...lanes, to];
     steps.slice(1).forEach((step, index) => link(steps[index], step));
-    for (const from of above) {
-      const rest = steps.slice(from.rank - first);
-      link(from, rest[0]);
-      routes.push({ from, lanes: rest.slice(0, -1), to: box });
-    }
-  }
-  return routes;
+    return { from, lanes, to };
+  });
 }
 
 function link(upper, lower) {
-  upper.below.push(lower);
-  lower.above.push(upper);
+  if (!upper.below.includes(lower)) {
+    upper.below.push(lower);
+    lower.above.push(upper);
+  }
 }
 
 /** Orders each layer by the mean place of its neighbours, down and up in turn. */
@@ -229,12 +237,14 @@ function orderLayers(layers) {
   }
 }
 
-/** Moves boxes towards their neighbours as far as their order and distances allow. */
+/** Moves boxes towards their neighbours as far as order, distances and the widest layer allow. */
 function placeAcross(layers) {
+  const room = ROOM * Math.max(...layers.map((layer) => offsetsOf(layer).reach));
   for (const layer of layers) {
     pack(
       layer,
-      layer.map(() => 0),
+      layer.map(() => room / 2),
+      room,
     );
   }
   for (let sweep = 0; sweep < SWEEPS; sweep += 1) {
@@ -243,9 +253,22 @@ function placeAcross(layers) {
       pack(
         layer,
         layer.map((box) => wishOf(box, down)),
+        room,
       );
     }
   }
+}
+
+/** Returns how far right of the first box each begins at least, and where the last one ends. */
+function offsetsOf(layer) {
+  let reach = 0;
+  const offsets = layer.map((box, index) => {
+    const gap = index === 0 ? 0 : box.isLane || layer[index - 1].isLane ? GAP.lane : GAP.x;
+    const at = reach + gap;
+    reach = at + box.width;
+    return at;
+  });
+  return { offsets, reach };
 }
 
 /** Returns where the middle of a box would best be, by what stands above or below it. */
@@ -260,14 +283,8 @@ function wishOf(box, down) {
 }
 
 /** Places a layer's boxes in their order, as close to their wishes as weighted squares go. */
-function pack(layer, wishes) {
-  let reach = 0;
-  const offsets = layer.map((box, index) => {
-    const gap = index === 0 ? 0 : box.isLane || layer[index - 1].isLane ? GAP.lane : GAP.x;
-    const at = reach + gap;
-    reach = at + box.width;
-    return at;
-  });
+function pack(layer, wishes, room) {
+  const { offsets, reach } = offsetsOf(layer);
   const blocks = [];
   layer.forEach((box, index) => {
     const weight = box.isLane ? LANE_WEIGHT : 1;
@@ -283,8 +300,10 @@ function pack(layer, wishes) {
   });
   let index = 0;
   for (const block of blocks) {
+    // The best within bounds is the best without them, moved to the nearest bound.
+    const left = Math.min(Math.max(block.sum / block.weight, 0), room - reach);
     for (let taken = 0; taken < block.size; taken += 1, index += 1) {
-      layer[index].x = block.sum / block.weight + offsets[index];
+      layer[index].x = left + offsets[index];
     }
   }
 }
