@@ -6,7 +6,7 @@ from collections import defaultdict
 from itertools import combinations, pairwise
 
 import pytest
-from tests.support.shapes import LIMIT, SHAPES
+from tests.support.shapes import LIMIT, SHAPES, tree, web
 
 from verismo.attest.provenance import NODES_MAX
 from verismo.attest.provframes import draw_frames
@@ -32,6 +32,14 @@ def test_a_picture_is_at_most_twice_as_wide_as_high_or_as_high_as_wide(shape, ho
     view = view_of(shape, hops)
     assert 0.7 * hops < len(view.nodes) <= min(NODES_MAX, 1.7 * hops)
     width, height = size(write_svg(view))
+    assert 1 / 2 <= width / height <= 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(2, 8))
+@pytest.mark.parametrize("shape", [tree, web])
+def test_so_is_that_of_any_run_by_chance(shape, seed):
+    width, height = size(write_svg(view_graph(shape(200, seed).graph())))
     assert 1 / 2 <= width / height <= 2
 
 
