@@ -5,21 +5,9 @@ from itertools import pairwise
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.support.boxes import boxes
 
 from verismo.attest.provlayers import BOX_GAP, Box, Plan, assign_layers, find_hubs, plan_page
-
-
-@st.composite
-def boxes(draw, most=40):
-    """Boxes of any size that stand below earlier ones."""
-    count = draw(st.integers(1, most))
-    made = []
-    for position in range(count):
-        before = st.lists(st.integers(0, position - 1), max_size=4, unique=True)
-        inputs = tuple(draw(before)) if position else ()
-        after = draw(st.none() | st.integers(0, position - 1)) if position else None
-        made.append(Box(2 * draw(st.integers(10, 150)), draw(st.integers(20, 300)), inputs, after))
-    return made
 
 
 def chain(count):

@@ -5,30 +5,16 @@ from itertools import pairwise
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.support.boxes import boxes
 
 from verismo.attest.provlayers import LAYER_GAP, Box, Plan, assign_layers
 from verismo.attest.provlayout import arrange
 
 
 @st.composite
-def boxes(draw, most=40):
-    """Boxes of any size with edges from earlier ones."""
-    count = draw(st.integers(1, most))
-    made = []
-    for position in range(count):
-        before = st.lists(st.integers(0, position - 1), max_size=4, unique=True)
-        inputs = tuple(draw(before)) if position else ()
-        after = draw(st.none() | st.integers(0, position - 1)) if position else None
-        width = 2 * draw(st.integers(10, 150))
-        leaves = draw(st.none() | st.integers(0, width))
-        made.append(Box(width, draw(st.integers(20, 300)), inputs, after, leaves))
-    return made
-
-
-@st.composite
 def planned(draw):
     """Boxes, and a plan for them with layers of any width and columns of any height."""
-    made = draw(boxes())
+    made = draw(boxes(with_leaves=True))
     layers = tuple(assign_layers(made, draw(st.integers(50, 2_000))))
     cuts = draw(st.sets(st.integers(1, max(1, max(layers))), max_size=4))
     return made, Plan(layers, tuple(sorted(cut for cut in cuts if cut <= max(layers))))
