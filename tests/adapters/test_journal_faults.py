@@ -18,7 +18,7 @@ import pytest
 from tests.ports.journal_conformance import answer, check_sequence, prov_id, stream, void
 from tests.support.waiting import until
 
-from verismo.adapters.journal_file import Batch, Commit, JournalFile, commit_batch
+from verismo.adapters.journal_file import Batch, Commit, JournalFile, Outcome, commit_batch
 from verismo.adapters.journal_reader import SqliteJournalReader
 from verismo.adapters.journal_schema import record_row
 from verismo.adapters.journal_sqlite import JournalLimits, SqliteJournal
@@ -429,6 +429,35 @@ async def test_records_that_come_during_a_trial_are_tried_and_not_failed_with_it
     assert journal.failure() == ""
     await journal.close()
     assert shape_of(tmp_path) == [("void", 1), ("answer", 2)]
+
+
+async def test_trial_comes_again_after_a_batch_in_its_place_whose_void_could_not_be_signed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    began, go_on = threading.Event(), threading.Event()
+    ask = JournalFile.resolve
+
+    def held(file: JournalFile, durable: int) -> Outcome:
+        began.set()
+        assert go_on.wait(10)
+        return ask(file, durable)
+
+    def no_void(first: int, last: int) -> Record:
+        raise SigningFailed("the key holder cannot be reached")
+
+    monkeypatch.setattr(JournalFile, "resolve", held)
+    limits, commit = JournalLimits(trial_pause_s=0), Faults(fail_before_write)
+    journal = SqliteJournal(tmp_path, "s0", no_void, limits=limits, commit=commit)
+    with pytest.raises(JournalFailed):
+        await journal.append(answer(1))
+    assert await asyncio.to_thread(began.wait, 10), "the trial asks the file first"
+    appended = asyncio.create_task(journal.append(answer(2)))
+    await asyncio.sleep(0)
+    go_on.set()
+    with pytest.raises(JournalFailed):
+        await appended
+    await until(lambda: journal.failure() == "")
+    await journal.close()
 
 
 @pytest.mark.parametrize("limits", [SOON, NEVER])

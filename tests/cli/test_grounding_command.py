@@ -140,6 +140,19 @@ def test_an_agents_answer_is_held_against_its_own_sources(verismo, tmp_path, doc
     assert (found.code, "2 of 2" in found.out, "by docs/salt.md" in found.out) == (0, True, True)
 
 
+def test_a_source_without_a_text_keeps_its_number(verismo, tmp_path, documents):
+    path = tmp_path / "answer.json"
+    bread, salt = AGENT["sources"]
+    document = {**AGENT, "sources": [{**bread, "text": ""}, salt]}
+    path.write_text(json.dumps(document), encoding="utf-8")
+    assert "2 of 2" in verismo("grounding", "show", path).out
+    path.write_text(json.dumps({**document, "text": "The salt has 64 octets [2]."}))
+    found = verismo("grounding", "show", path, "--sources", documents)
+    assert f"by {documents}/salt.md" in found.out
+    path.write_text(json.dumps({**AGENT, "sources": [{**bread, "text": ""}]}))
+    assert verismo("grounding", "show", path).code == 2
+
+
 @pytest.fixture
 def documents(tmp_path: Path) -> Path:
     """A folder in which the files that the agent names are the second and the third."""

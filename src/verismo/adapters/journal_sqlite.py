@@ -257,6 +257,9 @@ class SqliteJournal:
                 _settle(entries, failure)
                 self._schedule()
         if batch is None:
+            if self._failure:
+                # It stood for a trial, and was none.
+                self._plan_trial()
             return
         self._in_flight = entries
         self._is_busy = True

@@ -1,7 +1,7 @@
 """Rate limits that all workers count together: one small file, mapped into each of them.
 
 A request changes a few octets of memory under a lock of its own few slots: two system calls and no
-access to a disk, about 2 us. The kernel lets go of the lock of a process that dies.
+access to a disk. The kernel lets go of the lock of a process that dies.
 
 The file is a table of slots. A bucket's slot is one of the few of its group that its name's digest
 chooses. A bucket that is full needs no slot, so a group has room again as its buckets refill; where
@@ -25,7 +25,7 @@ FILE_NAME: Final = "rates.1"
 """The number is that of the layout: another one is another file."""
 GROUPS: Final = 4_096
 SLOTS_PER_GROUP: Final = 16
-"""With 16,000 owners that are counted within one minute, a full group is still rare."""
+"""Room for 16 buckets of a group that are not full; for 65,536 in all."""
 STEP_BACK_MS: Final = 1_000
 """Workers read the clock within this of each other; what is further ahead was a wrong clock."""
 LOCK_S_MAX: Final = 0.1

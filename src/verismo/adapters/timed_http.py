@@ -3,7 +3,7 @@
 The time-outs of an HTTP client are for each step, so that a server which sends one byte before each
 of them is over holds its caller for hours. Here one time counts for the whole exchange, for callers
 that wait in a thread of their own. Redirects are not followed, and no proxy is taken from the
-environment.
+environment. Only the look-up of a name is not cut off: it takes as long as the system's resolver.
 """
 
 import asyncio
@@ -53,7 +53,7 @@ def exchange(asked: Asked, trusted: ssl.SSLContext, seconds: float, bytes_max: i
     Args:
         asked: the request.
         trusted: certificates.
-        seconds: for all of it, from the connection to the last byte.
+        seconds: for all of it but the look-up of the name, to the last byte.
         bytes_max: of the body, decompressed.
 
     Raises:

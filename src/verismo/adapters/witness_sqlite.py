@@ -176,8 +176,10 @@ class SqliteWitness:
     def _check(self) -> None:
         with self._lock, _translated(self._path):
             application = self._connection.execute("PRAGMA application_id").fetchone()[0]
-            is_there = _SCHEMA.is_there(self._connection, self._path)
-        if application != APPLICATION_ID or not is_there:
+            is_memory = application == APPLICATION_ID and _SCHEMA.is_there(
+                self._connection, self._path
+            )
+        if not is_memory:
             raise StateError(f"{self._path} is no witness's memory", next_step=_RESTORE)
 
     @contextmanager

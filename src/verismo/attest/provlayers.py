@@ -23,8 +23,8 @@ TRACK_GAP: Final = 8
 COLUMN_GAP: Final = 40
 _UNEVEN: Final = 3
 """How many times as high as another a box in the same layer may be: room above is lost."""
-_WIDTH_MIN: Final = 1_100
-"""A layer may always be this wide."""
+WIDTH_MIN: Final = 1_100
+"""A layer, and a single column, may always be this wide."""
 _SCREEN: Final = 1_250
 """A drawing may always be this wide, and as high as a page of this width."""
 _PAGE: Final = 1.25
@@ -98,7 +98,7 @@ def plan_page(boxes: Sequence[Box]) -> Plan:
         boxes: at least one; inputs before the boxes that use them.
     """
     area = sum((box.width + BOX_GAP) * (box.height + 2 * LAYER_GAP) for box in boxes)
-    widths = {max(_WIDTH_MIN, isqrt(area) * step // 100) for step in _WIDTH_STEPS}
+    widths = {max(WIDTH_MIN, isqrt(area) * step // 100) for step in _WIDTH_STEPS}
     hubs = find_hubs(boxes)
     found: list[tuple[float, int, Plan]] = []
     for width_max in sorted(widths, reverse=True):

@@ -17,7 +17,7 @@ from typing import Final
 
 import msgspec
 
-from verismo.attest.provlayers import BEND_GAP, BOX_GAP, Box, Plan, plan_page
+from verismo.attest.provlayers import BEND_GAP, BOX_GAP, WIDTH_MIN, Box, Plan, plan_page
 from verismo.attest.provnet import Net
 from verismo.attest.provtracks import (
     DETOUR,
@@ -48,8 +48,6 @@ _JOG: Final = 20
 _WEIGHT_ALONE: Final = 0.01
 _ROOM: Final = 1.1
 """How many times as wide as its widest layer a column may be, so that edges can be straight."""
-_WIDTH_FREE: Final = 1_100
-"""A single column may always be this wide."""
 
 
 class Layout(msgspec.Struct, frozen=True):
@@ -277,7 +275,7 @@ def _rooms(
     rooms: list[tuple[float, float]] = []
     cuts = net.plan.cuts
     for begin, stop in zip([0, *cuts], [*cuts, len(rows)], strict=True):
-        width = max(max(needed[begin:stop]) * _ROOM, 0 if cuts else _WIDTH_FREE)
+        width = max(max(needed[begin:stop]) * _ROOM, 0 if cuts else WIDTH_MIN)
         for layer in range(begin, stop):
             left, _ = ends[layer]
             rooms.append((left, left + width - needed[layer]))

@@ -16,7 +16,7 @@ from verismo.cli.controlapi import ControlClient, control_options, open_control
 from verismo.cli.options import Lifetime, columns, json_option, moment, printable
 from verismo.config.schema import Config
 from verismo.control.acts import DecisionView, NewAct
-from verismo.control.reasonwords import in_words
+from verismo.control.reasonwords import in_words, who_by
 from verismo.control.rollouts import RULES
 from verismo.model.act import Verb
 from verismo.model.decision import Subject
@@ -188,9 +188,10 @@ def _override(verb: Verb, lasting_ms: int, asked: Override) -> None:
 
 def _act(api: ControlClient, asked: NewAct) -> None:
     told = api.act(asked)
+    why = in_words(told.decision.reasons[0], who_by(asked.channel))
     before, after = told.decision.action.before, told.decision.action.after
     click.echo(
-        f"{told.decision.verdict}: {in_words(told.decision.reasons[0])}; "
+        f"{told.decision.verdict}: {why}; "
         f"share {before / 10_000:g} % -> {after / 10_000:g} %, record {told.n}, "
         f"steering {told.steering}"
     )

@@ -127,11 +127,9 @@ def _beside(config: Config, ports: Ports) -> tuple[Child, ...]:
 def _program() -> str:
     """Return what starts this program again from the same folder, for a shell."""
     started = Path(sys.argv[0])
-    return (
-        shlex.quote(str(started))
-        if started.name == "verismo"
-        else (f"{shlex.quote(sys.executable)} -m verismo")
-    )
+    if started.name == "verismo":
+        return shlex.quote(str(started))
+    return f"{shlex.quote(sys.executable)} -m verismo"
 
 
 def _missing(packages: tuple[str, ...]) -> tuple[str, ...]:

@@ -111,7 +111,7 @@ def show(answer: Path, sources: tuple[Path, ...], *, as_json: bool, **given: obj
     files = [file for source in sources for file in _files(source)]
     given_sources = [Source(str(file), read_text(file)) for file in files]
     held = as_cited(answered.sources, given_sources) if files else answered.sources
-    if not held:
+    if not any(source.text for source in held):
         raise click.UsageError(f"{answer} names no sources of its own: give --sources")
     with _grader(given) as grader:
         found = check_answer(answered.text, [source.text for source in held], grader)

@@ -142,7 +142,7 @@ def _read(body: str) -> Answered:
     read = [msgspec.json.decode(one, type=_Body) for one in _documents(body)]
     whole = next((one for one in reversed(read) if one.text), None)
     if whole is not None:
-        return Answered(whole.text, tuple(one for one in whole.sources if one.text))
+        return Answered(whole.text, whole.sources)
     return Answered("".join(piece for one in read for piece in _pieces(one)))
 
 

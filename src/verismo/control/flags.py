@@ -11,13 +11,13 @@ from verismo.adapt import override
 from verismo.adapt.flag import Flag, act_of_flag, is_about, is_same
 from verismo.attest.controlrecord import RecordRefused, read_record
 from verismo.control.rollouts import Standing
+from verismo.control.rules import CANARY_ACT
 from verismo.model import canonical
 from verismo.model.act import Act
 from verismo.ports.decisions import DecisionReader, DecisionRow
 
 ROWS: Final = 1_000
 """Records that are read at a time."""
-RULE: Final = "canary-act"
 
 
 class Flags:
@@ -62,7 +62,7 @@ class Flags:
         after = self._begin(now_ms) if self._read_to is None else self._read_to
         while rows := self._reader.rows(after, ROWS):
             for row in rows:
-                if row.rule == RULE:
+                if row.rule == CANARY_ACT.name:
                     self._note(row)
             after = rows[-1].n
         self._read_to = after

@@ -145,7 +145,7 @@ class RateLimiter:
     """Every tenant's and key's meter, for one kind of request.
 
     Args:
-        workers: how many workers there are.
+        workers: how many workers there are, for what is still divided: octets of spans.
         table: the buckets that they share; None where there is one.
         kind: what is counted, such as `calls`; each kind has buckets of its own.
     """

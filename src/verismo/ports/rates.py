@@ -6,7 +6,8 @@ from typing import Protocol
 class RateBucket(Protocol):
     """A bucket that refills evenly and holds a minute's refill at most.
 
-    Used from one thread; never waits. It starts full.
+    Used from one thread; waits for another process for a fraction of a second at most. It starts
+    full.
     """
 
     @property

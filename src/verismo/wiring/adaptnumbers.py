@@ -49,8 +49,9 @@ def go_on_after_ledger(file: AdaptFile, data: Path, now_ms: int) -> None:
     # A crash from here on: the numbers are passed, and the next start finds nothing to do.
     passed = pass_numbers(file.path, now_ms, max(taken[name] for name in lacks))
     fields = {
-        "last": last[DECISIONS],
-        "in_ledger": taken.get(DECISIONS, 0),
+        "lacks": ", ".join(lacks),
+        "last": last[lacks[0]],
+        "in_ledger": taken[lacks[0]],
         "goes_on_after": passed,
         "next": "Controllers begin anew, or go on from the last record that is there. To go on "
         "from what is lost, stop Verismo and bring adapt.db back; `verismo audit` and `verismo "

@@ -24,7 +24,7 @@ __all__ = [
 
 
 def run_folder(data: Path) -> Path:
-    """Return where the workers' sockets are."""
+    """Return where the workers' sockets are, and what they share in memory."""
     return data / "run"
 
 

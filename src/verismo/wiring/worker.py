@@ -280,7 +280,7 @@ class Worker:
             closing.push_async_callback(self._pipeline.drain)
             await self._recover()
             await self._steered.begin()
-            await self._serve_metrics(closing)
+            await self._serve_sockets(closing)
             rounds = Rounds(self.server.stop)
             closing.callback(rounds.end)
             rounds.begin("watch", WATCH_S, self._refresh)
@@ -312,7 +312,7 @@ class Worker:
             fields = {"error": error.detail, "next": error.advice}
             log.error("could not recover", extra={"fields": fields})
 
-    async def _serve_metrics(self, closing: AsyncExitStack) -> None:
+    async def _serve_sockets(self, closing: AsyncExitStack) -> None:
         saying = await serve_readiness(self._config.data, self._slot, self._unready)
         path = readiness_path(self._config.data, self._slot)
         closing.callback(path.unlink, missing_ok=True)
