@@ -170,13 +170,14 @@ def test_connection_errors_stay_what_they_are(mode, server, trusted):
     assert (refused.reports, broken.reports) == ([], [])
 
 
+@pytest.mark.slow
 def test_a_time_out_within_a_stream_stays_a_time_out_and_is_judged(server, trusted):
     server.alter = lambda asked, answer: replace(answer, pieces=[*answer.pieces[:4], Hold()])
     reports = []
     transport = VerifyingTransport(trusted(), on_report=lambda report, _: reports.append(report))
     got = []
     with (
-        httpx2.Client(transport=transport, timeout=0.05) as http,
+        httpx2.Client(transport=transport, timeout=0.5) as http,
         http.stream("POST", server.url + "/v1/chat/completions", json={"stream": True}) as answer,
         pytest.raises(httpx2.ReadTimeout),
     ):
@@ -286,7 +287,7 @@ def test_events_are_released_only_when_a_head_covers_them(server, trusted):
     for release, events in (("verified", 2), ("early", 4)):
         transport = VerifyingTransport(trusted(release=release))
         with (
-            httpx2.Client(transport=transport, timeout=0.05) as http,
+            httpx2.Client(transport=transport, timeout=0.5) as http,
             http.stream("POST", url, json={"stream": True}) as answer,
         ):
             got = []

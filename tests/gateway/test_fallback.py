@@ -35,7 +35,7 @@ def broken_first(port: int) -> Setup:
 [providers.first]
 kind = "openai"
 base_url = "http://127.0.0.1:{port}/v1"
-timeouts = {{ connect_ms = 500, first_byte_ms = 300, total_ms = 1500 }}
+timeouts = {{ connect_ms = 500, first_byte_ms = 1000, total_ms = 3000 }}
 
 [deployments.first-us]
 provider = "first"

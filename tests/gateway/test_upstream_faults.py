@@ -10,12 +10,12 @@ from verismo.model.limits import Limits
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-QUICK = "\ntimeouts = { connect_ms = 500, first_byte_ms = 150, total_ms = 1500 }"
+QUICK = "\ntimeouts = { connect_ms = 500, first_byte_ms = 1000, total_ms = 3000 }"
 IMPATIENT = Setup(
     edits={
         'kind = "openai"\nb': f'kind = "openai"{QUICK}\nb',
         "# response_bytes_max = 33554432": "response_bytes_max = 100000",
-        "# stream_idle_ms_max = 60000": "stream_idle_ms_max = 150",
+        "# stream_idle_ms_max = 60000": "stream_idle_ms_max = 1000",
     }
 )
 

@@ -3,6 +3,8 @@
 import asyncio
 import contextlib
 import traceback
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import TypeVar
 
 import pytest
 from tests.ports.upstream_calls import (
@@ -33,13 +35,32 @@ from verismo.model.errors import (
     UpstreamUnreachable,
 )
 from verismo.model.operation import Timeouts
-from verismo.ports.upstream import Upstream
+from verismo.ports.upstream import Upstream, UpstreamReply
 
-SHORT = Timeouts(connect_ms=2_000, first_byte_ms=60, total_ms=90)
 CONNECT_SHORT = Timeouts(connect_ms=60, first_byte_ms=4_000, total_ms=8_000)
 FIRST_BYTE_SHORT = Timeouts(connect_ms=4_000, first_byte_ms=60, total_ms=8_000)
 TOTAL_SHORT = Timeouts(connect_ms=4_000, first_byte_ms=4_000, total_ms=90)
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\n"
+T = TypeVar("T")
+
+
+async def patiently(exchange: Callable[[int], Awaitable[T]]) -> T:
+    """Begin an exchange that a deadline must not hit yet; one it hits gets ten times as long.
+
+    A machine may stand still at any time, for longer than a test would like to wait.
+
+    Args:
+        exchange: begins it with deadlines that are so many times the short ones; must leave nothing
+            open when it raises.
+    """
+    for times in (1, 10):
+        with contextlib.suppress(UpstreamTimeout):
+            return await exchange(times)
+    return await exchange(100)
+
+
+def total_short(times: int) -> Timeouts:
+    return Timeouts(connect_ms=4_000, first_byte_ms=4_000, total_ms=times * TOTAL_SHORT.total_ms)
 
 
 class Faults(UpstreamCase):
@@ -93,9 +114,14 @@ class Faults(UpstreamCase):
             await connection.send(b"67890")
             await connection.gone()
 
+        async def begin(times: int) -> tuple[int, UpstreamReply]:
+            first_byte_ms = times * FIRST_BYTE_SHORT.first_byte_ms
+            timeouts = Timeouts(connect_ms=4_000, first_byte_ms=first_byte_ms, total_ms=18_000)
+            return first_byte_ms, await upstream.send(call_to(server.url, timeouts=timeouts))
+
         async with serving(script) as server:
-            reply = await upstream.send(call_to(server.url, timeouts=FIRST_BYTE_SHORT))
-            asyncio.get_running_loop().call_later(0.1, late.set)
+            first_byte_ms, reply = await patiently(begin)
+            asyncio.get_running_loop().call_later(1.5 * first_byte_ms / 1_000, late.set)
             assert await reply.read() == b"1234567890"
             await reply.aclose()
             await upstream.aclose()
@@ -119,23 +145,36 @@ class Faults(UpstreamCase):
             await connection.send(HEAD + b"12345")
             await connection.gone()
 
-        async with serving(script) as server:
-            reply = await upstream.send(call_to(server.url, timeouts=TOTAL_SHORT))
+        async def begin(times: int) -> tuple[UpstreamReply, AsyncIterator[bytes]]:
+            reply = await upstream.send(call_to(server.url, timeouts=total_short(times)))
             pieces = reply.chunks()
-            if streamed:
-                assert await anext(pieces) == b"12345"
+            try:
+                if streamed:
+                    assert await anext(pieces) == b"12345"
+            except UpstreamTimeout:
+                await reply.aclose()
+                raise
+            return reply, pieces
+
+        async with serving(script) as server:
+            reply, pieces = await patiently(begin)
             with pytest.raises(UpstreamTimeout, match=r"^total:"):
                 await (anext(pieces) if streamed else reply.read())
             await reply.aclose()
             await server.until(lambda state: state.open == 0)
 
     async def test_a_deadline_that_is_met_leaves_no_timer(self, upstream: Upstream) -> None:
+        async def fetched(times: int) -> Timeouts:
+            timeouts = Timeouts(connect_ms=2_000, first_byte_ms=60 * times, total_ms=90 * times)
+            await fetch(upstream, call_to(server.url, timeouts=timeouts))
+            return timeouts
+
         async with serving(answering(answer(b"ok"))) as server:
-            await fetch(upstream, call_to(server.url, timeouts=SHORT))
-            # The second call starts after the first one's deadlines: they must not hit it.
-            deadline_s = asyncio.get_running_loop().time() + SHORT.total_ms / 1_000
+            short = await patiently(fetched)
+            # What comes after the first call's deadlines must not be hit by them.
+            deadline_s = asyncio.get_running_loop().time() + short.total_ms / 1_000
             while asyncio.get_running_loop().time() < deadline_s:
-                await fetch(upstream, call_to(server.url, timeouts=SHORT))
+                await patiently(fetched)
             assert await fetch(upstream, call_to(server.url)) == (200, b"ok")
 
     @pytest.mark.parametrize(
@@ -319,7 +358,11 @@ class Faults(UpstreamCase):
             await connection.gone()
 
         async with serving(script) as server:
-            reply = await upstream.send(call_to(server.url, timeouts=TOTAL_SHORT))
+
+            async def begin(times: int) -> UpstreamReply:
+                return await upstream.send(call_to(server.url, timeouts=total_short(times)))
+
+            reply = await patiently(begin)
             with pytest.raises(UpstreamTimeout, match=r"^total:"):
                 await Listener(reply).rest()
             await reply.aclose()

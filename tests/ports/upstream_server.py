@@ -13,7 +13,7 @@ import struct
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 
-WAIT_S = 5.0
+WAIT_S = 30.0
 """How long a test waits for something that must happen before it fails."""
 
 

@@ -44,7 +44,7 @@ from verismo.wiring.worker import Parts, Worker
 
 CHAT = "support.answer"
 TENANTS = ("TENANT_001", "TENANT_002", "TENANT_003")
-SETTLE_S_MAX = 5.0
+SETTLE_S_MAX = 30.0
 
 
 class Setup(msgspec.Struct, frozen=True):
