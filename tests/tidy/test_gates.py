@@ -104,3 +104,28 @@ def test_scripts_can_be_run_and_parse(name):
     assert os.access(script, os.X_OK)
     shell = "bash" if "bash" in script.read_text(encoding="utf-8").splitlines()[0] else "sh"
     assert subprocess.run([shell, "-n", script], check=False).returncode == 0
+
+
+STAND_IN_FOR_UV = """#!/bin/sh
+# Writes what it is asked to pin, where it is asked to pin it without dependencies.
+for word do lock="$word"; done
+case " $* " in *" --no-deps "*) sed 's/$/==0/' >"$lock" ;; esac
+"""
+
+
+def test_the_lock_of_the_model_is_compiled_without_dependencies_and_keeps_its_head(tmp_path):
+    lock = ROOT / "requirements" / "model.txt"
+    (tmp_path / "requirements").mkdir()
+    copies = [
+        shutil.copy(one, tmp_path / "requirements") for one in (lock.with_name("compile.sh"), lock)
+    ]
+    uv = tmp_path / "uv"
+    uv.write_text(STAND_IN_FOR_UV, encoding="utf-8")
+    uv.chmod(0o755)
+    subprocess.run([copies[0]], env={**os.environ, "UV": str(uv)}, check=True)
+    stated = lock.read_text(encoding="utf-8")
+    written = Path(copies[1]).read_text(encoding="utf-8").splitlines()
+    head = [line for line in stated.splitlines() if line.startswith("#")]
+    names = re.findall(r"(?m)^([\w-]+)==", stated)
+    assert head
+    assert written == [*head, *(f"{name}==0" for name in names)]
