@@ -358,6 +358,21 @@ async def test_failed_commit_is_told_until_a_trial_succeeds_without_any_record(
     assert shape_of(tmp_path) == [(first, 1), ("answer", 2)], "a trial leaves no record"
 
 
+async def test_trying_out_tells_of_a_full_disk_before_the_first_record(tmp_path: Path):
+    disk = Disk(fail_before_write)
+    journal = SqliteJournal(tmp_path, "s0", void, limits=SOON, commit=disk)
+    await journal.try_out()
+    assert journal.failure() == ""
+    disk.is_full = True
+    await journal.try_out()
+    assert journal.failure() == "disk I/O error"
+    disk.is_full = False
+    await until(lambda: journal.failure() == "")
+    await journal.append(answer(1))
+    await journal.close()
+    assert shape_of(tmp_path) == [("answer", 1)], "nothing is left of what was tried out"
+
+
 async def test_failed_opening_of_a_stream_is_told_as_well(tmp_path: Path):
     journal = SqliteJournal(tmp_path, "s0", void, limits=SOON, commit=Faults(fail_before_write))
     with pytest.raises(JournalFailed):

@@ -132,6 +132,22 @@ async def test_worker_whose_commit_fails_is_unready_until_one_succeeds_without_a
         await gateway.proven(await gateway.chat())
 
 
+async def test_worker_that_starts_on_a_full_disk_is_unready_before_its_first_request(tmp_path):
+    storage = Storage(stored=False)
+    storage.failures = 1_000
+    async with running_gateway(tmp_path, Setup(commit=storage)) as gateway:
+        unready = await gateway.send("GET", "/readyz", key=None)
+        assert unready.status == 503
+        assert "disk I/O error" in unready.json()["reasons"][0]
+        storage.failures = 0
+
+        async def is_ready() -> bool:
+            return (await gateway.send("GET", "/readyz", key=None)).status == 200
+
+        await until(is_ready)
+        assert (await gateway.chat()).statement.seq.n == 1
+
+
 def withheld_lines(caplog: pytest.LogCaptureFixture) -> list[dict]:
     """Return the lines that say why an answer was withheld, as the log's reader gets them."""
     formatter = JsonFormatter()
@@ -297,8 +313,9 @@ async def test_stream_whose_second_head_fails_is_cut_after_its_first(tmp_path):
     commits: list[Batch] = []
 
     def held(connection: sqlite3.Connection, batch: Batch) -> None:
-        commits.append(batch)
-        asyncio.run_coroutine_threadsafe(gate.wait(), loop).result(10)
+        if not batch.is_trial:
+            commits.append(batch)
+            asyncio.run_coroutine_threadsafe(gate.wait(), loop).result(10)
         commit_batch(connection, batch)
 
     setup = Setup(commit=held, signer=signing)
@@ -334,7 +351,8 @@ async def test_nothing_of_an_answer_leaves_before_its_record_is_durable(tmp_path
     loop = asyncio.get_running_loop()
 
     def held(connection: sqlite3.Connection, batch: Batch) -> None:
-        asyncio.run_coroutine_threadsafe(gate.wait(), loop).result(10)
+        if not batch.is_trial:
+            asyncio.run_coroutine_threadsafe(gate.wait(), loop).result(10)
         commit_batch(connection, batch)
 
     async with running_gateway(tmp_path, Setup(commit=held)) as gateway:

@@ -147,8 +147,9 @@ class HeldCommit:
         self.waiting = 0
 
     def __call__(self, connection: sqlite3.Connection, batch: Batch) -> None:
-        self.waiting += 1
-        asyncio.run_coroutine_threadsafe(self.gate.wait(), self.loop).result(10)
+        if not batch.is_trial:
+            self.waiting += 1
+            asyncio.run_coroutine_threadsafe(self.gate.wait(), self.loop).result(10)
         commit_batch(connection, batch)
 
 

@@ -34,6 +34,11 @@ class Batch(msgspec.Struct, frozen=True):
     opened: Sequence[schema.StreamRow] = ()
     closed: Sequence[bytes] = ()
 
+    @property
+    def is_trial(self) -> bool:
+        """Whether it stores nothing."""
+        return not (self.records or self.opened or self.closed)
+
 
 Commit = Callable[[sqlite3.Connection, Batch], None]
 """Stores a batch durably in one transaction, on the writer's thread. Raises sqlite3.Error or
@@ -48,7 +53,7 @@ def commit_batch(connection: sqlite3.Connection, batch: Batch) -> None:
     if batch.opened or batch.closed:
         connection.executemany(_INSERT_STREAM, batch.opened)
         connection.executemany("DELETE FROM stream WHERE prov_id = ?", [(p,) for p in batch.closed])
-    if not (batch.records or batch.opened or batch.closed):
+    if batch.is_trial:
         # A transaction that writes nothing syncs nothing: the first page is written as it is.
         connection.execute(f"PRAGMA user_version = {schema.SCHEMA.version}")
     connection.execute("COMMIT")

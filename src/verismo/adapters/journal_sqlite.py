@@ -13,12 +13,13 @@ function does this for every batch: a batch that follows on has no gap, so nothi
 
 A worker that is not ready gets no request whose commit could show that the disk takes writes again.
 So while the newest commit failed and nothing waits, the journal commits a batch without rows from
-time to time: a trial, on the same way as any batch.
+time to time: a trial, on the same way as any batch. A worker that starts asks for one as well.
 
 Signing a `void` happens on the event loop's thread, as all signing does.
 """
 
 import asyncio
+import contextlib
 import queue
 import threading
 from collections import deque
@@ -158,6 +159,11 @@ class SqliteJournal:
         # Also if the commit fails: it may be stored, and then its record must close it.
         self._open.add(stream.prov_id)
         await self._enqueue(entry, self._accepted)
+
+    async def try_out(self) -> None:
+        """Commit nothing, to learn whether a commit would succeed; `failure` tells the outcome."""
+        with contextlib.suppress(JournalFailed):
+            await self._enqueue(_Entry(ProvId(""), ENTRY_BYTES), self._accepted)
 
     def lost_streams(self) -> Sequence[OpenStream]:
         """Return the streams that were open when the journal was last left, oldest first."""
@@ -352,7 +358,7 @@ class SqliteJournal:
 
 @dataclass(slots=True)
 class _Entry:
-    """A caller that waits, with either a record or a stream."""
+    """A caller that waits, with a record, a stream, or neither: to learn how a commit ends."""
 
     prov_id: ProvId
     size_bytes: int

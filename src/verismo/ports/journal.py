@@ -102,6 +102,10 @@ class Journal(Protocol):
         """
         ...
 
+    async def try_out(self) -> None:
+        """Commit nothing, to learn whether a commit would succeed; `failure` tells the outcome."""
+        ...
+
     def lost_streams(self) -> Sequence[OpenStream]:
         """Return the streams that were open when the journal was last left, oldest first."""
         ...

@@ -279,6 +279,7 @@ class Worker:
             closing.push_async_callback(self._steered.close)
             closing.push_async_callback(self._pipeline.drain)
             await self._recover()
+            await self._journal.try_out()
             await self._steered.begin()
             await self._serve_sockets(closing)
             rounds = Rounds(self.server.stop)
