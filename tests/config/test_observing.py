@@ -80,15 +80,15 @@ def test_both_forms_side_by_side_name_a_deployment_once(workspace):
     [
         (
             'chat = ["graph"]',
-            "chat[0]: a provider of kind graphql cannot run chat operations; that",
+            "chat[0]: graph is at a provider of kind graphql, which cannot run chat operations",
         ),
         (
             'embedding = ["claude"]',
-            "embedding[0]: a provider of kind anthropic cannot run embedding",
+            "embedding[0]: claude is at a provider of kind anthropic, which cannot run embedding",
         ),
         (
             'graphql = ["chat"]',
-            "graphql[0]: a provider of kind openai cannot run graphql operations;",
+            "graphql[0]: chat is at a provider of kind openai, which cannot run graphql operations",
         ),
         ('embedding = ["vectrs"]', "embedding[0]: there is no deployment 'vectrs'; did you mean"),
         ('deployments = ["vectrs"]', "deployments[0]: there is no deployment 'vectrs'; did you"),
@@ -107,6 +107,15 @@ def test_a_model_that_is_registered_for_another_kind_only_is_warned_of(workspace
     assert workspace.warnings() == [
         "verismo.toml:2: observe.chat[1]: registered operations use this for embedding, not chat"
     ]
+
+
+def test_a_list_and_an_operation_say_the_same_of_a_deployment_that_does_not_fit(workspace):
+    listing(workspace, 'chat = ["graph"]')
+    workspace.replace("operations/chat.toml", 'deployments = ["chat"]', 'deployments = ["graph"]')
+    by_operation, by_list = workspace.problems()
+    said = "graph is at a provider of kind graphql, which cannot run chat operations; that takes"
+    assert by_operation.partition(": graph")[2] == by_list.partition(": graph")[2]
+    assert said in by_list
 
 
 def test_a_mixed_list_may_name_what_only_registered_calls_reach(workspace):

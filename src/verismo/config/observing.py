@@ -5,11 +5,17 @@ from typing import Final
 
 from verismo.config.locate import KeyPath
 from verismo.config.operations import Registered
-from verismo.config.references import FITTING, check_known, names_of
+from verismo.config.references import (
+    FITTING,
+    check_deployment,
+    check_known,
+    names_of,
+    provider_kind,
+)
 from verismo.config.source import Source
 from verismo.config.tables import MainTable
 from verismo.model.ids import DeploymentId
-from verismo.model.operation import Operation, OperationKind, ProviderKind
+from verismo.model.operation import Operation, OperationKind
 
 OBSERVED: Final[tuple[OperationKind, ...]] = ("chat", "embedding", "graphql")
 """Kinds of which unregistered operations may run; of others nothing does."""
@@ -40,9 +46,11 @@ def observed_deployments(
     for kind, names in listed.items():
         for index, name in enumerate(names):
             path: KeyPath = ("observe", kind, index)
-            check_known("deployment", name, known, source, path)
+            check_deployment(kind, name, main, known, source, path)
             served = _served(name, main, registered)
-            _check_serves(kind, served, _provider_kind(name, main), source, path)
+            if served and kind not in served:
+                uses = " and ".join(served)
+                source.warn(path, f"registered operations use this for {uses}, not {kind}")
             found[kind][DeploymentId(name)] = None
     for index, name in enumerate(main.observe.deployments):
         path = ("observe", "deployments", index)
@@ -55,7 +63,7 @@ def observed_deployments(
 
 def _served(name: str, main: MainTable, operations: Sequence[Operation]) -> list[OperationKind]:
     """Return what a deployment serves, by its provider or by the operations that name it."""
-    provider = _provider_kind(name, main)
+    provider = provider_kind(name, main)
     if provider is None:
         return []
     if provider != "openai":
@@ -68,23 +76,6 @@ def _served(name: str, main: MainTable, operations: Sequence[Operation]) -> list
     return [kind for kind in OBSERVED if kind in named]
 
 
-def _check_serves(
-    kind: OperationKind,
-    served: Sequence[OperationKind],
-    provider: ProviderKind | None,
-    source: Source,
-    path: KeyPath,
-) -> None:
-    if provider is not None and provider not in FITTING[kind]:
-        source.error(
-            path,
-            f"a provider of kind {provider} cannot run {kind} operations; that takes "
-            f"{' or '.join(FITTING[kind])}",
-        )
-    elif served and kind not in served:
-        source.warn(path, f"registered operations use this for {' and '.join(served)}, not {kind}")
-
-
 def _check_told(
     index: int,
     found: dict[OperationKind, dict[DeploymentId, None]],
@@ -92,7 +83,7 @@ def _check_told(
     source: Source,
 ) -> None:
     name = main.observe.deployments[index]
-    provider = _provider_kind(name, main)
+    provider = provider_kind(name, main)
     if provider is None or any(name in names for names in found.values()):
         return
     path: KeyPath = ("observe", "deployments", index)
@@ -104,9 +95,3 @@ def _check_told(
         )
     else:
         source.warn(path, f"{name} is at a provider of kind {provider}: only registered calls run")
-
-
-def _provider_kind(name: str, main: MainTable) -> ProviderKind | None:
-    deployment = main.deployments.get(name)
-    provider = main.providers.get(deployment.provider) if deployment else None
-    return provider.kind if provider is not None else None

@@ -80,6 +80,41 @@ def check_known(
         source.error(path, f"there is no {what} {name!r}{suggestion(name, known)}")
 
 
+def check_deployment(
+    kind: OperationKind,
+    name: str,
+    main: MainTable,
+    known: Collection[str],
+    source: Source,
+    path: KeyPath,
+) -> None:
+    """Note a deployment that does not exist, or whose provider cannot run a kind of operation.
+
+    Args:
+        kind: what is to run there.
+        name: the deployment's.
+        main: verismo.toml as far as it could be read.
+        known: the names of all deployments.
+        source: the file that names the deployment; it takes the problem.
+        path: where it does.
+    """
+    check_known("deployment", name, known, source, path)
+    provider = provider_kind(name, main)
+    if provider is not None and provider not in FITTING[kind]:
+        source.error(
+            path,
+            f"{name} is at a provider of kind {provider}, which cannot run {kind} operations; "
+            f"that takes {' or '.join(FITTING[kind])}",
+        )
+
+
+def provider_kind(name: str, main: MainTable) -> ProviderKind | None:
+    """Return of which kind a deployment's provider is, if both could be read."""
+    deployment = main.deployments.get(name)
+    provider = main.providers.get(deployment.provider) if deployment else None
+    return provider.kind if provider is not None else None
+
+
 def _check_model(
     deployment: DeploymentTable, provider: ProviderTable, source: Source, path: KeyPath
 ) -> None:
@@ -92,10 +127,11 @@ def _check_model(
 def _check_deployments(registered: Registered, main: MainTable, known: Known) -> None:
     operation, source = registered.operation, registered.source
     for index, name in enumerate(operation.deployments):
-        _check_deployment(registered, name, ("deployments", index), main, known)
+        where = (*registered.path, "deployments", index)
+        check_deployment(operation.kind, name, main, known.deployments, source, where)
     for index, name in enumerate(operation.candidates):
         where = (*registered.path, "candidates", index)
-        _check_deployment(registered, name, ("candidates", index), main, known)
+        check_deployment(operation.kind, name, main, known.deployments, source, where)
         if name in operation.deployments:
             source.error(where, f"{name!r} is among the deployments: it serves already")
         elif name in operation.candidates[:index]:
@@ -107,26 +143,9 @@ def _check_deployments(registered: Registered, main: MainTable, known: Known) ->
         )
 
 
-def _check_deployment(
-    registered: Registered, name: str, within: KeyPath, main: MainTable, known: Known
-) -> None:
-    operation, source = registered.operation, registered.source
-    where = (*registered.path, *within)
-    check_known("deployment", name, known.deployments, source, where)
-    deployment = main.deployments.get(name)
-    provider = main.providers.get(deployment.provider) if deployment else None
-    if provider is not None and provider.kind not in FITTING[operation.kind]:
-        source.error(
-            where,
-            f"{name} is at a provider of kind {provider.kind}, which cannot run "
-            f"{operation.kind} operations; that takes {' or '.join(FITTING[operation.kind])}",
-        )
-
-
 def _provider_kinds(operation: Operation, main: MainTable) -> set[ProviderKind]:
-    names = [name for name in _used_by(operation) if name in main.deployments]
-    providers = [main.providers.get(main.deployments[name].provider) for name in names]
-    return {one.kind for one in providers if one is not None and one.kind in FITTING["agent"]}
+    kinds = [provider_kind(name, main) for name in _used_by(operation)]
+    return {one for one in kinds if one is not None and one in FITTING["agent"]}
 
 
 def _used_by(operation: Operation) -> tuple[DeploymentId, ...]:
