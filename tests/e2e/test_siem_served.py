@@ -89,11 +89,15 @@ async def test_served_answers_reach_every_sink_that_lives_and_prove_complete(tmp
         )
         for sink in ("disk", "http"):
             assert [code for code, _ in await parity(tmp_path, sink)] == [0, 0]
-        code, out = await siem(tmp_path, "status", "--json")
-        rows = {row["sink"]: row for row in json.loads(out)}
-        assert code == 0
-        assert rows["disk"]["waiting"] == rows["http"]["waiting"] == 0
-        assert rows["dead"]["sent"] == 0
+
+        async def is_settled():
+            code, out = await siem(tmp_path, "status", "--json")
+            rows = {row["sink"]: row for row in json.loads(out)}
+            assert code == 0
+            assert rows["dead"]["sent"] == 0
+            return rows["disk"]["waiting"] == rows["http"]["waiting"] == 0
+
+        await until(is_settled, WAIT_S_MAX)
     lines = events.read_bytes().splitlines(keepends=True)
     assert b"Hello" not in b"".join(lines)
     dropped = json.loads(lines.pop(2))["metadata"]["uid"]
