@@ -44,6 +44,12 @@ def test_every_code_is_documented_as_it_is():
     assert faults(PAGE) == []
 
 
+@pytest.mark.parametrize("member", ["detail", "message"])
+def test_no_next_step_names_a_member_that_only_some_protocols_have(member):
+    """RFC 9457 has `detail`; JSON-RPC, GraphQL and OTLP have `message`."""
+    assert [code for code, kind in codes().items() if f"`{member}`" in kind.next_step] == []
+
+
 def test_the_tree_has_the_codes_that_its_docstring_draws():
     drawn = set(re.findall(r"\b(\d{3}) ([a-z_]+)", errors.__doc__))
     served = {(str(kind.status), code) for code, kind in codes().items() if code not in OFFSTAGE}

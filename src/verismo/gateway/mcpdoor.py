@@ -169,9 +169,7 @@ def _next_step(error: VerismoError, ask: Ask | None) -> str:
     """Return the reader's next step; never "retry" for a tool that may have acted already."""
     if ask is not None and ask.runs_once and isinstance(error, UpstreamBroken | UpstreamTimeout):
         return _MAY_HAVE_RUN
-    next_step = error.advice if isinstance(error, OperatorError) else error.next_step
-    # What RFC 9457 calls `detail` is JSON-RPC's `message`.
-    return next_step.replace("`detail`", "`message`")
+    return error.advice if isinstance(error, OperatorError) else error.next_step
 
 
 def _id_of(error: VerismoError, ask: Ask | None) -> RequestId | None:

@@ -89,7 +89,7 @@ class MalformedRequest(CallerError):
     code = "malformed_request"
     status = 400
     title = "Malformed request"
-    next_step = "Mend what `detail` names and send the request again."
+    next_step = "Mend what the error names and send the request again."
 
 
 class DuplicateMember(CallerError):
@@ -121,7 +121,7 @@ class RevisionUnsupported(CallerError):
     code = "revision_unsupported"
     status = 400
     title = "MCP revision not supported"
-    next_step = "Use an MCP client that speaks the revision that `detail` names, without a session."
+    next_step = "Use an MCP client of the revision that the error names, without a session."
 
     def __init__(self, detail: str, *, requested: str, supported: tuple[str, ...]) -> None:
         super().__init__(detail)
@@ -182,7 +182,7 @@ class MethodUnregistered(CallerError):
     code = "method_unregistered"
     status = 404
     title = "MCP method not registered"
-    next_step = "Use a method that `detail` names; operators: `methods` of the operation."
+    next_step = "Use a method that the error names; operators: `methods` of the operation."
 
 
 class MethodNotAllowed(CallerError):
@@ -213,7 +213,7 @@ class RunSealed(CallerError):
     code = "run_sealed"
     status = 409
     title = "Run sealed already"
-    next_step = "Read the answer that `detail` names, or begin a new run under a new root span."
+    next_step = "Read the answer that the error names, or begin a new run under a new root span."
 
     def __init__(self, prov_id: str) -> None:
         super().__init__(f"the run under this span belongs to the answer {prov_id}")
@@ -373,7 +373,7 @@ class DecidedElsewhere(CapacityError):
     code = "decided_elsewhere"
     status = 503
     title = "Another process decides"
-    next_step = "Ask the control process that `detail` names, or this one again in a few seconds."
+    next_step = "Ask the control process that the error names, or this one again in a few seconds."
 
 
 class UpstreamError(VerismoError):
@@ -421,7 +421,7 @@ class UpstreamFailed(UpstreamError):
 
     code = "upstream_failed"
     title = "Upstream answered with an error"
-    next_step = "Mend what `detail` names, or retry; operators: the provider's log."
+    next_step = "Mend what the error names, or retry; operators: the provider's log."
 
     def __init__(self, detail: str, *, status: int) -> None:
         super().__init__(detail, retryable=False)

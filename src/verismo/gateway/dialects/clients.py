@@ -157,8 +157,7 @@ def graphql_error_body(
         code = APOLLO_NOT_SUPPORTED if apq_registration else APOLLO_NOT_FOUND
     extensions = _Extensions(
         code=code,
-        # What RFC 9457 calls `detail` is GraphQL's `message`.
-        next_step=_next_step(error).replace("`detail`", "`message`"),
+        next_step=_next_step(error),
         type=error.problem_type or f"{docs_base}#{error.code}",
         status=error.status,
         instance=instance,
