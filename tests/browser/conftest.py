@@ -3,13 +3,13 @@
 The vectors' builders are used here too: `forge` makes valid and forged answers.
 """
 
-import shutil
 import sys
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
 from playwright.async_api import async_playwright
+from scripts.browserprograms import chromium_path
 from tests.support.verifypage import LAUNCH_FLAGS, Opener
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "vectors"))
@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "vectors"))
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def chromium():
     """A running Chromium; whoever asks for it is skipped where there is none."""
-    program = shutil.which("chromium")
+    program = chromium_path()
     if program is None:
         pytest.skip("not installed: chromium")
     async with async_playwright() as playwright:

@@ -85,7 +85,7 @@ def test_a_sample_with_another_statement_is_not_believed():
 @needs_node
 @pytest.mark.external("chromium")
 def test_one_command_verifies_the_agents_answer_in_three_verifiers(tmp_path):
-    command = [sys.executable, "scripts/verify_everywhere.py", "--out", str(tmp_path / "out")]
+    command = [sys.executable, "-m", "scripts.verify_everywhere", "--out", str(tmp_path / "out")]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=160)
     assert done.returncode == 0, done.stdout + done.stderr
     said = [line.split()[:2] for line in done.stdout.splitlines() if line.startswith("  ")]

