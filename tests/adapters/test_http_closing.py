@@ -3,6 +3,7 @@
 import asyncio
 import socket
 import ssl
+import struct
 import time
 from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
@@ -11,6 +12,7 @@ import msgspec
 import pytest
 import uvloop
 from tests.ports.upstream_tls import authority, server_context
+from tests.support.waiting import until
 
 from verismo.adapters.http_closing import has_said_all
 from verismo.adapters.http_uvicorn import HttpServer, ServerSettings
@@ -19,6 +21,7 @@ pytestmark = pytest.mark.slow
 
 SETTINGS = ServerSettings(header_bytes_max=8_192, head_s_max=5, drain_s_max=20, obeys_signals=False)
 GET = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n"
+GET_ONE = GET[:-2] + b"connection: close\r\n\r\n"
 LARGE = b"x" * 8_000_000
 PROMPT_S = 1.0
 """What the end may take beyond the requests in flight."""
@@ -38,6 +41,7 @@ class Served:
         server_context(root, folder)  # writes server.pem
         self._trust = ssl.create_default_context(cadata=root.pem.decode())
         self.begun = asyncio.Event()
+        self.answered: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.let_go = asyncio.Event()
         self.body = b"answer"
         pem = folder / "server.pem"
@@ -53,18 +57,19 @@ class Served:
         self.begun.set()
         await self.let_go.wait()
         await send({"type": "http.response.body", "body": self.body})
+        self.answered.set_result(None)
 
-    async def asked(self) -> ssl.SSLSocket:
+    async def asked(self, request: bytes = GET) -> ssl.SSLSocket:
         """Return a connection that has sent a request; nothing reads it until the test does."""
-        return await asyncio.to_thread(self._ask)
+        return await asyncio.to_thread(self._ask, request)
 
-    def _ask(self) -> ssl.SSLSocket:
+    def _ask(self, request: bytes) -> ssl.SSLSocket:
         plain = socket.socket()
         plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)
         plain.settimeout(15)
         plain.connect(self._address)
         connection = self._trust.wrap_socket(plain, server_hostname="127.0.0.1")
-        connection.sendall(GET)
+        connection.sendall(request)
         return connection
 
     async def seconds_to_end(self, meanwhile: Awaitable[None] | None = None) -> float:
@@ -150,6 +155,48 @@ def test_answer_that_its_client_has_not_read_yet_is_not_cut_off_by_the_end(loop_
             assert whole.endswith(b"\r\n0\r\n\r\n")
             assert whole.count(b"x") == len(LARGE)
             await ended
+
+    play(loop_factory, tmp_path, what)
+
+
+@pytest.mark.parametrize("loop_factory", LOOPS)
+@pytest.mark.parametrize("request_octets", [GET, GET_ONE], ids=["kept", "closed"])
+def test_answer_is_handed_on_no_faster_than_its_client_reads(
+    loop_factory, tmp_path, request_octets
+):
+    """Else the connection would count as idle, or be closed, with most of it below TLS."""
+
+    async def what(served: Served) -> None:
+        served.body = LARGE
+        served.let_go.set()
+        with await served.asked(request_octets) as connection:
+            await served.begun.wait()
+            (protocol,) = served.server._server.server_state.connections
+            await until(lambda: protocol.flow.write_paused)
+            done, _ = await asyncio.wait({served.answered}, timeout=0.3)
+            assert not done, "its client has not begun to read"
+            whole = await asyncio.to_thread(read_until, connection, b"\r\n0\r\n\r\n")
+            assert whole.count(b"x") == len(LARGE)
+            await served.answered
+        await served.seconds_to_end()
+
+    play(loop_factory, tmp_path, what)
+
+
+@pytest.mark.parametrize("loop_factory", LOOPS)
+def test_client_that_leaves_within_a_large_answer_ends_it(loop_factory, tmp_path):
+    async def what(served: Served) -> None:
+        served.body = LARGE
+        served.let_go.set()
+        with await served.asked() as connection:
+            await served.begun.wait()
+            (protocol,) = served.server._server.server_state.connections
+            await until(lambda: protocol.flow.write_paused)
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        await until(lambda: served.server.connections == 0)
+        await until(lambda: not served.server._server.server_state.tasks)
+        assert not served.answered.done(), "the application's task is cancelled"
+        await served.seconds_to_end()
 
     play(loop_factory, tmp_path, what)
 

@@ -22,6 +22,7 @@ from verismo.attest.verify import StreamVerifier, Verifier
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.slow]
 
+IDLE_MS = 1_500
 CLAUDE = """
 [providers.claude]
 kind = "anthropic"
@@ -37,7 +38,7 @@ region = "us"
 
 @pytest.fixture(scope="module")
 def setup() -> Setup:
-    return Setup(edits={"# stream_idle_ms_max = 60000": "stream_idle_ms_max = 400"})
+    return Setup(edits={"# stream_idle_ms_max = 60000": f"stream_idle_ms_max = {IDLE_MS}"})
 
 
 def stream_of(gateway: Gateway, body: bytes):
@@ -107,7 +108,7 @@ async def test_reader_that_pauses_is_not_taken_for_a_silent_provider(gateway: Ga
         client.writer.write(post(gateway, body, "connection: close"))
         await client.reader.read(1_000)
         with pytest.raises(TimeoutError):
-            await until(lambda: len(gateway.telemetry.finished) > before, 0.7)
+            await until(lambda: len(gateway.telemetry.finished) > before, 1.2 * IDLE_MS / 1_000)
         seen = await asyncio.wait_for(client.reader.read(), 20)
     assert b"data: [DONE]\n\n" in seen
     assert b"upstream_timeout" not in seen

@@ -20,7 +20,7 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from verismo.adapters.http_closing import DrainingServer
-from verismo.adapters.http_cycle import WHOLE_BODY, Cycle
+from verismo.adapters.http_cycle import PIECE_BYTES, WHOLE_BODY, Cycle
 from verismo.adapters.http_refusal import Refuse, bare_refusal, refusal_octets
 from verismo.model.errors import (
     HeadersTooLarge,
@@ -180,6 +180,8 @@ class _LimitedProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         self._head_since = time.monotonic()
         super().connection_made(transport)
+        if self.scheme == "https":
+            transport.set_write_buffer_limits(PIECE_BYTES)
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
