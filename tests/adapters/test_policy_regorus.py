@@ -1,5 +1,7 @@
 """The policy engine: verdicts, memo, reload, threads, and bundles that mean harm."""
 
+import gc
+import sys
 import threading
 
 import msgspec
@@ -49,6 +51,13 @@ decision := {{"allow": false, "deny": [{{"code": "smoke", "msg": "m"}}], "obliga
 }}
 decision := {expression} if {when}
 """
+
+
+@pytest.fixture(autouse=True)
+def collected_here():
+    """Let engines that a caught error keeps alive be freed in their own thread."""
+    yield
+    gc.collect()
 
 
 @pytest.fixture
@@ -367,6 +376,25 @@ def test_panic_of_the_interpreter_is_a_fault_like_any_other():
     thread.join(timeout=10)
     assert faults == ["the interpreter failed"]
     assert interpreter.query("x := 1", b"{}") != "{}"
+
+
+@pytest.mark.parametrize("text", ["x := nope(1)", "allow := 1 if { x := input.tenant; y := x }"])
+def test_refusal_that_somebody_keeps_may_be_collected_by_any_thread(bundle, monkeypatch, text):
+    """A frame of its traceback must not hold an engine, which only its own thread may free."""
+    (bundle / "bad.rego").write_text(f"package verismo.gateway\n\n{text}\n")
+    unraisable: list[object] = []
+    monkeypatch.setattr(sys, "unraisablehook", unraisable.append)
+    kept: list[object] = []
+    try:
+        RegorusPolicy(bundle)
+    except StateError as error:
+        kept += [error, kept]
+    assert kept
+    del kept
+    thread = threading.Thread(target=gc.collect)
+    thread.start()
+    thread.join()
+    assert not unraisable
 
 
 def test_each_thread_may_open_its_own_engine(bundle):

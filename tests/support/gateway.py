@@ -6,7 +6,6 @@ no silent gap, and nothing is left in flight or reserved.
 """
 
 import asyncio
-import gc
 import json
 import os
 import socket
@@ -218,10 +217,6 @@ async def serving(gateway: Gateway, setup: Setup) -> AsyncIterator[None]:
         worker.server.stop()
         await asyncio.wait_for(running, 20)
         gateway.reader.close()
-        # A policy engine must be freed in its own thread, and the worker's objects form a cycle
-        # that would else be collected wherever the collector happens to run.
-        del worker, running, gateway.worker
-        gc.collect()
 
 
 def configure(folder: Path, upstream_url: str, setup: Setup) -> Config:

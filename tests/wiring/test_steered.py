@@ -1,7 +1,6 @@
 """A real worker under steering: it follows what it can believe, splits by it, and counts it all."""
 
 import asyncio
-import gc
 import itertools
 import json
 import logging
@@ -461,9 +460,6 @@ async def second_worker(gateway):
         other.worker.server.stop()
         await asyncio.wait_for(running, 20)
         other.reader.close()
-        # As in `running_gateway`: its policy engine must be freed in this thread.
-        del running, other.worker
-        gc.collect()
 
 
 async def test_two_workers_follow_the_same_and_their_intervals_add_up(tmp_path):

@@ -1,13 +1,11 @@
 """A worker's life: what it recovers, how it ends, and what it does when a part of it fails."""
 
 import asyncio
-import gc
 import json
 import logging
 import socket
 import sqlite3
 import threading
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -242,14 +240,6 @@ def is_listening(address: tuple[str, int]) -> bool:
         return probe.connect_ex(address) == 0
 
 
-@pytest.fixture
-def freed_here() -> Iterator[None]:
-    """As `running_gateway` does: a worker's policy engine must be freed in its own thread."""
-    yield
-    gc.collect()
-
-
-@pytest.mark.usefixtures("freed_here")
 async def test_worker_listens_after_recovery_and_takes_its_socket_away_at_the_end(tmp_path: Path):
     async with running_gateway(tmp_path) as gateway:
         config = gateway.config

@@ -84,10 +84,18 @@ class PolicyFault(Exception):
 
 
 class Interpreter:
-    """A regorus engine whose every failure is a `PolicyFault`. Used by one thread only."""
+    """A regorus engine whose every failure is a `PolicyFault`. Used by one thread only.
+
+    Close it there: what is left over, such as by an error that somebody keeps, is freed in whatever
+    thread collects garbage, and an engine must not be.
+    """
 
     def __init__(self) -> None:
         self._engine = regorus.Engine()  # type: ignore[attr-defined]
+
+    def close(self) -> None:
+        """Free the engine; twice is allowed."""
+        self._engine = None
 
     def load(self, files: Sequence[BundleFile]) -> tuple[Module, ...]:
         """Parse policies and add data.
@@ -101,10 +109,10 @@ class Interpreter:
                 finding = nesting_finding(file.path, file.text())
                 if finding is not None:
                     raise PolicyFault(f"{finding.file}:{finding.line}", finding.message)
-                self._guarded(self._engine.add_policy, file.path, file.text())
+                self._guarded("add_policy", file.path, file.text())
             elif file.is_data:
                 try:
-                    self._guarded(self._engine.add_data_json, file.mounted())
+                    self._guarded("add_data_json", file.mounted())
                 except PolicyFault as error:
                     raise PolicyFault(f"{file.path}:1", str(error)) from error
         return read_modules(self._engine.get_ast_as_json())
@@ -115,8 +123,8 @@ class Interpreter:
         Raises:
             PolicyFault: the evaluation failed, or there is no such rule.
         """
-        self._guarded(self._engine.set_input_json, question.decode())
-        return self._guarded(self._engine.eval_rule_as_json, path)
+        self._guarded("set_input_json", question.decode())
+        return self._guarded("eval_rule_as_json", path)
 
     def query(self, query: str, question: bytes) -> str:
         """Return a query's results as JSON text in OPA's shape, `{}` if there are none.
@@ -124,8 +132,8 @@ class Interpreter:
         Raises:
             PolicyFault: the query cannot be parsed or its evaluation failed.
         """
-        self._guarded(self._engine.set_input_json, question.decode())
-        return self._guarded(self._engine.eval_query_as_json, query)
+        self._guarded("set_input_json", question.decode())
+        return self._guarded("eval_query_as_json", query)
 
     def record_coverage(self) -> None:
         """Count, from now on, which lines are evaluated."""
@@ -135,12 +143,10 @@ class Interpreter:
         """Return the coverage report as JSON text."""
         return str(self._engine.get_coverage_report_as_json())
 
-    @staticmethod
-    def _guarded(function: object, *arguments: str) -> str:
-        if not callable(function):
-            raise TypeError("not a method of the interpreter")
+    def _guarded(self, name: str, *arguments: str) -> str:
+        # By name: a bound method in this frame would keep the engine of a fault that is kept.
         try:
-            return str(function(*arguments))
+            return str(getattr(self._engine, name)(*arguments))
         except RuntimeError as error:
             raise _fault(str(error)) from error
         except BaseException as error:
@@ -236,10 +242,16 @@ class RegorusPolicy:
         files = read_bundle(self._folder)
         changed = bundle_digest(files) != self._loaded.digest
         if changed:
-            self._loaded = _load(files, self._folder)
+            loaded = _load(files, self._folder)
+            self.close()
+            self._loaded = loaded
             self._memo.clear()
         self._seen = seen
         return changed
+
+    def close(self) -> None:
+        """Free the interpreter; call it in the thread that made this."""
+        self._loaded.interpreter.close()
 
     def _own_thread(self) -> None:
         if threading.get_ident() != self._thread:
@@ -256,7 +268,11 @@ def _load(files: Sequence[BundleFile], folder: Path) -> _Loaded:
             raise PolicyFault("", str(findings[0]))
         loaded = _Loaded(interpreter, bundle_digest(files), is_volatile(modules))
         _evaluate(loaded, msgspec.json.encode(_SMOKE))
+    except StateError:
+        interpreter.close()
+        raise
     except PolicyFault as error:
+        interpreter.close()
         raise StateError(
             f"the policy in {folder} is refused: {error}",
             next_step="Mend it and run `verismo policy check` and `verismo policy test`.",

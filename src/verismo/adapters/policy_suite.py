@@ -6,6 +6,7 @@ so they are refused. Source: OPA documentation, "Policy Testing".
 
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import closing
 from typing import Literal
 
 import msgspec
@@ -69,7 +70,11 @@ def run_suite(files: Sequence[BundleFile]) -> SuiteResult:
     Raises:
         StateError: a file cannot be parsed; the detail names file and line.
     """
-    interpreter = Interpreter()
+    with closing(Interpreter()) as interpreter:
+        return _run(interpreter, files)
+
+
+def _run(interpreter: Interpreter, files: Sequence[BundleFile]) -> SuiteResult:
     try:
         modules = interpreter.load(files)
     except PolicyFault as error:

@@ -11,7 +11,7 @@ from verismo.config.effective import effective, flattened
 from verismo.config.load import load_config
 from verismo.config.reference import reference
 from verismo.model.plan import plan_digest
-from verismo.wiring.chosen import policy_engine
+from verismo.wiring.chosen import policy_digest
 
 
 @click.group()
@@ -28,7 +28,7 @@ def check(config: Path) -> None:
     """
     found = load_config(config)
     plan = found.plan
-    bundle = policy_engine(found).bundle
+    bundle = policy_digest(found)
     for warning in found.warnings:
         click.echo(f"warning: {warning}")
     click.echo(

@@ -26,7 +26,7 @@ from verismo.config.load import load_config
 from verismo.config.schema import Config
 from verismo.model.errors import ConfigError, OperatorError, StateError
 from verismo.wiring.adaptstate import read_adapt_state
-from verismo.wiring.chosen import policy_engine
+from verismo.wiring.chosen import policy_digest
 
 PYTHON_MIN: Final = (3, 11)
 FSYNC_PROBES: Final = 16
@@ -106,10 +106,10 @@ def _examine(path: Path, *, offline: bool) -> Iterator[Finding]:
 def examine_policy(config: Config) -> Finding:
     """Load the policy's bundle as a worker does."""
     try:
-        engine = policy_engine(config)
+        digest = policy_digest(config)
     except OperatorError as error:
         return Finding("fail", "policy", error.detail, error.advice)
-    return Finding("ok", "policy", f"{config.policy}, bundle {engine.bundle}")
+    return Finding("ok", "policy", f"{config.policy}, bundle {digest}")
 
 
 def examine_controllers(config: Config) -> Finding:

@@ -17,7 +17,7 @@ from verismo.config.load import load_config
 from verismo.config.schema import Config
 from verismo.control.supervisor import Child, Supervisor
 from verismo.model.errors import OperatorError
-from verismo.wiring.chosen import policy_engine
+from verismo.wiring.chosen import policy_digest
 from verismo.wiring.firststart import prepare_data
 from verismo.wiring.keys import BACK_IT_UP
 from verismo.wiring.logs import set_up_logs
@@ -61,7 +61,7 @@ def serve_until_told(config: Config, ready: Ready, beside: Beside = _nothing) ->
     Raises:
         StateError: the policy is refused, the port is taken, or the data folder cannot be used.
     """
-    policy_engine(config)
+    policy_digest(config)
     set_up_logs(config.log.level)
     for made in prepare_data(config.data, config.keys):
         click.echo(f"made {made} ({BACK_IT_UP})", err=True)

@@ -111,3 +111,7 @@ class PolicyEngine(Protocol):
             StateError: the new bundle is refused; the old one stays in force.
         """
         ...
+
+    def close(self) -> None:
+        """Free what it holds, in its thread; it decides nothing any more."""
+        ...

@@ -6,6 +6,7 @@ what looks at it before anything starts also runs where the interpreter is not i
 """
 
 import importlib
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 from verismo.config.schema import Config
@@ -32,8 +33,8 @@ def protobuf_spans() -> "SpanCodec":
     return codec
 
 
-def policy_engine(config: Config) -> "PolicyEngine":
-    """Return the policy as a worker would load it, to find out whether one could.
+def policy_digest(config: Config) -> str:
+    """Load the policy as a worker would, to find out whether one could, and return its digest.
 
     Raises:
         StateError: the bundle is refused; the detail names file and line.
@@ -48,7 +49,8 @@ def policy_engine(config: Config) -> "PolicyEngine":
             f"the policy cannot be loaded without its interpreter: {error}",
             next_step="Run: pip install 'verismo[gateway]'",
         ) from error
-    return engine
+    with closing(engine):
+        return engine.bundle
 
 
 def scaling_shell(

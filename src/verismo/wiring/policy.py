@@ -1,6 +1,7 @@
 """Composes the policy: the engine for a worker, and what the `policy` commands need."""
 
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 
 import msgspec
@@ -44,12 +45,13 @@ def check_policy(bundle: Path) -> Sequence[Finding]:
         StateError: a file cannot be parsed, or the entry point gives no proper verdict.
     """
     files = [file for file in read_bundle(bundle) if not file.is_test]
-    try:
-        findings = check(Interpreter().load(files))
-    except PolicyFault as error:
-        raise StateError(str(error), next_step="Mend the named line.") from error
+    with closing(Interpreter()) as interpreter:
+        try:
+            findings = check(interpreter.load(files))
+        except PolicyFault as error:
+            raise StateError(str(error), next_step="Mend the named line.") from error
     if not findings:
-        RegorusPolicy(bundle)
+        RegorusPolicy(bundle).close()
     return findings
 
 
@@ -80,16 +82,16 @@ def evaluate_query(bundle: Path, question: bytes, query: str) -> str:
             f"the input is not JSON: {error}", next_step="Mend the input file."
         ) from error
     files = [file for file in read_bundle(bundle) if not file.is_test]
-    interpreter = Interpreter()
-    try:
-        findings = check(interpreter.load(files))
-        if findings:
-            raise PolicyFault("", str(findings[0]))
-        return interpreter.query(query, question)
-    except PolicyFault as error:
-        raise StateError(
-            f"the query could not be evaluated: {error}", next_step="Mend what is named."
-        ) from error
+    with closing(Interpreter()) as interpreter:
+        try:
+            findings = check(interpreter.load(files))
+            if findings:
+                raise PolicyFault("", str(findings[0]))
+            return interpreter.query(query, question)
+        except PolicyFault as error:
+            raise StateError(
+                f"the query could not be evaluated: {error}", next_step="Mend what is named."
+            ) from error
 
 
 def build_policy(bundle: Path) -> tuple[bytes, str]:
@@ -98,6 +100,6 @@ def build_policy(bundle: Path) -> tuple[bytes, str]:
     Raises:
         StateError: the bundle is refused; nothing that a gateway would refuse is built.
     """
-    RegorusPolicy(bundle)
+    RegorusPolicy(bundle).close()
     files = read_bundle(bundle)
     return bundle_archive(files), bundle_digest(files)

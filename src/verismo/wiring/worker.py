@@ -273,6 +273,7 @@ class Worker:
             closing.callback(self._budget.close)
             closing.callback(self._rates.close)
             closing.callback(self._reader.close)
+            closing.callback(self._policy.close)
             closing.push_async_callback(self._upstream.aclose)
             closing.push_async_callback(self._journal.close)
             closing.push_async_callback(self._report_rest)
