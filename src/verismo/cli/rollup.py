@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import date, datetime
 from pathlib import Path
 
 import click
@@ -10,10 +10,10 @@ import click
 from verismo.cli.options import columns, config_option, moment
 from verismo.config.load import load_config
 from verismo.control import dayfiles
-from verismo.control.dayrollup import make_rollup, rolled_up
+from verismo.control.dayrollup import RollupDesk, make_rollup, refuse_open_day, rolled_up
 from verismo.control.rollups import Rollups, archive_day
-from verismo.model.errors import IntegrityError, OperatorError
-from verismo.model.ledger import origin_of
+from verismo.model.errors import IntegrityError, OperatorError, StateError
+from verismo.model.ledger import LogId, origin_of
 from verismo.model.retention import UploadProof
 from verismo.wiring.rollups import (
     archive_at,
@@ -41,27 +41,58 @@ NO_WORM = (
 def rollup(config: Path, day: datetime, region: str | None) -> None:
     """Make the signed rollup of a day, and of days before it that have none.
 
-    The same day again gives the same bytes. Uploading is another command: `verismo ledger archive`.
+    The same day again gives the same bytes. A log that added nothing by then is named and is no
+    failure; one that cannot be rolled up is told once every other log had its turn. Uploading is
+    another command: `verismo ledger archive`.
     """
     now_ms = clock_ms()
     wanted = day.date()
-    with _explained(), open_desk(load_config(config), now_ms) as desk:
-        logs = [state.log for state in desk.leaves.ledger.logs()]
-        logs = [log for log in logs if region is None or log.region == region]
-        if not logs:
-            raise OperatorError(
-                f"the ledger has no log of region {region}" if region else "the ledger has no log",
-                next_step="`verismo ledger status` lists the logs.",
-            )
-        rows: list[tuple[str, ...]] = []
-        for log in logs:
-            days = [one for one in Rollups(desk, None).due(log, now_ms) if one < wanted]
-            for one in (*days, wanted):
-                make_rollup(desk, log, one, now_ms)
-                told = rolled_up(desk.rollups, log, one)
-                size, count = str(told.size), str(told.size - told.first)
-                rows.append((origin_of(desk.issuer, log), one.isoformat(), count, size, told.root))
-    click.echo(columns(("LOG", "DAY", "LEAVES", "SIZE", "ROOT"), rows))
+    refuse_open_day(wanted, now_ms)
+    rows: list[tuple[str, ...]] = []
+    idle: list[str] = []
+    failure: StateError | IntegrityError | None = None
+    with _explained():
+        with open_desk(load_config(config), now_ms) as desk:
+            for log in _logs(desk, region):
+                try:
+                    made = list(_rolled_up(desk, log, wanted, now_ms))
+                except (StateError, IntegrityError) as error:
+                    failure = failure or error
+                else:
+                    rows += made
+                    idle += [] if made else [origin_of(desk.issuer, log)]
+        if rows:
+            click.echo(columns(("LOG", "DAY", "LEAVES", "SIZE", "ROOT"), rows))
+        for origin in idle:
+            click.echo(f"{origin}: nothing to roll up for {wanted}")
+        if failure is not None:
+            raise failure
+
+
+def _logs(desk: RollupDesk, region: str | None) -> list[LogId]:
+    """Return the logs of a region, or all of them."""
+    logs = [state.log for state in desk.leaves.ledger.logs()]
+    logs = [log for log in logs if region is None or log.region == region]
+    if not logs:
+        raise OperatorError(
+            f"the ledger has no log of region {region}" if region else "the ledger has no log",
+            next_step="`verismo ledger status` lists the logs.",
+        )
+    return logs
+
+
+def _rolled_up(
+    desk: RollupDesk, log: LogId, wanted: date, now_ms: int
+) -> Iterator[tuple[str, ...]]:
+    """Make what a log lacks up to a day, and yield a row for each rollup and for that day's."""
+    days = [one for one in Rollups(desk, None).due(log, now_ms) if one <= wanted]
+    if wanted in desk.rollups.days(log):
+        days.append(wanted)
+    for one in days:
+        make_rollup(desk, log, one, now_ms)
+        told = rolled_up(desk.rollups, log, one)
+        size, count = str(told.size), str(told.size - told.first)
+        yield origin_of(desk.issuer, log), one.isoformat(), count, size, told.root
 
 
 @click.command()

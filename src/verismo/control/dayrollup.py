@@ -101,7 +101,12 @@ def make_rollup(desk: RollupDesk, log: LogId, day: date, now_ms: int) -> bytes:
     finished = desk.rollups.days(log)
     if day in finished:
         return desk.rollups.read(log, day, dayfiles.ROLLUP)
-    _refuse_day(log, day, finished, now_ms)
+    refuse_open_day(day, now_ms)
+    if finished and day < finished[-1]:
+        raise StateError(
+            f"{log.path} has no rollup of {day}: nothing was added then, and later days have one",
+            next_step=f"The leaves up to the end of {finished[-1]} are in the rollups that exist.",
+        )
     head = head_of(desk.leaves.ledger.checkpoints(log), day)
     if head is None:
         raise StateError(
@@ -121,17 +126,17 @@ def head_of(checkpoints: Sequence[StoredCheckpoint], day: date) -> StoredCheckpo
     return max((c for c in checkpoints if c.signed_ms < end_ms), key=lambda c: c.size, default=None)
 
 
-def _refuse_day(log: LogId, day: date, finished: Sequence[date], now_ms: int) -> None:
+def refuse_open_day(day: date, now_ms: int) -> None:
+    """Refuse a day that is not over yet, and settled.
+
+    Raises:
+        StateError: it is not.
+    """
     if midnight_ms(day_end(day)) + SETTLE_MS > now_ms:
         raise StateError(
             f"{day} is not over: its rollup can be made {SETTLE_MS // 60_000} minutes after "
             "midnight UTC",
             next_step="Name an earlier day.",
-        )
-    if finished and day < finished[-1]:
-        raise StateError(
-            f"{log.path} has no rollup of {day}: nothing was added then, and later days have one",
-            next_step=f"The leaves up to the end of {finished[-1]} are in the rollups that exist.",
         )
 
 
