@@ -16,6 +16,7 @@ ROOT = Path(__file__).parents[2]
 SHIM = ROOT / "controllers" / "adaptive-canary.py"
 WEIGHTS = ("--score-weights", "p95=0.5,error=0.3,cost=0.2")
 AWAY = "http://127.0.0.1:9"
+GONE = "http://127.0.0.1:7"
 
 
 @pytest.fixture
@@ -75,7 +76,7 @@ def test_the_literal_command_without_data_is_held_with_exit_code_3(tmp_path):
     found = subprocess.run(
         [
             *(sys.executable, str(SHIM), "--window", "10", *WEIGHTS, "--window-s", "1"),
-            *("--baseline", AWAY, "--candidate", AWAY, "--out", str(out)),
+            *("--baseline", AWAY, "--candidate", GONE, "--out", str(out)),
         ],
         capture_output=True,
         text=True,
@@ -148,8 +149,25 @@ def test_a_page_that_is_no_metrics_is_no_data(verismo, published, tmp_path):
     ],
 )
 def test_wrong_usage_is_exit_code_2(verismo, tmp_path, words):
-    found = compare(verismo, tmp_path / "f", AWAY, AWAY, "--window", 1, *words)
+    found = compare(verismo, tmp_path / "f", AWAY, GONE, "--window", 1, *words)
     assert found.code == 2
+
+
+@pytest.mark.parametrize("other", [AWAY, "http://ada:hidden@127.0.0.1:9/metrics"])
+def test_one_address_for_both_is_exit_code_2(verismo, tmp_path, other):
+    found = compare(verismo, tmp_path / "f", AWAY, other, "--window", 1)
+    assert found.code == 2
+    assert "one address" in found.err
+    assert "hidden" not in found.err
+
+
+@pytest.mark.slow
+def test_a_gateway_under_two_names_is_not_compared_with_itself(verismo, published, tmp_path):
+    url = published(CountedGateway(1), 400)
+    other = url.replace("127.0.0.1", "localhost")
+    found = compare(verismo, tmp_path / "f.json", url, other, "--window", 7)
+    assert found.code == 3
+    assert "the arms overlap" in found.out
 
 
 def test_without_an_out_or_a_url_nothing_is_compared(verismo):
@@ -221,8 +239,6 @@ def test_keys_that_do_not_fit_together_are_wrong_usage(verismo, tmp_path):
     out = tmp_path / "f"
     blue, green, torn = key_files(tmp_path, "va_1", "va_2", "va_3\nva_hidden")
     own = ("--baseline-key-file", blue, "--candidate-key-file", green)
-    same = compare(verismo, out, AWAY, AWAY, *own)
-    assert "one address" in same.err
     server = ("--prometheus", AWAY, *own)
     assert "--key-file alone" in compare(verismo, out, 'job="a"', 'job="b"', *server).err
     other = f"{AWAY}/other"

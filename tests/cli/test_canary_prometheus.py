@@ -282,6 +282,7 @@ def test_a_server_that_lies_is_no_data(verismo, tmp_path, lies, words):
         ("--candidate", "blue"),
         ("--candidate", 'job=~"("'),
         ("--candidate", "{}"),
+        ("--candidate", '{job="blue"}'),
         ("--candidate", 'job="green'),
         ("--prometheus", "prometheus:9090"),
         ("--prometheus", "http://user:word@prometheus:9090"),
@@ -304,5 +305,6 @@ def test_a_selector_or_an_age_without_a_server_is_exit_code_2(verismo, tmp_path)
     found = verismo("canary", "compare", *ARMS, "--out", tmp_path / "f")
     assert found.code == 2
     assert "a selector needs --prometheus" in found.err
-    urls = ("--baseline", AWAY, "--candidate", AWAY, "--stale-s", 5)
-    assert verismo("canary", "compare", *urls, "--out", tmp_path / "f").code == 2
+    urls = ("--baseline", AWAY, "--candidate", f"{AWAY}/other", "--stale-s", 5)
+    found = verismo("canary", "compare", *urls, "--out", tmp_path / "f")
+    assert (found.code, "--stale-s goes with" in found.err) == (2, True)

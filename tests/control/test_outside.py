@@ -14,6 +14,7 @@ from verismo.control.outside import (
     OutsideWatch,
     Telling,
     endpoint,
+    is_one_address,
     shown_address,
 )
 from verismo.control.scrapes import Meters
@@ -138,6 +139,40 @@ async def test_different_bounds_are_not_compared():
     assert "buckets_differ" in found.reasons[1]
 
 
+@pytest.mark.parametrize("has_start", [True, False])
+async def test_a_gateway_is_not_compared_with_itself(has_start):
+    one = CountedGateway(1)
+    if not has_start:
+        text = one.text
+        one.text = lambda: text().replace(b"process_start_time_seconds", b"other_seconds")
+    found = await compared(one, one)
+    assert (found.verdict, found.reasons[0]) == ("HOLD", "insufficient_data")
+    assert found.reasons[1].startswith("arms_overlap: ")
+    assert found.decisions == (), "told after the reference, not after all windows"
+
+
+async def test_an_idle_gateway_in_front_of_itself_is_no_data_for_want_of_requests():
+    one = CountedGateway(1)
+    found = await compared(one, one, requests=0)
+    assert (found.verdict, found.reasons[0]) == ("HOLD", "insufficient_data")
+    assert "answered no request" in found.reasons[1]
+
+
+async def test_an_address_that_begins_to_lead_to_the_other_arm_gives_no_more_data():
+    blue, green = CountedGateway(1), CountedGateway(2)
+    own = green.text
+    reads = []
+
+    def text():
+        reads.append(len(reads))
+        return own() if len(reads) < 10 else blue.text()
+
+    green.text = text
+    found = await compared(blue, green, windows=3)
+    assert found.verdict == "HOLD"
+    assert [one.note for one in found.decisions if one.verdict == "NODATA"][-1].startswith("arms_")
+
+
 async def test_no_requests_are_no_data():
     found = await compared(CountedGateway(1), CountedGateway(2), requests=0)
     assert (found.verdict, found.reasons[0]) == ("HOLD", "insufficient_data")
@@ -186,3 +221,32 @@ def test_a_url_without_a_path_means_its_metrics(url, found):
 )
 def test_an_address_is_shown_without_what_is_secret(url, shown):
     assert shown_address(url) == shown
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("http://blue/metrics", "http://blue/metrics"),
+        ("http://blue/metrics", "http://BLUE:80/metrics"),
+        ("https://blue./metrics", "https://ada:secret@blue:443/metrics#top"),
+        ("http://[::1]:8081/metrics", "http://[::1]:08081/metrics"),
+        ("http://blue:port/metrics", "http://blue:port/metrics"),
+    ],
+)
+def test_two_ways_to_write_an_address_are_one_address(one, other):
+    assert is_one_address(one, other)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("http://blue/metrics", "http://green/metrics"),
+        ("http://blue/metrics", "https://blue/metrics"),
+        ("http://blue:1/metrics", "http://blue:2/metrics"),
+        ("http://blue/metrics?target=a", "http://blue/metrics?target=b"),
+        ("http://blue/a", "http://blue/A"),
+        ("http://blue:port/metrics", "http://blue/metrics"),
+    ],
+)
+def test_other_addresses_are_others(one, other):
+    assert not is_one_address(one, other)

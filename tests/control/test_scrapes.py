@@ -11,6 +11,7 @@ from verismo.control.scrapes import (
     Meters,
     SourceLies,
     grown,
+    is_one_source,
     read_metrics,
     window_of,
 )
@@ -163,3 +164,29 @@ def test_a_window_counts_what_a_gateway_served():
     assert window_fault(found) == ""
     assert (found.requests, found.latency.total) == (300, 300 - found.errors)
     assert 240_000 < found.cost_usd_micros < 360_000
+
+
+def test_pages_that_go_on_from_one_to_the_next_are_of_one_source():
+    assert is_one_source([read(PAGE), read(PAGE), read(GROWN), read(GROWN)])
+    between = PAGE.replace("} 30", "} 31").replace("} 40", "} 41")
+    assert is_one_source([read(PAGE), read(between), read(GROWN)])
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        PAGE.replace("seconds 7", "seconds 8"),
+        PAGE.replace('le="0.1"} 10', 'le="0.1"} 9'),
+        PAGE.replace('x"} 3', 'x"} 2'),
+        PAGE.replace('x"} 3', 'z"} 3'),
+        PAGE.replace('ok="yes"', 'ok="yes",zone="b"'),
+        GROWN.replace('x"} 4', 'x"} 5'),
+    ],
+    ids=["other process", "a bucket", "fewer failures", "other counter", "other series", "ahead"],
+)
+def test_pages_whose_counters_do_not_go_on_are_of_two_sources(other):
+    assert not is_one_source([read(PAGE), read(other), read(GROWN), read(GROWN)])
+
+
+def test_pages_that_do_not_grow_tell_nothing_of_their_source():
+    assert not is_one_source([read(PAGE), read(PAGE), read(PAGE)])

@@ -27,6 +27,7 @@ from verismo.control.outside import (
     OutsideWatch,
     Telling,
     endpoint,
+    is_one_address,
     shown_address,
 )
 from verismo.control.reasonwords import in_words
@@ -223,6 +224,11 @@ def _comparison(asked: Asked) -> Comparison:
     meters = Meters(asked["latency"], asked["errors"], asked["cost"], asked["latency_unit"])
     server = asked["prometheus"]
     baseline, candidate = [_source(name, asked[name], server, meters) for name in ARMS]
+    if is_one_address(baseline, candidate):
+        what = "one address" if server is None else "one selector"
+        raise click.UsageError(
+            f"--baseline and --candidate are {what}: nothing can be compared with itself"
+        )
     return Comparison(
         baseline=baseline,
         candidate=candidate,
@@ -274,17 +280,13 @@ def _keys(asked: Asked, comparison: Comparison) -> dict[str, str]:
     """Return the key that is sent to each URL.
 
     Raises:
-        UsageError: one address would get two keys, or a file holds what is none.
+        UsageError: both arms are at one server and get two keys, or a file holds what is none.
     """
     own = {"baseline": asked["baseline_key_file"], "candidate": asked["candidate_key_file"]}
     if asked["prometheus"] is not None and any(own.values()):
         raise click.UsageError("one Prometheus server is asked for both: it takes --key-file alone")
-    keys: dict[str, str] = {}
-    for name, url in zip(ARMS, (comparison.baseline, comparison.candidate), strict=True):
-        key = _read_key(own[name] or asked["key_file"])
-        if keys.setdefault(url, key) != key:
-            raise click.UsageError("both arms have one address, which cannot be sent two keys")
-    return keys
+    urls = zip(ARMS, (comparison.baseline, comparison.candidate), strict=True)
+    return {url: _read_key(own[name] or asked["key_file"]) for name, url in urls}
 
 
 def _read_key(path: Path | None) -> str:

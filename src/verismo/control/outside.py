@@ -7,8 +7,9 @@ metrics do not tell is no data, and no data is HOLD.
 """
 
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
+from urllib.parse import SplitResult, urlsplit
 
 import msgspec
 
@@ -42,6 +43,7 @@ from verismo.control.scrapes import (
     Reading,
     SourceLies,
     grown,
+    is_one_source,
     read_metrics,
     window_of,
     without_costs,
@@ -52,8 +54,10 @@ from verismo.ports.scrape import MetricsReader, ScrapeFailed
 
 ARMS: Final = ("baseline", "candidate")
 SHARED: Final = "arms_overlap: a target belongs to both arms, so their selectors do not part them"
+ONE_SOURCE: Final = "arms_overlap: both addresses lead to one gateway, whose counters are on both"
 PARTS: Final = 6
 """Scrapes of a window; from how their means differ the spread of costs is estimated."""
+DEFAULT_PORTS: Final[Mapping[str, int]] = {"http": 80, "https": 443}
 _credentials: Final = re.compile(r"//[^/]*@")
 SUBJECT: Final = Subject("", "outside", "baseline", "candidate")
 
@@ -186,14 +190,19 @@ class OutsideWatch:
         """Scrape both until a window is over."""
         grew: tuple[list[Growth], list[Growth]] = ([], [])
         fault = ""
+        readings = [*self._last]
         for part in range(1, PARTS + 1):
             await self._clock.until(since_ms + self._asked.window_ms * part // PARTS)
             last, self._last = self._last, await self._read_both()
+            readings.extend(self._last)
             for found, name, before, after in zip(grew, ARMS, last, self._last, strict=True):
                 try:
                     found.append(_grown(before, after))
                 except SourceLies as error:
                     fault = fault or f"{name}: {error}"
+        known = [one for one in readings if not isinstance(one, str)]
+        if not fault and is_one_source(known):
+            fault = ONE_SOURCE
         return _Part(tuple(grew[0]), tuple(grew[1]), fault)
 
     async def _read_both(self) -> tuple[Reading | str, Reading | str]:
@@ -323,6 +332,19 @@ def endpoint(url: str) -> str:
     scheme, _, rest = url.partition("://")
     host, slash, path = rest.partition("/")
     return url if slash and path else f"{scheme}://{host}/metrics"
+
+
+def is_one_address(one: str, other: str) -> bool:
+    """Say whether two URLs name one address, however they are written."""
+    try:
+        return _address(urlsplit(one)) == _address(urlsplit(other))
+    except ValueError:
+        return one == other
+
+
+def _address(url: SplitResult) -> tuple[object, ...]:
+    host, port = (url.hostname or "").rstrip("."), url.port or DEFAULT_PORTS.get(url.scheme)
+    return url.scheme, host, port, url.path, url.query
 
 
 def shown_address(url: str) -> str:

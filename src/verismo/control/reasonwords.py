@@ -44,6 +44,7 @@ WORDS: Final[Mapping[str, str]] = MappingProxyType(
         "window_thin": "too few requests; the window is merged with the next",
         "stopped": "the rollout was stopped by a person, or never begun",
         # A comparison from outside.
+        "arms_overlap": "the arms overlap: {text}",
         "buckets_differ": "histograms cannot be compared: {text}",
         "counter_reset": "a counter began anew: {text}",
         "latency_left_the_buckets": "latency left the part of the buckets that can be compared",

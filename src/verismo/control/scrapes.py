@@ -201,6 +201,35 @@ def grown(before: Reading, after: Reading) -> Growth:
     )
 
 
+def is_one_source(readings: Sequence[Reading]) -> bool:
+    """Say whether pages are of one source, although each was read at another address.
+
+    Counters of one source never fall from one page to the next. Those of two sources lie now above,
+    now below each other; where they grew and never once did, there is one source.
+
+    Args:
+        readings: in the order in which they were read, of both addresses by turns.
+    """
+    first, last = _counters(readings[0]), _counters(readings[-1])
+    if any(one.started != readings[0].started for one in readings) or first == last:
+        return False
+    return all(
+        after.get(series, -1) >= count
+        for before, after in pairwise(map(_counters, readings))
+        for series, count in before.items()
+    )
+
+
+def _counters(reading: Reading) -> Mapping[tuple[object, ...], int]:
+    """Return what a page counts in whole numbers; sums of money may be rounded anew each time."""
+    buckets = {
+        (labels, bound): count
+        for labels, found in reading.buckets.items()
+        for bound, count in found.items()
+    }
+    return {**buckets, **reading.errors}
+
+
 def window_of(
     growths: Sequence[Growth], arm: Arm, since_ms: int, until_ms: int, *, has_latency: bool
 ) -> Window:
