@@ -220,14 +220,15 @@ def is_one_source(readings: Sequence[Reading]) -> bool:
     )
 
 
-def _counters(reading: Reading) -> Mapping[tuple[object, ...], int]:
+def _counters(reading: Reading) -> Mapping[object, int]:
     """Return what a page counts in whole numbers; sums of money may be rounded anew each time."""
-    buckets = {
+    counted: dict[object, int] = {
         (labels, bound): count
         for labels, found in reading.buckets.items()
         for bound, count in found.items()
     }
-    return {**buckets, **reading.errors}
+    counted.update(reading.errors.items())
+    return counted
 
 
 def window_of(
