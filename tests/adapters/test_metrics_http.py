@@ -1,6 +1,7 @@
 """A metrics page is read whole or not at all, from the address that was named and no other."""
 
 import asyncio
+from contextlib import suppress
 
 import pytest
 
@@ -81,6 +82,32 @@ async def test_another_answer_is_no_page(page, metrics, status):
     answering(page, status, b"m 1\n" * (status != 204))
     with pytest.raises(ScrapeFailed, match=f"it answers {status}"):
         await metrics.read(f"{page.url}/metrics")
+
+
+@pytest.mark.slow
+async def test_a_page_that_drips_is_given_up_on_although_each_step_is_quick():
+    over = asyncio.Event()
+
+    async def drip(reader, writer):
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 9999999\r\n\r\n")
+        while not over.is_set():
+            writer.write(b"m ")
+            with suppress(TimeoutError):
+                await asyncio.wait_for(over.wait(), 0.05)
+        writer.close()
+
+    server = await asyncio.start_server(drip, "127.0.0.1", 0)
+    made = HttpMetrics(0.5)
+    try:
+        async with asyncio.timeout(60):
+            with pytest.raises(ScrapeFailed, match="gives no metrics"):
+                await made.read(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/metrics")
+    finally:
+        over.set()
+        await made.aclose()
+        server.close()
+        await server.wait_closed()
 
 
 @pytest.mark.slow

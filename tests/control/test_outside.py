@@ -9,6 +9,8 @@ from verismo.adapt.canarysettings import parse_weights
 from verismo.adapters.telemetry_histogram import log_grid
 from verismo.control.metricstext import parse_selector
 from verismo.control.outside import (
+    LATE_MS_MAX,
+    PARTS,
     Clock,
     Comparison,
     OutsideWatch,
@@ -28,9 +30,15 @@ METERS = Meters(
 
 
 async def compared(
-    blue, green, weights="p95=0.5,error=0.3,cost=0.2", windows=10, faults=None, **more
+    blue,
+    green,
+    weights="p95=0.5,error=0.3,cost=0.2",
+    windows=10,
+    faults=None,
+    clock=None,
+    **more,
 ):
-    clock = SteppedClock()
+    clock = clock or SteppedClock()
     asked = Comparison(
         baseline=BLUE,
         candidate=GREEN,
@@ -94,6 +102,24 @@ async def test_a_url_that_vanishes_is_no_data_and_the_rest_goes_on():
     assert all("it is away" in one.note for one in missing)
     assert found.verdict == "HOLD"
     assert found.reasons[0] == "insufficient_data"
+
+
+async def test_pages_that_take_long_do_not_make_the_comparison_late():
+    clock, took_ms, windows = SteppedClock(), 30_000, 4
+    began_ms, read = clock.now, []
+
+    def before(number, url):
+        if url == GREEN and number > 8:
+            clock.now += took_ms
+            read.append(number)
+
+    ways = CountedGateway(1), CountedGateway(2)
+    found = await compared(*ways, windows=windows, clock=clock, before=before)
+    due_ms = began_ms + (windows + 1) * 60_000
+    assert due_ms <= clock.now <= due_ms + LATE_MS_MAX + took_ms
+    assert len(read) < windows * PARTS
+    assert found.verdict == "HOLD"
+    assert "late: " in found.decisions[-1].note
 
 
 @pytest.mark.parametrize("has_started", [True, False])

@@ -57,6 +57,9 @@ SHARED: Final = "arms_overlap: a target belongs to both arms, so their selectors
 ONE_SOURCE: Final = "arms_overlap: both addresses lead to one gateway, whose counters are on both"
 PARTS: Final = 6
 """Scrapes of a window; from how their means differ the spread of costs is estimated."""
+LATE_MS_MAX: Final = 10_000
+"""How late a page may be read; where earlier ones took longer it is left out, not made up for."""
+LATE: Final = "late: earlier pages took so long that this one was not read"
 DEFAULT_PORTS: Final[Mapping[str, int]] = {"http": 80, "https": 443}
 _credentials: Final = re.compile(r"//[^/]*@")
 SUBJECT: Final = Subject("", "outside", "baseline", "candidate")
@@ -192,8 +195,10 @@ class OutsideWatch:
         fault = ""
         readings = [*self._last]
         for part in range(1, PARTS + 1):
-            await self._clock.until(since_ms + self._asked.window_ms * part // PARTS)
-            last, self._last = self._last, await self._read_both()
+            due_ms = since_ms + self._asked.window_ms * part // PARTS
+            await self._clock.until(due_ms)
+            is_late = self._clock.now_ms() > due_ms + LATE_MS_MAX
+            last, self._last = self._last, (LATE, LATE) if is_late else await self._read_both()
             readings.extend(self._last)
             for found, name, before, after in zip(grew, ARMS, last, self._last, strict=True):
                 try:
