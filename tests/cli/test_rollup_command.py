@@ -98,6 +98,31 @@ async def test_archive_that_is_off_is_named(folder):
         run("ledger", "archive", "-c", folder / "verismo.toml")
 
 
+async def test_changed_archive_without_the_days_before_is_told_and_gets_nothing(folder):
+    roll_up(folder)
+    run("ledger", "archive", "-c", folder / "verismo.toml")
+    configure(folder, 'folder = "elsewhere"\n')
+    with pytest.raises(StateError, match="up to 2026-03-02 lie in a folder") as refused:
+        run("ledger", "archive", "-c", folder / "verismo.toml")
+    assert "copy all of it" in refused.value.advice
+    assert not (folder / "elsewhere").exists()
+    (folder / "var" / "archive").rename(folder / "elsewhere")
+    assert "nothing to do" in run("ledger", "archive", "-c", folder / "verismo.toml")
+
+
+async def test_logs_that_can_be_archived_are_before_one_is_refused(folder):
+    roll_up(folder, "2026-03-01", "--region", "eu")
+    run("ledger", "archive", "-c", folder / "verismo.toml")
+    roll_up(folder)
+    configure(folder, 'folder = "elsewhere"\n')
+    arguments = ["ledger", "archive", "-c", str(folder / "verismo.toml")]
+    result = CliRunner().invoke(cli, arguments)
+    assert isinstance(result.exception, StateError)
+    assert "log/eu/2026" in result.exception.detail
+    assert "log/us/2026/2026/03/02/manifest.json" in result.output
+    assert "nothing to do" not in result.output
+
+
 def restore(folder, source, *more):
     return run("ledger", "restore", "--from", source, "--data", folder / "restored", *more)
 

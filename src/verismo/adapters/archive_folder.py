@@ -94,7 +94,9 @@ class FolderArchive:
     def names(self, prefix: str) -> Sequence[str]:
         """Return the names that begin with a prefix, sorted."""
         root = self._folder / OBJECTS
-        found = (path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file())
+        # Years of other logs lie beside it, and it is asked for one before each upload.
+        below = root / prefix.rpartition("/")[0]
+        found = (path.relative_to(root).as_posix() for path in below.rglob("*") if path.is_file())
         return sorted(one for one in found if one.startswith(prefix) and _PARTIAL not in one)
 
     def remove(self, name: str, now_ms: int) -> None:

@@ -1,6 +1,6 @@
 """`verismo ledger rollup`, `archive` and `restore`: a day's signed summary, and its seven years."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date, datetime
 from pathlib import Path
@@ -11,7 +11,7 @@ from verismo.cli.options import columns, config_option, moment
 from verismo.config.load import load_config
 from verismo.control import dayfiles
 from verismo.control.dayrollup import RollupDesk, make_rollup, refuse_open_day, rolled_up
-from verismo.control.rollups import Rollups, archive_day
+from verismo.control.rollups import Rollups, archive_log
 from verismo.model.errors import IntegrityError, OperatorError, StateError
 from verismo.model.ledger import LogId, origin_of
 from verismo.model.retention import UploadProof
@@ -100,7 +100,9 @@ def _rolled_up(
 def archive(config: Path) -> None:
     """Upload every finished day that is not yet in the archive, and say what was read back.
 
-    May be interrupted and repeated: what is there already is recognised.
+    May be interrupted and repeated: what is there already is recognised. Nothing of a log is
+    uploaded to an archive that does not hold its days before, because such an archive could not be
+    restored. A log that fails is told once every other log had its turn.
     """
     loaded = load_config(config)
     vaulted = open_vaulted(loaded.archive)
@@ -109,21 +111,30 @@ def archive(config: Path) -> None:
             "there is no archive: [archive] kind is off", next_step='Set kind = "folder" or "s3".'
         )
     proofs: list[UploadProof] = []
-    with _explained(), open_desk(loaded, clock_ms()) as desk:
-        for state in desk.leaves.ledger.logs():
-            for day in desk.rollups.days(state.log):
-                if desk.rollups.proofs(state.log, day) is None:
-                    proofs += archive_day(desk, vaulted, state.log, day)
+    failure: StateError | IntegrityError | None = None
+    with _explained():
+        with open_desk(loaded, clock_ms()) as desk:
+            for state in desk.leaves.ledger.logs():
+                try:
+                    proofs += archive_log(desk, vaulted, state.log)
+                except (StateError, IntegrityError) as error:
+                    failure = failure or error
+        _show_uploads(proofs)
+        if failure is not None:
+            raise failure
     if not proofs:
         click.echo("nothing to do: every finished day is in the archive")
+    if loaded.archive.kind == "folder":
+        click.echo(NO_WORM)
+
+
+def _show_uploads(proofs: Sequence[UploadProof]) -> None:
     rows = [
         (one.name.removeprefix(dayfiles.ROOT), one.mode, moment(one.until_ms), one.sha256)
         for one in proofs
     ]
     if rows:
         click.echo(columns(("OBJECT", "LOCK", "UNTIL", "SHA-256"), rows))
-    if loaded.archive.kind == "folder":
-        click.echo(NO_WORM)
 
 
 @click.command()

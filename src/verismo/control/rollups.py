@@ -10,6 +10,7 @@ from datetime import date
 import msgspec
 
 from verismo.control import dayfiles
+from verismo.control.archiveplace import check_place
 from verismo.control.dayrollup import SETTLE_MS, RollupDesk, head_of, make_rollup, rolled_up
 from verismo.model.errors import IntegrityError, StateError
 from verismo.model.ledger import LogId, origin_of
@@ -81,7 +82,7 @@ def archive_day(
         return known
     prefix = dayfiles.day_prefix(origin_of(desk.issuer, log), day)
     lock = vaulted.lock_of(day)
-    names = sorted(desk.rollups.names(log, day), key=lambda name: (name == dayfiles.MANIFEST, name))
+    names = sorted(desk.rollups.names(log, day), key=_turn)
     # A crash anywhere below: what is uploaded is found again by its digest and not sent twice.
     proofs = tuple(
         vaulted.archive.put(prefix + name, desk.rollups.read(log, day, name), lock)
@@ -93,17 +94,42 @@ def archive_day(
     return proofs
 
 
+def archive_log(desk: RollupDesk, vaulted: Vaulted, log: LogId) -> tuple[UploadProof, ...]:
+    """Upload every day of a log that waits, and return what the archive answered.
+
+    Raises:
+        StateError, IntegrityError: see `check_place`, before anything is uploaded, and
+            `archive_day`.
+    """
+    check_place(desk, vaulted.archive, log)
+    waiting = [day for day in desk.rollups.days(log) if desk.rollups.proofs(log, day) is None]
+    return tuple(one for day in waiting for one in archive_day(desk, vaulted, log, day))
+
+
+def _turn(name: str) -> tuple[bool, bool, str]:
+    """Order a day's files: the rollup says first whose day it is, the manifest last that it is all.
+
+    Another day's bytes under that name are refused before any other file is locked beside them.
+    """
+    return name == dayfiles.MANIFEST, name != dayfiles.ROLLUP, name
+
+
 class Rollups:
     """Brings every log up to date; one step is a round of the control process.
 
     Args:
         desk: the parts.
         vaulted: the archive; None makes rollups and keeps them on this machine.
+        placed: logs that were compared with the archive; the archive is asked again only before a
+            day of them is uploaded. Given where rounds are to share it.
     """
 
-    def __init__(self, desk: RollupDesk, vaulted: Vaulted | None) -> None:
+    def __init__(
+        self, desk: RollupDesk, vaulted: Vaulted | None, placed: set[LogId] | None = None
+    ) -> None:
         self._desk = desk
         self._vaulted = vaulted
+        self._placed = set[LogId]() if placed is None else placed
 
     def step(self, now_ms: int) -> list[tuple[LogId, date]]:
         """Make every rollup that is due, and upload every day that is not yet in the archive.
@@ -121,6 +147,8 @@ class Rollups:
         failure: StateError | IntegrityError | None = None
         for state in self._desk.leaves.ledger.logs():
             try:
+                # Before anything is made: a log that was begun anew beside its archive would keep
+                # the wrong days.
                 self._upload(state.log)
                 for day in self.due(state.log, now_ms):
                     make_rollup(self._desk, state.log, day, now_ms)
@@ -151,6 +179,9 @@ class Rollups:
         return list(due_days(log, checkpoints, finished, size, now_ms))
 
     def _upload(self, log: LogId) -> None:
-        if self._vaulted is not None:
-            for day in self._desk.rollups.days(log):
-                archive_day(self._desk, self._vaulted, log, day)
+        if self._vaulted is None:
+            return
+        kept = [self._desk.rollups.proofs(log, day) for day in self._desk.rollups.days(log)]
+        if log not in self._placed or None in kept:
+            archive_log(self._desk, self._vaulted, log)
+            self._placed.add(log)

@@ -158,6 +158,7 @@ class RollupLoop:
         self._told = ""
         self._failures = 0
         self._waiting: dict[LogId, int] = {}
+        self._placed: set[LogId] = set()
 
     async def expose(self) -> list[str]:
         """Return the metrics of rollups and the archive, as of the last round."""
@@ -183,7 +184,7 @@ class RollupLoop:
         try:
             vaulted = open_vaulted(self._config.archive)
             with open_desk(self._config, now_ms) as desk:
-                self._bring_up(Rollups(desk, vaulted), now_ms)
+                self._bring_up(Rollups(desk, vaulted, self._placed), now_ms)
             self._told = ""
         except StateError as error:
             self._tell(error.detail, error.advice)
