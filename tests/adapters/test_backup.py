@@ -29,11 +29,14 @@ from verismo.adapters.keyring_files import KeyRingFiles
 from verismo.adapters.restoration import restore_backup
 from verismo.adapters.rollups_folder import FolderRollups
 from verismo.adapters.secret_file import make_secret
+from verismo.adapters.vault_file import FileVault
 from verismo.attest.controlrecord import NUMBERS_PER_S
 from verismo.attest.succession import KeyRules
 from verismo.cli.backup import backup as backup_command
 from verismo.cli.backup import restore as restore_command
+from verismo.control.daystatements import GATEWAY
 from verismo.model.errors import StateError
+from verismo.model.ids import TenantId
 from verismo.model.ledger import LogId
 from verismo.ports.decisions import DecisionRow
 from verismo.wiring.keys import prepare_keys
@@ -144,6 +147,18 @@ def test_key_ring_is_always_copied_and_private_keys_only_if_asked_for(
     names = {path.name for path in (data / "keys").glob("[a-z]*.key")}
     assert {path.name for path in (tmp_path / "whole" / "keys").glob("*.key")} == names
     assert prepare_keys(tmp_path / "whole", KeyRules(), NOW_MS + 1) == []
+
+
+def test_every_data_key_comes_back_also_the_one_of_what_belongs_to_no_tenant(
+    data: Path, out: Path, tmp_path: Path
+):
+    vault = FileVault(data / "keys" / "tenants")
+    sealed = {one: vault.seal_file(one, "name", b"records") for one in (GATEWAY, TenantId("A_1"))}
+    back_up(data, out)
+    restore(out, tmp_path / "restored")
+    restored = FileVault(tmp_path / "restored" / "keys" / "tenants")
+    for tenant, content in sealed.items():
+        assert restored.open_file(tenant, "name", content) == b"records"
 
 
 def test_finished_days_are_copied_so_that_no_day_is_rolled_up_twice(

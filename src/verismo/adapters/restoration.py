@@ -65,7 +65,8 @@ _PATH = re.compile(
     rf"|{re.escape(ADAPT_FILE)}"
     rf"|{RING_FOLDER}/[0-9]{{8}}\.json"
     rf"|{ROLLUPS_FOLDER}(/[A-Za-z0-9_~-][A-Za-z0-9._~-]{{0,127}}){{4,6}}"
-    rf"|{KEYS_FOLDER}(/[A-Za-z0-9_][A-Za-z0-9._-]{{0,127}}){{1,4}}"
+    # `~gateway.key` is the data key of what belongs to no tenant.
+    rf"|{KEYS_FOLDER}(/[A-Za-z0-9_~][A-Za-z0-9._-]{{0,127}}){{1,4}}"
 )
 LEDGER_MARKER = "LEDGER-RESTORED"
 """In a data folder it says: the ledger's state may be older than what is published."""
