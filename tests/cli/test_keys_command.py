@@ -181,6 +181,33 @@ def test_restored_ring_adopts_the_published_one(started, verismo, tmp_path: Path
     assert verismo("keys", "ring", "--adopt", published).code == 2
 
 
+@pytest.mark.parametrize("is_gone", [False, True])
+def test_old_ring_that_was_put_back_signs_nothing_until_the_newest_is_adopted(
+    started, verismo, tmp_path: Path, *, is_gone: bool
+):
+    """Attack: the ring of before a revocation, by which the stolen key would sign again."""
+    data = started / "var"
+    shutil.copytree(data / "keyring", tmp_path / "old")
+    (stolen,) = listed(verismo, "--role", "token")
+    revoke = ("keys", "revoke", stolen["kid"], "--reason", "stolen", "--yes")
+    assert verismo(*revoke, "--at", "2026-01-31T12:00Z").code == 0
+    shutil.rmtree(data / "keyring")
+    if not is_gone:
+        shutil.copytree(tmp_path / "old", data / "keyring")
+    files = sorted((data / "keys").rglob("*"))
+    kept = data / "keys" / "checkpoints" / "keyring.json"
+    for command in (("serve",), ("keys", "rotate"), revoke):
+        refused = verismo(*command)
+        assert refused.code == 2
+        assert "version 2 was in use before" in refused.err
+        assert f"verismo keys ring --adopt {kept}" in refused.err
+    assert sorted((data / "keys").rglob("*")) == files, "no key was made"
+    adopted = verismo("keys", "ring", "--adopt", kept)
+    assert adopted.code == 0, adopted.err
+    assert token_states(verismo) == ["revoked", "active"]
+    assert "version 3" in verismo("keys", "rotate").out
+
+
 def test_key_set_is_printed_or_written(started, verismo, tmp_path: Path):
     printed = verismo("keys", "jwks").out
     assert printed.endswith("}\n")

@@ -21,6 +21,7 @@ from verismo.model.errors import StateError
 from verismo.ports.keyring import RingVersion
 
 RING_FOLDER = "keyring"
+KEYS_FOLDER = "keys"
 FIRST_TOKEN_KEY = "token.key"
 """The name of a token key from before there was a ring; the first one still gets it."""
 
@@ -49,7 +50,7 @@ class KeyRingFiles:
 
     def __init__(self, data: Path) -> None:
         self._folder = data / RING_FOLDER
-        self._keys = data / "keys"
+        self._keys = data / KEYS_FOLDER
         self._read: list[RingVersion] = []
         self._first_kid = ""
 

@@ -51,7 +51,7 @@ def store_secret(path: Path, content: bytes) -> bool:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "wb") as file:
-            _give_to_owner(file.fileno(), path.parent)
+            give_to_owner(file.fileno(), path.parent)
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
@@ -91,8 +91,8 @@ def read_secret(path: Path) -> bytes:
         ) from error
 
 
-def _give_to_owner(descriptor: int, folder: Path) -> None:
-    """Give a file that root makes to whom its folder belongs.
+def give_to_owner(descriptor: int, folder: Path) -> None:
+    """Give a file or folder that root makes to whom the folder that it is in belongs.
 
     An operator's command that runs as root would else leave a key or a version of the key ring that
     the gateway's user cannot read: it would sign on with a key that was just revoked.

@@ -27,7 +27,7 @@ from verismo.config.writing import write_whole
 from verismo.control.rotation import Outcome, Rotation
 from verismo.model.errors import OperatorError, StateError
 from verismo.wiring.firststart import prepare_data
-from verismo.wiring.keys import clock_ms, open_rotation
+from verismo.wiring.keys import clock_ms, open_newest_rotation, open_rotation
 
 yes_option = click.option("--yes", is_flag=True, help="Do it without asking.")
 out_option = click.option(
@@ -149,7 +149,7 @@ def rotate(
             f"Use a new {role} key at once? Clients that keep the key set meet an unknown key.",
             abort=True,
         )
-    rotation = open_rotation(loaded.data, loaded.keys)
+    rotation = open_newest_rotation(loaded.data, loaded.keys)
     outcome = _first(rotation) if is_new else rotation.rotate(role, clock_ms(), reason.strip())
     if isinstance(out := more["out"], Path):
         write_whole(out, _jwks(loaded))
@@ -178,7 +178,7 @@ def revoke(config: Path, as_json: bool, kid: str, reason: str, at: str | None, y
     if not reason.strip():
         raise click.UsageError("--reason must not be empty")
     loaded = load_config(config)
-    rotation = open_rotation(loaded.data, loaded.keys)
+    rotation = open_newest_rotation(loaded.data, loaded.keys)
     if not yes:
         click.confirm(f"Revoke {kid} for ever?", abort=True)
     outcome = rotation.revoke(kid, clock_ms(), reason.strip(), at_ms)

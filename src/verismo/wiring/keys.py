@@ -8,6 +8,7 @@ from pathlib import Path
 
 from verismo.adapters.journal_reader import SqliteJournalReader
 from verismo.adapters.keyring_files import KeyRingFiles
+from verismo.adapters.keyring_memory import RememberedRing
 from verismo.adapters.signer_file import FileSigner
 from verismo.adapters.signer_window import WindowedSigner
 from verismo.adapters.telemetry_keys import key_lines
@@ -20,6 +21,7 @@ from verismo.control.rotation import RingHistory, Rotation
 from verismo.gateway.published import PublishedKeys
 from verismo.model.errors import StateError
 from verismo.ports.signer import Signer
+from verismo.wiring.ringage import require_newest_ring
 from verismo.wiring.rounds import Step
 
 OpenSigner = Callable[[Path, Role], FileSigner]
@@ -50,7 +52,18 @@ def monotonic_ms() -> int:
 
 def open_rotation(data: Path, rules: KeyRules) -> Rotation:
     """Return what changes the key ring of a data folder."""
-    return Rotation(KeyRingFiles(data), rules)
+    return Rotation(RememberedRing(data), rules)
+
+
+def open_newest_rotation(data: Path, rules: KeyRules) -> Rotation:
+    """Return what changes the key ring of a data folder, once it is known to be the newest.
+
+    Raises:
+        StateError: it is damaged, gone, or an old copy.
+    """
+    rotation = open_rotation(data, rules)
+    require_newest_ring(data, rotation.history())
+    return rotation
 
 
 def rotating(
@@ -109,10 +122,10 @@ def open_signer(data: Path, role: Role, rules: KeyRules, now_ms: int) -> Signer:
         now_ms: Unix ms.
 
     Raises:
-        StateError: the ring or the private key cannot be used.
+        StateError: the ring is an old copy, or it or the private key cannot be used.
     """
     files = KeyRingFiles(data)
-    rotation = Rotation(files, rules)
+    rotation = open_newest_rotation(data, rules)
     made = rotation.ensure(role, now_ms).key
     if made is not None:
         fields = {"role": role, "file": str(files.key_file(made.kid, role)), "next": BACK_IT_UP}
@@ -132,11 +145,12 @@ def prepare_keys(data: Path, rules: KeyRules, now_ms: int) -> list[Path]:
         The files that were made now.
 
     Raises:
-        StateError: answers were signed here before but the private key is gone; or no key is in
-            force, and by this clock the ring is too old for one to be made unasked.
+        StateError: the ring is gone or an old copy; answers were signed here before but the private
+            key is gone; or no key is in force, and by this clock the ring is too old for one to be
+            made unasked.
     """
-    files = KeyRingFiles(data)
-    rotation = Rotation(files, rules)
+    files = RememberedRing(data)
+    rotation = open_newest_rotation(data, rules)
     made: list[Path] = []
     token = data / "keys" / "token.key"
     if rotation.newest() is None:
@@ -160,6 +174,8 @@ def prepare_keys(data: Path, rules: KeyRules, now_ms: int) -> list[Path]:
         outcome = rotation.ensure("token", now_ms)
         if outcome.key is not None:
             made.append(files.key_file(outcome.key.kid, "token"))
+    # Of a folder from before there was a second copy, or after a crash before it was made.
+    files.remember()
     return made
 
 
@@ -186,7 +202,7 @@ class TokenKeys:
         now_ms: the clock.
 
     Raises:
-        StateError: no token key is in force, or it cannot be opened.
+        StateError: the ring is an old copy, no token key is in force, or it cannot be opened.
     """
 
     def __init__(
@@ -201,6 +217,7 @@ class TokenKeys:
         self._open = opener
         self._now_ms = now_ms
         history = self._history.read()
+        require_newest_ring(data, history)
         self._version = len(history)
         self._entries = history[-1].ring.keys if history else ()
         self.signer = self._opened(_signing(next(reversed(history), None), "token", now_ms()))
