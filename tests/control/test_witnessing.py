@@ -646,21 +646,76 @@ async def test_standing_says_who_is_missing(three):
     assert standing(published, None, other, policy).words.startswith("REFUSED: ")
 
 
-@pytest.mark.parametrize("name", ["cosigned", "checkpoint"])
-async def test_a_damaged_note_in_the_folder_is_told_and_trusted_by_nobody(one, name):
-    """Both files are guarded by what writes them: damage is an error, never written over."""
+async def test_a_damaged_published_checkpoint_is_told_and_never_written_over(one):
     published = one.publish(3)
-    (one.place.log_folder / EU.path / name).write_bytes(b"damaged")
+    checkpoint = one.place.log_folder / EU.path / "checkpoint"
+    checkpoint.write_bytes(b"damaged")
     witnessing = one.witnessing()
     witnessing.notice(published)
     await witnessing.round()
     assert failures(witnessing) == {"state": 1}
-    assert (one.place.log_folder / EU.path / name).read_bytes() == b"damaged"
-    (one.place.log_folder / EU.path / name).unlink()
+    assert checkpoint.read_bytes() == b"damaged"
+    checkpoint.unlink()
     one.clock_ms += PAUSE_MS_MAX
     await witnessing.round()
     assert one.published_by() == (3, ("alice",))
     assert one.kept() == (3, ("alice",))
+
+
+def unsigned(one, size):
+    """A note that is larger than any, and that no witness has signed."""
+    lines = one.place.tiles.read(EU, "checkpoint").decode().split("\n")
+    return "\n".join([lines[0], str(size), *lines[2:]]).encode()
+
+
+@pytest.mark.parametrize("kind", ["garbage", "nobody's", "empty"])
+async def test_a_damaged_copy_with_the_quorum_is_made_anew(one, caplog, kind):
+    published = one.publish(3)
+    damage = {"garbage": b"damaged", "nobody's": unsigned(one, 9_999), "empty": b""}[kind]
+    cosigned = one.place.log_folder / EU.path / "cosigned"
+    cosigned.write_bytes(damage)
+    witnessing = one.witnessing()
+    witnessing.notice(published)
+    await witnessing.round()
+    assert failures(witnessing) == {}
+    assert one.kept() == one.published_by() == (3, ("alice",))
+    assert "made anew" in "".join(record.message for record in caplog.records)
+    cosigned.write_bytes(damage)  # while it runs
+    witnessing.notice(one.publish(4))
+    await witnessing.round()
+    assert failures(witnessing) == {}
+    assert one.kept() == one.published_by() == (7, ("alice",))
+
+
+@pytest.mark.parametrize("damage", [None, b"damaged"])
+async def test_the_copy_with_the_quorum_comes_back_at_a_start_although_nothing_grows(one, damage):
+    published = one.publish(3)
+    witnessing = one.witnessing()
+    witnessing.notice(published)
+    await witnessing.round()
+    cosigned = one.place.log_folder / EU.path / "cosigned"
+    cosigned.unlink()
+    if damage is not None:
+        cosigned.write_bytes(damage)
+    again = one.witnessing(client=Answering())
+    again.notice(published)
+    await again.round()
+    assert one.kept() == (3, ("alice",))
+
+
+async def test_standing_names_a_damaged_copy_and_keeps_to_what_is_published(one):
+    published = one.publish(3)
+    one.place.tiles.publish(EU, published[EU])
+
+    def said(cosigned):
+        data = one.place.tiles.read(EU, "checkpoint")
+        return standing(data, cosigned, one.log_key(), one.policy()).words
+
+    assert said(b"garbage").startswith("NO QUORUM: nobody; the file `cosigned` is damaged")
+    witnessing = one.witnessing()
+    witnessing.notice(published)
+    await witnessing.round()
+    assert said(b"garbage") == "quorum: alice"
 
 
 async def test_a_witness_that_has_a_newer_checkpoint_of_ours_is_asked_for_that_one(one):

@@ -1,5 +1,7 @@
 """Reads of the public log: what is no path of a log, and a store that cannot be read."""
 
+import base64
+
 import pytest
 from tests.support.ledger import EU, NOW_MS, Place
 
@@ -116,6 +118,17 @@ def test_a_proof_stands_under_the_checkpoint_with_a_quorum_where_that_covers_it(
     maker = ProofMaker(place.store(), place.tiles)
     assert maker.prove(record(place, 300)).endswith(b"\n\n" + older)
     assert maker.prove(record(place, 301)).endswith(b"\n\n" + newer)
+
+
+@pytest.mark.parametrize("kind", ["garbage", "another root", "empty"])
+def test_a_damaged_checkpoint_with_a_quorum_takes_no_proof_away(place, kind):
+    newest = place.tiles.read(EU, "checkpoint")
+    lines = newest.decode().split("\n")
+    lines[2] = base64.b64encode(bytes(32)).decode()
+    damaged = {"garbage": b"garbage", "another root": "\n".join(lines).encode(), "empty": b""}
+    (place.log_folder / EU.path / "cosigned").write_bytes(damaged[kind])
+    maker = ProofMaker(place.store(), place.tiles)
+    assert maker.prove(record(place, 300)).endswith(b"\n\n" + newest)
 
 
 def test_no_proof_stands_under_a_quorum_whose_log_key_was_revoked(place):

@@ -244,3 +244,18 @@ async def test_an_old_ledger_put_back_alone_is_refused_and_gone_on_from(tmp_path
     assert problems(config) == []
     text = await integrate(config)
     assert 'verismo_ledger_failures_total{reason="refused"} 0' in text
+
+
+async def test_a_lost_ledger_is_gone_on_from_what_the_folder_itself_has_published(tmp_path):
+    config = await lived(tmp_path)
+    size = published_size(config)
+    for path in config.data.glob("ledger.db*"):
+        path.unlink()
+    found = problems(config)
+    assert {one.kind for one in found} == {"missing"}
+    assert f"published with {size} entries" in " ".join(one.detail for one in found)
+    text = await integrate(config)
+    assert 'verismo_ledger_failures_total{reason="refused"} 1' in text
+    outcome = adopt_ledger(config, config.data / "log", clock_ms() + LEASE_MS)
+    assert [(one.size, one.lost) for one in outcome.logs if one.log == US] == [(size, 0)]
+    assert problems(config) == []

@@ -6,6 +6,7 @@
 from pathlib import Path
 
 from verismo.adapters.checkpoint_file import CheckpointFile
+from verismo.model.errors import StateError
 from verismo.model.ledger import LogId
 
 COSIGNED = "cosigned"
@@ -24,6 +25,17 @@ class FolderCosigned:
     def cosigned(self, log: LogId) -> bytes | None:
         """Return the note with its cosignatures, None for none."""
         return self._file(log).read()
+
+    def discard(self, log: LogId) -> None:
+        """Remove what no witness has signed; see `ports.witness.CosignedStore`."""
+        path = self._root / log.path / COSIGNED
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise StateError(
+                f"the checkpoint {path} cannot be removed: {error.strerror}",
+                next_step="Check the rights of its folder; it is tried again by itself.",
+            ) from error
 
     def keep(self, log: LogId, note: bytes) -> None:
         """Replace it; see `ports.witness.CosignedStore`."""

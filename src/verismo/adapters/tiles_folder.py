@@ -13,7 +13,7 @@ from pathlib import Path
 from verismo.adapters.checkpoint_file import PUBLIC_MODE, CheckpointFile
 from verismo.adapters.folder_sync import sync_folder
 from verismo.model.errors import StateError
-from verismo.model.ledger import LogId
+from verismo.model.ledger import LogId, read_log_id
 from verismo.ports.ledger import LedgerForked, TileFile
 
 CHECKPOINT = "checkpoint"
@@ -87,6 +87,32 @@ class FolderTiles:
         except OSError as error:
             raise StateError(f"{folder} cannot be read: {error.strerror}") from error
         return sorted(path.relative_to(folder).as_posix() for path in found)
+
+    def paths(self, log: LogId) -> list[str]:
+        """Return the paths of every file in the log's folder, sorted, hidden ones included.
+
+        Raises:
+            StateError: the folder cannot be read.
+        """
+        folder = self._root / log.path
+        try:
+            found = [path for path in folder.rglob("*") if not path.is_dir()]
+        except OSError as error:
+            raise StateError(f"{folder} cannot be read: {error.strerror}") from error
+        return sorted(path.relative_to(folder).as_posix() for path in found)
+
+    def logs(self) -> list[LogId]:
+        """Return every log that has a checkpoint here, sorted.
+
+        Raises:
+            StateError: the folder cannot be read.
+        """
+        try:
+            paths = list(self._root.glob(f"*/*/{CHECKPOINT}"))
+        except OSError as error:
+            raise StateError(f"{self._root} cannot be read: {error.strerror}") from error
+        found = [read_log_id(path.parts[-3], path.parts[-2]) for path in paths]
+        return sorted(one for one in found if one is not None)
 
     def _make_folder(self, folder: Path, touched: set[Path]) -> None:
         """Make a folder, and remember every folder whose names changed by that."""

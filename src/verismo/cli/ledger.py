@@ -19,7 +19,8 @@ from verismo.model.errors import OperatorError, ProofPending
 from verismo.model.ids import is_prov_id
 from verismo.model.ledger import LogId, read_log_id
 from verismo.wiring.ledgeradoption import adopt_ledger
-from verismo.wiring.ledgertools import Audited, LedgerStatus, LedgerTools, audit_published
+from verismo.wiring.ledgeraudit import Audited
+from verismo.wiring.ledgertools import LedgerStatus, LedgerTools, audit_published
 
 SHOWN_MAX = 20
 """Findings of one kind that are printed; the rest is counted."""
@@ -40,11 +41,15 @@ ledger.add_command(rollup)
 @config_option
 @json_option
 def status(config: Path, *, as_json: bool) -> None:
-    """Say how far each log is, what waits, who has cosigned, and each log's verifier key."""
+    """Say how far each log is, what waits, who has cosigned, and each log's verifier key.
+
+    Exit code 1 if the ledger refuses to go on; the line that begins with REFUSED says why.
+    """
     with closing(LedgerTools(load_config(config))) as tools:
         found = tools.status(time.time_ns() // 1_000_000)
     if as_json:
         click.echo(msgspec.json.encode(found))
+        _exit_refused(found)
         return
     rows = [
         (
@@ -64,6 +69,7 @@ def status(config: Path, *, as_json: bool) -> None:
         click.echo(f"witnesses of {one.origin}: {words}")
     for one in found.logs:
         click.echo(f"verifier key: {one.vkey}")
+    _exit_refused(found)
 
 
 @ledger.command()
@@ -111,6 +117,8 @@ def consistency(first: int, log_path: str, config: Path) -> None:
 def audit(config: Path, tiles: str | None, log_key: str | None, *, as_json: bool) -> None:
     """Walk everything: tree, tiles, checkpoints, journals against tree, gaps, keys in force.
 
+    Also cosigned checkpoints, the second place beside the keys, the rollups, every record's
+    columns and graph against its statement, and files that belong to no log.
     Exit code 1 if anything is wrong; each problem is named, with --json as an object on a line of
     its own. Exit code 2 if there is nothing to walk.
     """
@@ -188,17 +196,23 @@ def _problems(count: int) -> str:
     return "1 problem" if count == 1 else f"{count} problems"
 
 
+def _exit_refused(found: LedgerStatus) -> None:
+    if found.is_restored or found.lost:
+        raise click.exceptions.Exit(1)
+
+
 def _standing(found: LedgerStatus) -> list[str]:
     """Say whether anything waits, and for whom."""
     waits = f"the oldest record without a proof is {found.delay_ms / 1_000:.1f} s old"
     lines = [waits if found.delay_ms else "every record has its proof"]
-    if not found.logs:
+    if not found.logs and not found.lost:
         lines = ["there is no log yet: the first begins once the gateway runs"]
     if found.is_restored:
         lines.append(
             "REFUSED: this folder was restored; `verismo ledger adopt` goes on from what is "
             "published (docs/runbooks/ledger-refused.md)"
         )
+    lines += [f"REFUSED: {words}" for words in found.lost]
     lines.append(f"integrated by: {found.integrator or 'nobody; the gateway does not run here'}")
     return lines
 

@@ -65,12 +65,16 @@ def standing(
         return Standing("nothing published")
     try:
         newest = open_witnessed(published, log_key, policy)
-        kept = None if cosigned is None else open_witnessed(cosigned, log_key, policy)
     except NoteRefused as error:
-        return Standing(f"REFUSED: {error}")
+        return Standing(f"REFUSED: the published checkpoint: {error}")
     size = newest.checkpoint.size
     if newest.by.met:
         return Standing(f"quorum: {_names(newest.by)}", size, newest=True)
+    try:
+        kept = None if cosigned is None else open_witnessed(cosigned, log_key, policy)
+    except NoteRefused as error:
+        words = f"NO QUORUM: {_names(newest.by)}; the file `cosigned` is damaged, and is written"
+        return Standing(f"{words} again with the next quorum: {error}")
     if kept is not None and kept.by.met:
         quorum_size = kept.checkpoint.size
         words = f"quorum at size {quorum_size}, {size - quorum_size} behind: {_names(kept.by)}"

@@ -12,7 +12,6 @@ Source: C2SP tlog-witness; ADR-020.
 """
 
 import asyncio
-import base64
 import logging
 from collections.abc import Callable, Mapping, Sequence
 
@@ -22,7 +21,6 @@ from verismo.attest.checkpoint import Checkpoint, read_checkpoint
 from verismo.attest.cosignature import verify_cosignature
 from verismo.attest.merkle import ProofRefused, consistency_proof, root_of, verify_consistency
 from verismo.attest.note import (
-    Note,
     NoteRefused,
     NoteSignature,
     known_signatures,
@@ -38,6 +36,7 @@ from verismo.control.witnesspeer import (
     WitnessStanding,
     verified,
 )
+from verismo.control.witnesstarget import Target, ahead, declined, head_in
 from verismo.model.errors import StateError
 from verismo.model.ledger import LogId
 from verismo.ports.ledger import LedgerForked, TileStore
@@ -90,20 +89,6 @@ class LogStanding(msgspec.Struct, frozen=True):
     log: LogId
     cosigned_size: int | None
     delay_ms: int
-
-
-class Target(msgspec.Struct, frozen=True):
-    """The checkpoint of a log that witnesses are asked for.
-
-    Args:
-        log: which log.
-        checkpoint: what it says.
-        note: with the log's signature alone.
-    """
-
-    log: LogId
-    checkpoint: Checkpoint
-    note: Note
 
 
 class _Sought:
@@ -207,8 +192,10 @@ class Witnessing:
         if sought.target_since_ms is None:
             sought.target_since_ms = sought.newer_since_ms
         sought.newer_since_ms = None if sought.newest == newest else self._desk.now_ms()
-        if kept.keys() - found.keys():
-            # A crash has left the quorum kept but not published, or a new log key has signed it.
+        is_gone = before is None and not kept and self._desk.policy.is_quorum(frozenset(found))
+        if is_gone or kept.keys() - found.keys():
+            # A crash has left the quorum kept but not published, or a new log key has signed it;
+            # or the kept one is gone, and the published one has the quorum.
             await asyncio.to_thread(self._write, target, sought.signatures)
         self._settle(sought, target)
         return target
@@ -217,7 +204,7 @@ class Witnessing:
         self, data: bytes | None, target: Target, sought: _Sought
     ) -> dict[str, NoteSignature]:
         """Learn at a start who had cosigned what, from the checkpoint that is kept."""
-        head = _head(data)
+        head = head_in(data)
         if data is None or head is None:
             return {}
         found = self._cosignatures(data, None)
@@ -290,30 +277,18 @@ class Witnessing:
         size = peer.size(target.log)
         for _ in range(TRIES_MAX):
             if size > target.checkpoint.size:
-                raise self._ahead(target, size)
+                newest = read_note(self._sought[target.log].newest).text
+                raise ahead(read_checkpoint(newest), size)
             proof, older = await asyncio.to_thread(self._prove, target, size)
             body = Submission(size, proof, target.note.encode()).encode()
             answer = await self._desk.client.add_checkpoint(peer.address.url, body)
             if isinstance(answer, Cosigned):
                 return verified(peer.address, target.note.text, answer)
             if isinstance(answer, Declined):
-                raise _declined(target, size, older, answer)
+                raise declined(target, size, older, answer)
             peer.told_size(target.log, answer.size, self._desk.now_ms())
             size = answer.size
         raise PeerRefused("conflict", f"it names another size at each of {TRIES_MAX} tries")
-
-    def _ahead(self, target: Target, size: int) -> PeerRefused:
-        """Say what it means that a witness knows a larger tree than it is asked for."""
-        newest = read_checkpoint(read_note(self._sought[target.log].newest).text)
-        if size <= newest.size:
-            return PeerRefused("conflict", "it has cosigned a newer checkpoint already")
-        return PeerRefused(
-            "ahead",
-            f"it has cosigned {newest.origin} at size {size}, which this ledger, at size "
-            f"{newest.size}, has not reached: an old copy of the ledger is in use here, or "
-            "somebody else has the log key. Stop the gateway; "
-            "docs/runbooks/witness-split-view.md",
-        )
 
     def _prove(self, target: Target, size: int) -> tuple[tuple[bytes, ...], bytes]:
         """Return the proof from a size and the root there, checked against the target."""
@@ -354,43 +329,31 @@ class Witnessing:
         tiles, cosigned, log_id = self._desk.tiles, self._desk.cosigned, target.log
         size, note = target.checkpoint.size, target.note.adding(signatures.values()).encode()
         if self._desk.policy.is_quorum(frozenset(signatures)):
-            kept = _head(cosigned.cosigned(log_id))
+            kept = self._kept(log_id)
             if kept is None or kept.size <= size:
                 cosigned.keep(log_id, note)
         # A crash here: the quorum is kept, the published checkpoint lacks it; the next start
         # publishes it.
-        current = _head(tiles.read(log_id, CHECKPOINT))
+        current = head_in(tiles.read(log_id, CHECKPOINT))
         if current is not None and current.size > size:
             return
         try:
             tiles.publish(log_id, note)
         except LedgerForked:
             # The integrator published a larger one since the line above: that one stays.
-            later = _head(tiles.read(log_id, CHECKPOINT))
+            later = head_in(tiles.read(log_id, CHECKPOINT))
             if later is None or later.size <= size:
                 raise
 
-
-def _declined(target: Target, size: int, older: bytes, answer: Declined) -> PeerRefused:
-    checkpoint, words = target.checkpoint, answer.reason or "it gives no reason"
-    if answer.status not in (409, 422):
-        reason = {403: "forbidden", 404: "unknown_log"}.get(answer.status, "declined")
-        return PeerRefused(reason, f"{checkpoint.origin}: it answers {answer.status}: {words}")
-    return PeerRefused(
-        "split",
-        f"it knows another history of {checkpoint.origin} and answers {answer.status}: {words}. "
-        f"Here, size {size} has root {_base64(older)} and size {checkpoint.size} has root "
-        f"{_base64(checkpoint.root)}. Stop the gateway; docs/runbooks/witness-split-view.md",
-    )
-
-
-def _head(data: bytes | None) -> Checkpoint | None:
-    """Return what a stored note says; None for none and for one that is damaged."""
-    try:
-        return None if data is None else read_checkpoint(read_note(data).text)
-    except NoteRefused:
+    def _kept(self, log_id: LogId) -> Checkpoint | None:
+        """Return the kept checkpoint; what no witness of the policy has signed makes room."""
+        data = self._desk.cosigned.cosigned(log_id)
+        if data is None or self._cosignatures(data, None):
+            return head_in(data)
+        log.warning(
+            "the cosigned checkpoint is damaged and made anew",
+            extra={"fields": {"log": log_id.path}},
+        )
+        # A crash here: there is none, which is allowed; the next quorum is kept.
+        self._desk.cosigned.discard(log_id)
         return None
-
-
-def _base64(data: bytes) -> str:
-    return base64.b64encode(data).decode("ascii")

@@ -34,6 +34,7 @@ PROOF_MEDIA = b"application/vnd.c2sp.tlog-proof"
 PENDING_RETRY_S = 1
 """A checkpoint comes every second."""
 RETRY_S = 5
+_DAMAGED = (TileMissing, TileRefused, ProofRefused, NoteRefused)
 
 log = logging.getLogger("verismo.gateway")
 
@@ -113,7 +114,7 @@ class ProofMaker:
         """
         try:
             return self._prove(record)
-        except (TileMissing, TileRefused, ProofRefused, NoteRefused) as error:
+        except _DAMAGED as error:
             raise StateError(
                 f"no proof for {record.prov_id} can be made: {error}",
                 next_step="`verismo ledger audit` names what is damaged.",
@@ -122,31 +123,41 @@ class ProofMaker:
     def _prove(self, record: Record) -> bytes:
         stated = msgspec.json.decode(record.statement, type=_Stated).seq
         place = self._ledger.locate(stated.signer, stated.n)
-        found = None if place is None else self._covering(place)
-        if place is None or found is None:
+        if place is None:
             raise _pending()
-        note, checkpoint = found
-        hashes = self._path(place, checkpoint)
         leaf = leaf_hash(leaf_entry(LeafType.ANSWER, record.statement, record.jws))
+        published = self._tiles.read(place.log, CHECKPOINT)
+        try:
+            proof = self._prove_by(COSIGNED, place, leaf, published)
+        except _DAMAGED as error:
+            # It is a copy with more signatures: what the log itself says stands without it.
+            fields = {"log": place.log.path, "error": str(error)}
+            log.warning("no proof to the cosigned checkpoint", extra={"fields": fields})
+            proof = None
+        proof = proof or self._prove_by(CHECKPOINT, place, leaf, published)
+        if proof is None:
+            raise _pending()
+        return proof
+
+    def _prove_by(
+        self, name: str, place: LeafPlace, leaf: bytes, published: bytes | None
+    ) -> bytes | None:
+        """Return the proof to one of the two checkpoints, None if it does not cover the leaf.
+
+        None for one whose log key was revoked since: what is published the present one has signed.
+        """
+        data = published if name == CHECKPOINT else self._tiles.read(place.log, name)
+        if data is None:
+            return None
+        note = read_note(data)
+        checkpoint = read_checkpoint(note.text)
+        is_present = published is None or _log_keys(note) & _log_keys(read_note(published))
+        if not is_present or place.index >= checkpoint.size:
+            return None
+        hashes = self._path(place, checkpoint)
         # What is handed out is right: a client could not tell a damaged tile from a forgery.
         verify_inclusion(leaf, place.index, checkpoint.size, hashes, checkpoint.root)
-        return LedgerProof(b"", place.index, hashes, note).encode()
-
-    def _covering(self, place: LeafPlace) -> tuple[bytes, Checkpoint] | None:
-        """Return a checkpoint that covers a leaf: one with a quorum of witnesses if there is.
-
-        Not one whose log key was revoked since: what is published the present one has signed.
-        """
-        published = self._tiles.read(place.log, CHECKPOINT)
-        for data in (self._tiles.read(place.log, COSIGNED), published):
-            if data is None:
-                continue
-            note = read_note(data)
-            checkpoint = read_checkpoint(note.text)
-            is_present = published is None or _log_keys(note) & _log_keys(read_note(published))
-            if is_present and place.index < checkpoint.size:
-                return data, checkpoint
-        return None
+        return LedgerProof(b"", place.index, hashes, data).encode()
 
     def _path(self, place: LeafPlace, checkpoint: Checkpoint) -> tuple[bytes, ...]:
         tree = TileTree(lambda tile: self._fetch(place.log, tile), checkpoint.size)

@@ -184,6 +184,14 @@ class CosignedStore(Protocol):
         """
         ...
 
+    def discard(self, log: LogId) -> None:
+        """Remove what lies in its place and no witness has signed, so that it can be kept anew.
+
+        Raises:
+            StateError: it cannot be removed.
+        """
+        ...
+
     def keep(self, log: LogId, note: bytes) -> None:
         """Replace it.
 

@@ -1,5 +1,6 @@
 """Tells a tenant's opaque handle, the `aud` of its statements, to whoever runs the gateway."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from verismo.adapters.secret_file import read_secret
@@ -24,3 +25,17 @@ def find_tenant_handle(data: Path, tenant: TenantId) -> str | None:
     """
     secret = handle_secret_file(data)
     return tenant_handle(tenant, read_secret(secret)) if secret.exists() else None
+
+
+def tenants_by_handle(data: Path, tenants: Iterable[TenantId]) -> dict[str, TenantId]:
+    """Return tenants by their handles; none before the gateway has run.
+
+    Args:
+        data: the data folder.
+        tenants: their ids.
+
+    Raises:
+        StateError: the secret is readable by others or cannot be read.
+    """
+    handles = {one: find_tenant_handle(data, one) for one in tenants}
+    return {handle: one for one, handle in handles.items() if handle is not None}

@@ -27,7 +27,7 @@ from verismo.control.leafsources import AdaptSource, JournalSource, KeyRingSourc
 from verismo.control.rotation import RingHistory
 from verismo.control.treeaudit import CHECKPOINT, TreeAudit
 from verismo.model.errors import OperatorError, StateError
-from verismo.model.ledger import LogId, read_log_id
+from verismo.model.ledger import LogId
 from verismo.ports.ledger import (
     LeafSource,
     LeaseElsewhere,
@@ -162,9 +162,7 @@ def _published(
     found: list[StoredCheckpoint] = []
     with closing(SqliteLedger(places.state, read_only=True)) as reader:
         logs = {state.log for state in reader.logs() if reader.latest_checkpoint(state.log)}
-        for path in root.glob(f"*/*/{CHECKPOINT}"):
-            log = read_log_id(path.parts[-3], path.parts[-2])
-            logs |= set() if log is None else {log}
+        logs |= set(tiles.logs())
         for log in sorted(logs):
             published = tiles.read(log, CHECKPOINT)
             key = tools.signer_of(log, published)

@@ -1,7 +1,7 @@
 """Composes what operators and auditors do with a ledger at the command line."""
 
 from base64 import b64encode
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -14,26 +14,27 @@ from verismo.adapters.journal_reader import SqliteJournalReader
 from verismo.adapters.keyring_files import KeyRingFiles
 from verismo.adapters.ledger_sqlite import SqliteLedger
 from verismo.adapters.restoration import LEDGER_MARKER
+from verismo.adapters.rollups_folder import FOLDER as ROLLUPS_FOLDER
+from verismo.adapters.rollups_folder import FolderRollups
 from verismo.adapters.tiles_folder import FolderTiles, read_file
 from verismo.adapters.tiles_http import HttpLog
-from verismo.attest.checkpoint import Checkpoint, open_checkpoint, read_checkpoint
-from verismo.attest.keyentry import KeyEntry, KeyRingRefused, public_key
-from verismo.attest.keyring import KeyRing, read_version
+from verismo.attest.checkpoint import Checkpoint, read_checkpoint
 from verismo.attest.merkle import ProofRefused, consistency_proof, root_of, verify_consistency
-from verismo.attest.note import NoteRefused, VerifierKey, parse_vkey, read_note, verifier_key
+from verismo.attest.note import NoteRefused, VerifierKey, parse_vkey, read_note
 from verismo.attest.tile import Tile, TileMissing, TileRefused, TileTree
 from verismo.config.schema import Config
 from verismo.control.cosigned import Standing, standing
-from verismo.control.journalaudit import LOST, KeyAudit, RecordAudit, SequenceAudit
-from verismo.control.leafsources import KEY_RING, AdaptSource, JournalSource, KeyRingSource
+from verismo.control.leafsources import AdaptSource, JournalSource, KeyRingSource
 from verismo.control.ledgerhealth import LedgerHealth, observe_ledger
-from verismo.control.rotation import RingHistory
-from verismo.control.treeaudit import CHECKPOINT, Finding, Read, TreeAudit, audit_older
+from verismo.control.logkeys import LogKeys
+from verismo.control.treeaudit import CHECKPOINT, Finding, Read, TreeAudit
 from verismo.gateway.proofs import ProofMaker
 from verismo.model.errors import OperatorError, StateError
 from verismo.model.ids import ProvId
 from verismo.model.ledger import LogId, origin_of
 from verismo.ports.ledger import LeafSource
+from verismo.wiring.handles import tenants_by_handle
+from verismo.wiring.ledgeraudit import Audited, AuditParts, LedgerAudit, unknown_logs
 from verismo.wiring.ledgerreads import ledger_places
 
 
@@ -68,26 +69,14 @@ class LedgerStatus(msgspec.Struct, frozen=True):
         integrator: the process that holds the lease, as host:pid:start; empty if none does.
         is_restored: whether the folder was restored, so that nothing is signed before it is gone
             on from what is published.
+        lost: what is published here and the ledger's state does not know, in words.
     """
 
     logs: tuple[LogStatus, ...]
     delay_ms: int
     integrator: str
     is_restored: bool
-
-
-class Audited(msgspec.Struct, frozen=True):
-    """What an audit walked over.
-
-    Args:
-        origin: the log.
-        size: entries under its checkpoint; None if that cannot be read.
-        lost: entries whose records a restore has lost.
-    """
-
-    origin: str
-    size: int | None
-    lost: int = 0
+    lost: tuple[str, ...] = ()
 
 
 class LedgerTools:
@@ -107,11 +96,23 @@ class LedgerTools:
         self._policy = config.witness.policy
         self._cosigned = FolderCosigned(places.tiles)
         self._tiles = FolderTiles(places.tiles)
-        self._memory = FolderCheckpoints(places.memory)
-        self._ring_files = KeyRingFiles(config.data)
-        rest = (KeyRingSource(self._ring_files), AdaptSource(self._adapt))
+        ring_files = KeyRingFiles(config.data)
+        rest = (KeyRingSource(ring_files), AdaptSource(self._adapt))
         self._sources: tuple[LeafSource, ...] = (JournalSource(self._journal), *rest)
-        self._by_name = {name: source for source in self._sources for name in source.names()}
+        self._parts = AuditParts(
+            issuer=self._issuer,
+            journal=self._journal,
+            reader=self._reader,
+            sources={name: source for source in self._sources for name in source.names()},
+            tiles=self._tiles,
+            cosigned=self._cosigned,
+            memory=FolderCheckpoints(places.memory),
+            rollups=FolderRollups(config.data / ROLLUPS_FOLDER),
+            ring=ring_files,
+            keys=LogKeys(self._issuer, ring_files),
+            policy=self._policy,
+            owners=lambda: tenants_by_handle(config.data, config.plan.tenants),
+        )
 
     def close(self) -> None:
         """Close every file."""
@@ -141,7 +142,11 @@ class LedgerTools:
                 )
             )
         return LedgerStatus(
-            tuple(logs), health.delay_ms, self._reader.holder(now_ms), self._marker.exists()
+            tuple(logs),
+            health.delay_ms,
+            self._reader.holder(now_ms),
+            self._marker.exists(),
+            tuple(f"{one.where}: {one.detail}" for one in unknown_logs(self._parts)),
         )
 
     def _witnessed(self, log: LogId, note: bytes | None) -> Standing | None:
@@ -204,7 +209,7 @@ class LedgerTools:
         return consistency_text(first, hashes, note)
 
     def audit(self, report: Callable[[Audited], None]) -> Iterator[Finding]:
-        """Walk every log, every journal and the key ring, and yield what is wrong.
+        """Walk everything; see `LedgerAudit`.
 
         Args:
             report: told of each log when its walk has ended.
@@ -212,119 +217,15 @@ class LedgerTools:
         Raises:
             StateError: a store cannot be read, so nothing can be said.
         """
-        cursors = self._reader.cursors()
-        counted: dict[str, int] = {}
-        for state in self._reader.logs():
-            yield from self._audit_log(state.log, counted, report)
-        judge = self._judge()
-        for name, source in self._by_name.items():
-            sequence = SequenceAudit(name, source, self._reader, judge)
-            yield from sequence.findings(cursors.get(name, 0), counted.get(name, 0))
-        for name in cursors:
-            if name not in self._by_name and name != LOST:
-                yield Finding("missing", name, "its journal is gone, but the ledger holds entries")
-        yield from self._audit_ring()
+        return LedgerAudit(self._parts).findings(report)
 
     def log_key(self, log: LogId) -> VerifierKey:
-        """Return the verifier key of a log.
-
-        Raises:
-            StateError: the key ring names no log key.
-        """
-        return self._log_key(log, self._log_entries()[-1])
+        """Return the verifier key of a log; see `LogKeys.newest`."""
+        return self._parts.keys.newest(log)
 
     def signer_of(self, log: LogId, note: bytes | None) -> VerifierKey:
-        """Return the log key, of all that there were, that signed a checkpoint.
-
-        Args:
-            log: which log.
-            note: its checkpoint, None for none.
-
-        Returns:
-            The one in use if none did.
-
-        Raises:
-            StateError: the key ring names no log key.
-        """
-        keys = [self._log_key(log, entry) for entry in reversed(self._log_entries())]
-        signers = (key for key in keys if note is not None and _is_signed(note, key))
-        return next(signers, keys[0])
-
-    def _log_key(self, log: LogId, entry: KeyEntry) -> VerifierKey:
-        return verifier_key(origin_of(self._issuer, log), public_key(entry).raw)
-
-    def _log_entries(self) -> list[KeyEntry]:
-        """Return every log key that there ever was, the one in use last."""
-        ring = self._ring()
-        entries = [] if ring is None else [one for one in ring.keys if one.role == "log"]
-        if not entries:
-            raise StateError(
-                "the key ring names no log key",
-                next_step="Start the gateway once with `[ledger] enabled = true`.",
-            )
-        return entries
-
-    def _audit_ring(self) -> Iterator[Finding]:
-        """Check every version against the one before it, as verifiers do."""
-        try:
-            RingHistory(self._ring_files).read()
-        except StateError as error:
-            yield Finding("key", KEY_RING, error.detail)
-
-    def _published_key(self, log: LogId) -> Generator[Finding, None, VerifierKey]:
-        """Return the log key that signed the published checkpoint; the one in use if none did."""
-        note = self._tiles.read(log, CHECKPOINT)
-        for entry in reversed(self._log_entries()):
-            key = self._log_key(log, entry)
-            if note is not None and _is_signed(note, key):
-                if entry.revoked_ms:
-                    words = f"its checkpoint is signed with {entry.kid}, which was revoked"
-                    yield Finding("key", key.name, words)
-                return key
-        return self.log_key(log)
-
-    def _audit_log(
-        self, log: LogId, counted: dict[str, int], report: Callable[[Audited], None]
-    ) -> Iterator[Finding]:
-        key = yield from self._published_key(log)
-        records = RecordAudit(log, key.name, self._reader, self._by_name, counted)
-        notes = {one.size: one.note for one in self._reader.checkpoints(log)}
-        history: dict[int, bytes] = {}
-        remembered = self._memory.remembered(key.name)
-        for place, note in (
-            *(("ledger.db", note) for note in notes.values()),
-            *([] if remembered is None else [("the second place", remembered)]),
-        ):
-            # What a key signed that was revoked since is history all the same.
-            try:
-                checkpoint, _ = open_checkpoint(note, self.signer_of(log, note))
-            except NoteRefused as error:
-                yield Finding("history", key.name, f"a checkpoint in {place}: {error}")
-                continue
-            if history.setdefault(checkpoint.size, checkpoint.root) != checkpoint.root:
-                yield Finding(
-                    "history", key.name, f"two checkpoints of size {checkpoint.size} differ"
-                )
-        walk = TreeAudit(lambda path: self._tiles.read(log, path), key, history, records.see)
-        yield from walk.findings()
-        older = self._tiles.partial_paths(log)
-        yield from audit_older(older, lambda path: self._tiles.read(log, path), key)
-        size = None if walk.checkpoint is None else walk.checkpoint.size
-        records.count_rest(size or 0)
-        report(Audited(key.name, size, records.lost))
-
-    def _judge(self) -> Callable[..., Iterator[Finding]] | None:
-        ring = self._ring()
-        return None if ring is None else KeyAudit(ring.keys).judge
-
-    def _ring(self) -> KeyRing | None:
-        versions = self._ring_files.versions()
-        if not versions:
-            return None
-        try:
-            return read_version(versions[-1].statement, versions[-1].jws.decode("ascii")).ring
-        except KeyRingRefused as error:
-            raise StateError(f"the key ring cannot be read: {error}") from error
+        """Return the log key that signed a checkpoint; see `LogKeys.signer_of`."""
+        return self._parts.keys.signer_of(log, note)
 
 
 def audit_published(where: str, vkey: str, report: Callable[[Audited], None]) -> Iterator[Finding]:
@@ -356,14 +257,6 @@ def consistency_text(first: int, hashes: tuple[bytes, ...], note: bytes) -> byte
     """Spell a consistency proof as witnesses take it."""
     lines = [f"old {first}", *(b64encode(one).decode("ascii") for one in hashes), ""]
     return "".join(f"{line}\n" for line in lines).encode("ascii") + note
-
-
-def _is_signed(note: bytes, key: VerifierKey) -> bool:
-    try:
-        open_checkpoint(note, key)
-    except NoteRefused:
-        return False
-    return True
 
 
 def _head(note: bytes) -> Checkpoint:
