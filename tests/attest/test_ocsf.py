@@ -224,6 +224,21 @@ def test_key_ring_versions_are_events_too(schema, version, activity):
     assert event["message"] == f"Key ring version {version}: 1 keys, 1 revoked."
 
 
+def test_lost_record_is_an_event_that_holds_its_leaf_and_no_hash_of_a_statement(schema):
+    entry = b"\x01" + bytes(range(32))
+    lost = msgspec.structs.replace(
+        siem.logged(RECORDS["answer"], 9, 1), prov_id="", statement=b"", jws=b"", entry=entry
+    )
+    event = json.loads(ocsf.siem_event(lost).data)
+    assert schema.problems(event) == []
+    assert event["metadata"]["uid"] == f"{siem.LOG}#9"
+    assert event["unmapped"] == {"entry": entry.hex(), "leaf_kind": 1}
+    assert (event["status"], event["severity"]) == ("Failure", "High")
+    assert event["metadata"]["event_code"] == event["api"]["operation"] == "lost"
+    assert not {"raw_data_hash", "raw_data_size"} & set(event)
+    assert event["message"] == "The record of leaf 9, of kind answer, is lost."
+
+
 @pytest.mark.parametrize("graph", [b"{", b"\xff\xfe", b"[]", b'{"nodes":[],"prov_id":"","v":1}'])
 def test_graph_that_cannot_be_read_says_nothing(graph):
     event = event_of(siem.answer(siem.stated(1), graph))

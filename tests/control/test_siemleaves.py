@@ -26,7 +26,9 @@ async def gateway(tmp_path):
 
 @pytest.fixture
 def leaves(gateway):
-    return LedgerLeaves(ISSUER, gateway.store, gateway.reader, gateway.ring, gateway.adapt)
+    return LedgerLeaves(
+        ISSUER, gateway.store, gateway.reader, gateway.ring, gateway.adapt, gateway.tiles
+    )
 
 
 def all_of(leaves, log, step):
@@ -95,7 +97,9 @@ async def test_record_that_is_gone_is_told_and_never_skipped(gateway, tmp_path):
             rows = gateway.reader.scan_uncaptured(slot, after_seq, limit)
             return [one for one in rows if one.seq_n != 2]
 
-    leaves = LedgerLeaves(ISSUER, gateway.store, Pruned(), gateway.ring, gateway.adapt)
+    leaves = LedgerLeaves(
+        ISSUER, gateway.store, Pruned(), gateway.ring, gateway.adapt, gateway.tiles
+    )
     with pytest.raises(StateError, match="has no record in s0") as raised:
         leaves.read(EU, -1, 100)
     assert "backup" in raised.value.advice

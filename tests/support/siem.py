@@ -6,7 +6,7 @@ import msgspec
 from msgspec import UNSET
 
 from verismo.attest.leaf import LeafType
-from verismo.attest.ocsf import Logged
+from verismo.attest.ocsf_frame import Logged
 from verismo.attest.provenance import GraphBuilder
 from verismo.attest.statement import Sequence as StatedSequence
 from verismo.attest.statement import (

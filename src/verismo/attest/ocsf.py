@@ -1,8 +1,9 @@
 """From a ledger leaf to one OCSF event: the same bytes for the same record, on any machine.
 
 Each leaf gives exactly one event, so that a reader can count: an answer, a void (recorded gap), a
-version of the key ring and whatever else the log holds. No content and no salt is in a statement,
-so none is in an event. A change to this mapping needs a new `MAPPING`: parity compares bytes.
+version of the key ring, a record that is lost, and whatever else the log holds. No content and no
+salt is in a statement, so none is in an event. A change to this mapping needs a new
+`ocsf_frame.MAPPING`: parity compares bytes.
 
 Source: OCSF 1.9, class `api_activity`; RFC 8785; ADR-022.
 """
@@ -16,6 +17,23 @@ from msgspec import UNSET, UnsetType
 from verismo.attest import ocsf_event as shape
 from verismo.attest.keyring import KeyRing
 from verismo.attest.leaf import LeafType
+from verismo.attest.ocsf_control import keyring_event, lost_event, plain_event
+from verismo.attest.ocsf_frame import (
+    FAILURE,
+    HIGH,
+    INFORMATIONAL,
+    LOW,
+    MEDIUM,
+    OTHER,
+    SUCCESS,
+    UNKNOWN,
+    Logged,
+    attested,
+    frame,
+    judged,
+    sha256,
+    text,
+)
 from verismo.attest.provenance import GRAPH_BYTES_MAX, Graph
 from verismo.attest.statement import (
     VERSION,
@@ -27,33 +45,12 @@ from verismo.attest.statement import (
 from verismo.model import canonical
 from verismo.model.siem import SiemEvent
 
-MAPPING: Final = "1"
-"""Revision of this mapping; stands in every event as `metadata.log_version`."""
-
-_KIND_NAMES: Final = {
-    LeafType.ANSWER: "answer",
-    LeafType.DECISION: "decision",
-    LeafType.KEY_RING: "keyring",
-    LeafType.PLAN: "plan",
-    LeafType.VOID: "void",
-}
-
-INFORMATIONAL: Final = 1
-LOW: Final = 2
-MEDIUM: Final = 3
-HIGH: Final = 4
-UNKNOWN: Final = 0
-SUCCESS: Final = 1
-FAILURE: Final = 2
-OTHER: Final = 99
 _ACTIVITY_NAMES: Final[Mapping[shape.Activity, str]] = {
     1: "Create",
     2: "Read",
     3: "Update",
     4: "Delete",
 }
-_SEVERITY_NAMES: Final = {1: "Informational", 2: "Low", 3: "Medium", 4: "High"}
-_STATUS_NAMES: Final = {0: "Unknown", 1: "Success", 2: "Failure"}
 _METHODS: Final[Mapping[str, shape.Activity]] = {
     "GET": 2,
     "HEAD": 2,
@@ -79,30 +76,6 @@ _SEVERITY_BY_CODE: Final[Mapping[str, shape.Severity]] = {
 }
 """Codes of `docs/errors.md` and of streams' ends. What a caller can mend or chose is low."""
 _COMPLETE: Final = "complete"
-
-
-class Logged(msgspec.Struct, frozen=True):
-    """A leaf with the record that it commits to.
-
-    Args:
-        log: origin of the log.
-        index: of the leaf.
-        kind: the leaf's type.
-        prov_id: of the record; empty if its kind has none.
-        statement: the signed bytes.
-        jws: the detached signature.
-        graph: canonical JSON; empty if its kind has none.
-        written_ms: when the journal took it, Unix ms; used only where nothing signed says when.
-    """
-
-    log: str
-    index: int
-    kind: LeafType
-    prov_id: str
-    statement: bytes
-    jws: bytes
-    graph: bytes = b""
-    written_ms: int = 0
 
 
 def siem_event(logged: Logged) -> SiemEvent:
@@ -135,7 +108,7 @@ def fingerprint(event: shape.ApiActivity) -> shape.Fingerprint:
     """
     [attestation] = event.attestation_list
     bare = msgspec.structs.replace(attestation, fingerprint=UNSET)
-    return _sha256(
+    return sha256(
         canonical.encode_trusted(msgspec.structs.replace(event, attestation_list=(bare,)))
     )
 
@@ -147,16 +120,18 @@ def _sealed(event: shape.ApiActivity) -> shape.ApiActivity:
 
 
 def _event(logged: Logged) -> shape.ApiActivity:
+    if logged.entry:
+        return lost_event(logged)
     try:
         if logged.kind is LeafType.ANSWER:
             return _answer(logged, read_statement(logged.statement))
         if logged.kind is LeafType.VOID:
             return _void(logged, canonical.decode(logged.statement, Void))
         if logged.kind is LeafType.KEY_RING:
-            return _keyring(logged, canonical.decode(logged.statement, KeyRing))
+            return keyring_event(logged, canonical.decode(logged.statement, KeyRing))
     except (StatementRefused, canonical.NotCanonical) as error:
-        return _plain(logged, UNKNOWN, HIGH, f"The record cannot be read: {error}")
-    return _plain(logged, SUCCESS, INFORMATIONAL, "")
+        return plain_event(logged, UNKNOWN, HIGH, f"The record cannot be read: {error}")
+    return plain_event(logged, SUCCESS, INFORMATIONAL, "")
 
 
 def _answer(logged: Logged, statement: Statement) -> shape.ApiActivity:
@@ -165,10 +140,10 @@ def _answer(logged: Logged, statement: Statement) -> shape.ApiActivity:
     is_success = response.fin and 200 <= response.status < 400
     severity: shape.Severity = INFORMATIONAL if is_success else _severity(statement, code)
     activity, name = _activity(statement)
-    event = _frame(logged, statement.prov_id, statement.iat, (activity, name))
+    event = frame(logged, statement.prov_id, statement.iat, (activity, name))
     return msgspec.structs.replace(
         event,
-        **_judged(SUCCESS if is_success else FAILURE, severity),
+        **judged(SUCCESS if is_success else FAILURE, severity),
         message=f"{request.method} {request.path}: {response.status} for {statement.op}",
         metadata=msgspec.structs.replace(event.metadata, tenant_uid=statement.aud),
         actor=shape.Actor(user=shape.User(uid=statement.aud)),
@@ -180,7 +155,7 @@ def _answer(logged: Logged, statement: Statement) -> shape.ApiActivity:
         ),
         src_endpoint=shape.Endpoint(uid=statement.aud),
         dst_endpoint=shape.Endpoint(svc_name=statement.iss),
-        attestation_list=_attested(logged, statement.iss),
+        attestation_list=attested(logged, statement.iss),
         status_code=code or str(response.status),
         status_detail=UNSET if is_success else _detail(statement, code),
         http_request=shape.HttpRequest(
@@ -198,92 +173,23 @@ def _answer(logged: Logged, statement: Statement) -> shape.ApiActivity:
 def _void(logged: Logged, void: Void) -> shape.ApiActivity:
     if void.v != VERSION:
         raise StatementRefused(f"version {void.v} is not known here; update Verismo")
-    event = _frame(logged, void.prov_id, void.iat, (OTHER, "Record Gap"))
-    text = f"Sequence numbers {void.first} to {void.last} of {void.signer} were never served."
+    event = frame(logged, void.prov_id, void.iat, (OTHER, "Record Gap"))
+    message = f"Sequence numbers {void.first} to {void.last} of {void.signer} were never served."
     return msgspec.structs.replace(
         event,
-        **_judged(FAILURE, HIGH),
-        message=text,
+        **judged(FAILURE, HIGH),
+        message=message,
         actor=shape.Actor(app_name="verismo", app_uid=void.signer),
         src_endpoint=shape.Endpoint(uid=void.signer, svc_name=void.iss),
-        attestation_list=_attested(logged, void.iss),
+        attestation_list=attested(logged, void.iss),
         status_detail="Their records could not be made durable, so nothing was answered.",
         unmapped=shape.Evidence(
             leaf_kind=logged.kind,
-            signature=_text(logged.jws),
+            signature=text(logged.jws),
             signer=void.signer,
             gap=shape.Gap(first=void.first, last=void.last),
         ),
     )
-
-
-def _keyring(logged: Logged, ring: KeyRing) -> shape.ApiActivity:
-    activity: tuple[shape.Activity, str] = (1, "Create") if ring.version == 1 else (3, "Update")
-    revoked = sum(key.revoked_ms != 0 for key in ring.keys)
-    event = _frame(logged, logged.prov_id, ring.iat, activity)
-    return msgspec.structs.replace(
-        event,
-        **_judged(SUCCESS, INFORMATIONAL),
-        message=f"Key ring version {ring.version}: {len(ring.keys)} keys, {revoked} revoked.",
-    )
-
-
-def _plain(
-    logged: Logged, status: shape.Status, severity: shape.Severity, detail: str
-) -> shape.ApiActivity:
-    """Return the event of a leaf whose record is not mapped further, such as a plan."""
-    name = _KIND_NAMES[logged.kind]
-    event = _frame(logged, logged.prov_id, logged.written_ms, (OTHER, "Record"))
-    return msgspec.structs.replace(
-        event,
-        **_judged(status, severity),
-        message=f"The log took a record of kind {name}.",
-        status_detail=detail or UNSET,
-    )
-
-
-def _frame(
-    logged: Logged, prov_id: str, time_ms: int, activity: tuple[shape.Activity, str]
-) -> shape.ApiActivity:
-    """Return what every event has; the parts that differ by kind are replaced."""
-    kind = _KIND_NAMES[logged.kind]
-    uid = prov_id or f"{logged.log}#{logged.index}"
-    number, name = activity
-    return shape.ApiActivity(
-        activity_id=number,
-        activity_name=name,
-        type_uid=shape.CLASS_UID * 100 + number,
-        type_name=f"API Activity: {name}",
-        severity_id=INFORMATIONAL,
-        severity=_SEVERITY_NAMES[INFORMATIONAL],
-        status_id=UNKNOWN,
-        status=_STATUS_NAMES[UNKNOWN],
-        time=time_ms,
-        message=kind,
-        metadata=shape.Metadata(
-            uid=uid,
-            sequence=logged.index,
-            log_name=logged.log,
-            log_version=MAPPING,
-            event_code=kind,
-        ),
-        actor=shape.Actor(app_name="verismo"),
-        api=shape.Api(operation=kind, request=shape.ApiRequest(uid=uid)),
-        src_endpoint=shape.Endpoint(svc_name="verismo"),
-        attestation_list=_attested(logged, UNSET),
-        raw_data_hash=_sha256(logged.statement),
-        raw_data_size=len(logged.statement),
-        unmapped=shape.Evidence(leaf_kind=logged.kind, signature=_text(logged.jws)),
-    )
-
-
-def _judged(status: shape.Status, severity: shape.Severity) -> dict[str, int | str]:
-    return {
-        "status_id": status,
-        "status": _STATUS_NAMES[status],
-        "severity_id": severity,
-        "severity": _SEVERITY_NAMES[severity],
-    }
 
 
 def _activity(statement: Statement) -> tuple[shape.Activity, str]:
@@ -354,7 +260,7 @@ def _context(statement: Statement) -> shape.MessageContext | UnsetType:
 def _evidence(logged: Logged, statement: Statement) -> shape.Evidence:
     return shape.Evidence(
         leaf_kind=logged.kind,
-        signature=_text(logged.jws),
+        signature=text(logged.jws),
         signer=statement.seq.signer,
         seq=statement.seq.n,
         region=statement.region,
@@ -372,16 +278,3 @@ def _evidence(logged: Logged, statement: Statement) -> shape.Evidence:
         request_commit=statement.req.commit,
         response_commit=statement.res.commit,
     )
-
-
-def _attested(logged: Logged, authority: str | UnsetType) -> tuple[shape.Attestation, ...]:
-    uid = f"{logged.log}#{logged.index}"
-    return (shape.Attestation(uid=uid, chain_uid=logged.log, authority_uid=authority),)
-
-
-def _sha256(data: bytes) -> shape.Fingerprint:
-    return shape.Fingerprint(value=canonical.digest(data))
-
-
-def _text(data: bytes) -> str:
-    return data.decode("ascii", "backslashreplace")

@@ -184,6 +184,7 @@ class Evidence(msgspec.Struct, frozen=True):
     Args:
         leaf_kind: type byte of the ledger leaf.
         signature: the detached JWS over the statement; with the statement it proves the record.
+        entry: of a record that is lost the leaf itself, hex: type byte and blinded hash.
         signer, seq: signer slot and gapless number.
         gap: of a void record.
         region: where the record is kept.
@@ -198,7 +199,8 @@ class Evidence(msgspec.Struct, frozen=True):
     """
 
     leaf_kind: int
-    signature: str
+    signature: str | UnsetType = UNSET
+    entry: str | UnsetType = UNSET
     signer: str | UnsetType = UNSET
     seq: int | UnsetType = UNSET
     gap: Gap | UnsetType = UNSET
@@ -222,7 +224,7 @@ class ApiActivity(msgspec.Struct, frozen=True):
     """One event. Attribute names are those of the schema.
 
     Args:
-        raw_data_hash, raw_data_size: of the signed statement's bytes.
+        raw_data_hash, raw_data_size: of the signed statement's bytes; not of one that is lost.
         time: Unix ms.
     """
 
@@ -241,8 +243,8 @@ class ApiActivity(msgspec.Struct, frozen=True):
     api: Api
     src_endpoint: Endpoint
     attestation_list: tuple[Attestation, ...]
-    raw_data_hash: Fingerprint
-    raw_data_size: int
+    raw_data_hash: Fingerprint | UnsetType
+    raw_data_size: int | UnsetType
     unmapped: Evidence
     dst_endpoint: Endpoint | UnsetType = UNSET
     status_code: str | UnsetType = UNSET

@@ -17,7 +17,7 @@ from typing import Final
 import msgspec
 
 from verismo.attest import merkle
-from verismo.attest.ocsf import MAPPING
+from verismo.attest.ocsf_frame import MAPPING
 from verismo.model import canonical
 from verismo.model.siem import HourTally, SiemEvent
 

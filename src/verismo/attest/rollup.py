@@ -27,6 +27,8 @@ PAYLOAD_TYPE = "application/vnd.in-toto+json"
 STATEMENT_TYPE: Literal["https://in-toto.io/Statement/v1"] = "https://in-toto.io/Statement/v1"
 PREDICATE_TYPE: Literal["urn:verismo:ledger-rollup:v1"] = "urn:verismo:ledger-rollup:v1"
 HASH_HEX_CHARS = 64
+LOST_LEAF = "lost"
+"""Counts, among the types of leaves, those whose record a restore has lost, whatever their type."""
 
 
 class RollupRefused(ValueError):
@@ -103,7 +105,7 @@ class Predicate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         last: index of its last leaf; `first - 1` for a day without leaves.
         size: of the tree at the day's end, `last + 1`.
         root: hex, of the tree at the day's end.
-        leaves: how many leaves of each type, by name.
+        leaves: how many leaves of each type, by name; those whose record is lost are `lost`.
         answers: how many answers for each policy decision and status class, such as `allow 2xx`.
         consistency: proof that the tree of this day extends that of the day before (RFC 6962,
             2.1.2); empty for the first rollup.
@@ -152,7 +154,7 @@ class Tally:
         self.answers: dict[str, int] = {}
 
     def count(self, leaf_type: str) -> None:
-        """Count a leaf that is no answer."""
+        """Count a leaf that is no answer, or whose record is lost."""
         self.leaves[leaf_type] = self.leaves.get(leaf_type, 0) + 1
 
     def count_answer(self, decision: str, status: int) -> None:

@@ -1,8 +1,9 @@
 """Reads a range of leaves back with everything that they commit to, and checks every one.
 
 The entries come from the published bundles, the records from where the integrator took them; a
-record that is not the one of its leaf stops the reading. What is read is proven against the day's
-signed root by the frontier that goes along.
+record that is not the one of its leaf stops the reading. A record that `ledger adopt` has marked
+as lost is none: its leaf comes alone. What is read is proven against the day's signed root by the
+frontier that goes along.
 """
 
 from collections.abc import Iterator, Sequence
@@ -13,6 +14,7 @@ from verismo.attest.leaf import LeafRefused, LeafType, leaf_entry, leaf_type
 from verismo.attest.merkle import CompactRange, leaf_hash, root_nodes
 from verismo.attest.tile import TILE_WIDTH, TileMissing, TileRefused, TileTree
 from verismo.control.dayfiles import read_entries, read_hashes
+from verismo.control.journalaudit import LOST
 from verismo.model.errors import IntegrityError
 from verismo.model.ids import ProvId, TenantId
 from verismo.model.ledger import LogId
@@ -47,13 +49,14 @@ class Leaf(msgspec.Struct, frozen=True):
         index: in its log.
         kind: what it stands for.
         source: slot or other source that it came from.
-        record: as the journal holds it; of other sources the statement and its signature alone.
+        record: as the journal holds it; of other sources the statement and its signature alone;
+            None where a restore has lost it.
     """
 
     index: int
     kind: LeafType
     source: str
-    record: Record
+    record: Record | None
 
 
 def hash_reader(tiles: TileReader, log: LogId, size: int) -> TileTree:
@@ -116,7 +119,10 @@ def leaves_of(desk: LeafDesk, log: LogId, runs: Sequence[Run]) -> Iterator[Leaf]
                 width = min(TILE_WIDTH, last - bundle_index * TILE_WIDTH)
                 bundle = read_entries(desk.tiles, log, bundle_index, width)
             entry = bundle[index % TILE_WIDTH]
-            yield Leaf(index, _checked(entry, record, log, index), run.source, record)
+            kind = _kind(entry, log, index)
+            if record is not None:
+                _check(entry, kind, record, f"leaf {index} of {log.path}")
+            yield Leaf(index, kind, run.source, record)
 
 
 def leaf_hashes_of(tiles: TileReader, log: LogId, first: int, end: int) -> Iterator[bytes]:
@@ -132,7 +138,10 @@ def leaf_hashes_of(tiles: TileReader, log: LogId, first: int, end: int) -> Itera
             yield leaf_hash(entry)
 
 
-def _records(desk: LeafDesk, run: Run, *, is_slot: bool) -> Iterator[tuple[int, Record]]:
+def _records(desk: LeafDesk, run: Run, *, is_slot: bool) -> Iterator[tuple[int, Record | None]]:
+    if run.source == LOST:
+        yield from ((at, None) for at in range(run.count))
+        return
     done = 0
     while done < run.count:
         after, limit = run.first_seq + done - 1, min(RECORDS_MAX, run.count - done)
@@ -175,14 +184,17 @@ def _other_records(
     raise IntegrityError(f"the ledger has leaves of {name}, which is no source of this folder")
 
 
-def _checked(entry: bytes, record: Record, log: LogId, index: int) -> LeafType:
+def _kind(entry: bytes, log: LogId, index: int) -> LeafType:
     try:
-        kind = leaf_type(entry)
-        is_same = leaf_entry(kind, record.statement, record.jws) == entry
+        return leaf_type(entry)
     except LeafRefused as error:
         raise IntegrityError(f"leaf {index} of {log.path} is damaged: {error}") from error
+
+
+def _check(entry: bytes, kind: LeafType, record: Record, where: str) -> None:
+    try:
+        is_same = leaf_entry(kind, record.statement, record.jws) == entry
+    except LeafRefused as error:
+        raise IntegrityError(f"the record of {where} is damaged: {error}") from error
     if not is_same:
-        raise IntegrityError(
-            f"record {record.seq_n} is not the one that leaf {index} of {log.path} commits to"
-        )
-    return kind
+        raise IntegrityError(f"record {record.seq_n} is not the one that {where} commits to")

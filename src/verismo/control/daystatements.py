@@ -10,11 +10,12 @@ from collections.abc import Callable
 import msgspec
 
 from verismo.attest.leaf import LeafType
-from verismo.attest.rollup import Tally
+from verismo.attest.rollup import LOST_LEAF, Tally
 from verismo.control.dayfiles import STATEMENTS, ArchivedRecord, pack_lines, record_line
 from verismo.control.dayleaves import Leaf
 from verismo.model.errors import IntegrityError
 from verismo.model.ids import TenantId
+from verismo.ports.journal import Record
 from verismo.ports.vault import Vault
 
 PART_BYTES = 8_388_608
@@ -85,18 +86,22 @@ class StatementFiles:
             IntegrityError: an answer's statement cannot be read.
             StateError: a tenant's key cannot be used.
         """
+        record = leaf.record
+        if record is None:
+            self.tally.count(LOST_LEAF)
+            return
         tenant, handle = GATEWAY, GATEWAY_HANDLE
         if leaf.kind == LeafType.ANSWER:
-            answer = _answer(leaf)
-            tenant, handle = leaf.record.tenant, answer.aud
+            answer = _answer(leaf, record)
+            tenant, handle = record.tenant, answer.aud
             self.tally.count_answer(answer.policy.decision, answer.res.status)
         else:
             self.tally.count(leaf.kind.name.lower())
         if self._is_erased(tenant):
             self.erased += 1
             return
-        line = record_line(ArchivedRecord(leaf.index, leaf.source, int(leaf.kind), leaf.record))
-        key = tenant, leaf.record.written_ms // MS_PER_HOUR % 24
+        line = record_line(ArchivedRecord(leaf.index, leaf.source, int(leaf.kind), record))
+        key = tenant, record.written_ms // MS_PER_HOUR % 24
         held = self._held.setdefault(key, _Held(handle, []))
         held.lines.append(line)
         held.size += len(line)
@@ -128,10 +133,10 @@ class StatementFiles:
         return self._erased[tenant]
 
 
-def _answer(leaf: Leaf) -> _Answer:
+def _answer(leaf: Leaf, record: Record) -> _Answer:
     try:
-        return _decode(leaf.record.statement)
+        return _decode(record.statement)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise IntegrityError(
-            f"the statement of leaf {leaf.index} ({leaf.source} {leaf.record.seq_n}) is damaged"
+            f"the statement of leaf {leaf.index} ({leaf.source} {record.seq_n}) is damaged"
         ) from error

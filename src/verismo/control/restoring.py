@@ -17,6 +17,7 @@ from verismo.control import dayfiles
 from verismo.control.archiveddays import ArchivedDay, ArchiveReader
 from verismo.control.dayfiles import ArchivedRecord, read_entries
 from verismo.control.daystatements import GATEWAY, GATEWAY_HANDLE
+from verismo.control.journalaudit import LOST
 from verismo.control.leafsources import ADAPT_TYPES, KEY_RING
 from verismo.control.logtree import LogTree
 from verismo.model.errors import Erased, IntegrityError, StateError
@@ -112,7 +113,8 @@ def restore_ledger(desk: RestoreDesk, now_ms: int) -> RestoredLedger:
     token = desk.lease.acquire("restore", now_ms, LEASE_MS)
     logs = [_Restoration(desk, reader, token).log(origin) for origin in reader.origins]
     cursors = desk.store.cursors()
-    last = {name: n for name, n in cursors.items() if name != KEY_RING and name not in ADAPT_TYPES}
+    elsewhere = {KEY_RING, LOST, *ADAPT_TYPES}
+    last = {name: n for name, n in cursors.items() if name not in elsewhere}
     desk.records.finish(last, now_ms)
     if any(name in ADAPT_TYPES for name in cursors):
         desk.control.finish(now_ms)

@@ -14,7 +14,8 @@ import msgspec
 
 from verismo.attest.leaf import LeafType
 from verismo.attest.merkle import ProofRefused
-from verismo.attest.ocsf import Logged, siem_event
+from verismo.attest.ocsf import siem_event
+from verismo.attest.ocsf_frame import Logged
 from verismo.attest.parity import HOUR_MS, extend_tallies, hour_of
 from verismo.attest.rollup import SiemCounters
 from verismo.model.errors import StateError
@@ -261,6 +262,7 @@ def event_list(name: str, records: Sequence[LoggedRecord]) -> list[SiemEvent]:
                 jws=one.jws,
                 graph=one.graph,
                 written_ms=one.written_ms,
+                entry=one.entry,
             )
         )
         for one in records

@@ -24,7 +24,9 @@ class LoggedRecord(msgspec.Struct, frozen=True):
         statement: the signed bytes.
         jws: the detached signature.
         graph: the provenance graph, canonical JSON; empty if its kind has none.
-        written_ms: when it was stored, Unix ms.
+        written_ms: when it was stored, Unix ms; of a record that is lost a time before that.
+        entry: the leaf itself where a restore has lost its record, whose other bytes are empty
+            then; else empty.
     """
 
     index: int
@@ -34,6 +36,7 @@ class LoggedRecord(msgspec.Struct, frozen=True):
     jws: bytes
     graph: bytes
     written_ms: int
+    entry: bytes = b""
 
 
 class LeafReader(Protocol):

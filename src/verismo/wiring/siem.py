@@ -15,6 +15,7 @@ from verismo.adapters.siem_http import HttpSettings, HttpSink, HttpSinkReader
 from verismo.adapters.siem_sqlite import FILE_NAME, SqliteSiemStore
 from verismo.adapters.siem_syslog import SyslogSettings, SyslogSink
 from verismo.adapters.telemetry_siem import SinkFigures, siem_lines
+from verismo.adapters.tiles_folder import FolderTiles
 from verismo.config.schema import Config, Sink
 from verismo.control.siem import ExportDesk, ExportStatus, SinkExport, lag_ms
 from verismo.control.siemleaves import LedgerLeaves
@@ -72,7 +73,8 @@ class SiemParts:
     def __init__(self, config: Config) -> None:
         self.store = SqliteSiemStore(config.data / FILE_NAME)
         self._journal = SqliteJournalReader(config.data)
-        self._ledger = SqliteLedger(ledger_places(config.data).state, read_only=True)
+        places = ledger_places(config.data)
+        self._ledger = SqliteLedger(places.state, read_only=True)
         self._adapt = open_leaves(config.data)
         self.leaves = LedgerLeaves(
             config.plan.issuer,
@@ -80,6 +82,7 @@ class SiemParts:
             self._journal,
             KeyRingFiles(config.data),
             self._adapt,
+            FolderTiles(places.tiles),
         )
 
     def close(self) -> None:
