@@ -92,6 +92,15 @@ def test_pruning_forgets_what_ended_before_and_nothing_else(windows):
     assert [one.start_ms for one in windows.written(0, 10**9)] == [20_000, 30_000, 40_000]
 
 
+def test_intervals_that_a_clock_dated_that_was_ahead_are_forgotten_and_can_be_written(windows):
+    for at in range(5):
+        windows.write(interval(at * WINDOW_MS))
+    windows.forget_future(2 * WINDOW_MS)
+    assert [one.start_ms for one in windows.written(0, 10**9)] == [0, 10_000, 20_000]
+    windows.write(full(3 * WINDOW_MS))
+    assert windows.intervals(3 * WINDOW_MS, 10**9) == [full(3 * WINDOW_MS)]
+
+
 @pytest.mark.slow
 def test_pruning_goes_on_until_all_is_forgotten(windows):
     for at in range(PRUNE_ROWS_MAX + 1):

@@ -202,11 +202,66 @@ def test_restarted_process_goes_on_where_the_records_end(site):
     assert "RELEASE" in site.verdicts(*[0] * 40)
 
 
-def test_clock_that_steps_back_decides_nothing_anew(site):
-    site.spend(*QUIET, 600_000, 600_000, 600_000)
-    count = site.folder.decisions.last()
-    site.loop.round(site.now_ms - 300_000)
-    assert [one.rule for one in site.folder.decisions.rows(count, 10)] == []
+class TestAClockThatWasAheadAndIsSetBack:
+    AHEAD = 3_600_000
+    """By how much, ms."""
+
+    @pytest.fixture
+    def site(self, site):
+        site.now_ms += self.AHEAD
+        return site
+
+    def set_back(self, site):
+        """Set the clock right; what it dated wrongly is forgotten, as the control process does."""
+        site.now_ms -= self.AHEAD
+        site.counted.kept = [one for one in site.counted.kept if one.start_ms < site.now_ms]
+
+    def test_is_recorded_once_as_no_data_and_judges_no_bin_twice(self, site):
+        site.spend(*QUIET, 600_000, 600_000, 600_000)
+        was = site.state()
+        self.set_back(site)
+        assert site.decide() == [("budget-clock", "NODATA", "clock_stepped")]
+        assert (site.state().phase, site.state().admit_ppm) == (was.phase, was.admit_ppm)
+        assert site.decide() == []
+
+    def test_lasts_no_longer_for_a_throttled_route_than_it_would_have(self, site):
+        site.spend(*QUIET, 600_000, 600_000, 600_000)
+        self.set_back(site)
+        site.decide()
+        (throttle,) = site.steered()
+        assert site.now_ms < throttle.until_ms <= site.now_ms + 130_000
+        verdicts = site.verdicts(*[1_000] * 40)
+        assert [one for one in verdicts if one not in ("NOOP", "NODATA")] == ["CONTINUE", "RELEASE"]
+        assert site.steered() == ()
+        assert audited(site)[0] == []
+
+    def test_keeps_no_breach_from_being_seen(self, site):
+        site.spend(*QUIET)
+        self.set_back(site)
+        site.spend(*QUIET[:12])
+        assert "THROTTLE" in site.verdicts(600_000, 600_000, 600_000)
+
+    def test_is_found_by_a_process_that_was_started_since(self, site):
+        site.spend(*QUIET, 600_000, 600_000, 600_000)
+        self.set_back(site)
+        site.begin()
+        assert site.decide() == [("budget-clock", "NODATA", "clock_stepped")]
+
+    def test_is_logged(self, site, caplog):
+        site.spend(*QUIET)
+        self.set_back(site)
+        found = site.spend(*QUIET[:4])
+        assert [one for one in found if one[0] == "budget-clock"] == [
+            ("budget-clock", "NODATA", "clock_stepped")
+        ]
+        said = [one.fields["reasons"] for one in caplog.records if hasattr(one, "fields")]
+        assert said == ["clock_stepped"]
+
+    def test_keeps_nobody_from_setting_a_limit(self, site):
+        site.spend(*QUIET)
+        site.act("raise")
+        self.set_back(site)
+        assert site.act("resume", expires_ms=0).decision.verdict == "CONTINUE"
 
 
 def test_operation_that_is_not_registered_is_nobody_s_route(site):

@@ -399,3 +399,79 @@ def test_the_state_that_is_carried_on_is_the_recorded_one(rolling):
     (second,) = rolling.shell.looks(NOW + 120_000)
     assert isinstance(second.before, CanaryState)
     assert second.before == first.state
+
+
+class TestAClockThatWasAheadAndIsSetBack:
+    AHEAD = 3_600_000
+    """By how much, ms."""
+
+    @pytest.fixture
+    def back(self, rolling):
+        """A rollout that was looked at by a clock an hour ahead, now that the clock is right."""
+        rolling.look(NOW + 60_000)
+        (ahead,) = rolling.look(NOW + 70_000 + self.AHEAD)
+        assert ahead.at_ms == NOW + 70_000 + self.AHEAD
+        return rolling
+
+    def test_is_recorded_once_as_no_data(self, back):
+        (found,) = back.look(NOW + 75_000)
+        assert (found.verdict, found.reasons) == ("NODATA", ("clock_stepped",))
+        assert found.action.before == found.action.after == 200_000
+        assert (found.at_ms, found.state.decided_ms) == (NOW + 75_000, NOW + 75_000)
+        assert back.look(NOW + 75_500) == []
+
+    def test_keeps_nobody_from_deciding_on(self, back):
+        back.look(NOW + 75_000)
+        found = [one for n in range(1, 6) for one in back.look(NOW + 75_000 + n * STEP)]
+        assert len(found) >= 3
+        assert {one.verdict for one in found} == {"CONTINUE"}
+        assert back.kept.kept[-1].rule == "canary"
+
+    def test_leaves_the_evidence_and_what_was_counted_of_every_time(self, back):
+        before = Rollouts(back.kept).newest(ALL).decision.state
+        (found,) = back.look(NOW + 75_000)
+        after = found.state
+        assert (after.worse, after.better, after.points) == (
+            *(before.worse, before.better, before.points),
+        )
+        for name in ("weight_since_ms", "data_ms", "seen_until_ms"):
+            passed_ms = before.decided_ms - getattr(before, name)
+            assert after.decided_ms - getattr(after, name) == passed_ms
+
+    def test_shows_only_whole_intervals_afterwards(self, back):
+        back.look(NOW + 75_000)
+        (look,) = back.shell.looks(NOW + 75_000 + 2 * STEP)
+        assert look.observation.candidate.start_ms % STEP == 0
+        assert look.observation.candidate.start_ms >= NOW + 75_000
+
+    def test_ends_in_a_hold_where_no_data_come_for_long(self, back):
+        back.counted.is_missing = True
+        found = []
+        for minute in range(2, 40):
+            found += [one.reasons[0] for one in back.look(NOW + minute * 60_000)]
+        assert found[0] == "clock_stepped"
+        assert "insufficient_data" in found
+        assert back.shell.steered(NOW).rollouts[0].weight_ppm == SETTINGS.hold_weight_ppm
+
+    @pytest.mark.parametrize("verb", ["rollback", "stop", "hold", "promote", "extend"])
+    def test_lets_a_person_act_at_once(self, back, verb):
+        found = back.do(verb, now=NOW + 75_000)
+        assert (found.verdict, found.at_ms) != ("NOOP", NOW + 75_000 + self.AHEAD)
+        assert found.state.decided_ms == NOW + 75_000
+
+    def test_lets_a_person_start_again_what_was_stopped_by_it(self, back):
+        back.do("stop", now=NOW + 80_000 + self.AHEAD)
+        started = back.do("start", now=NOW + 80_000)
+        assert started.state.weight_since_ms == started.state.decided_ms == NOW + 80_000
+        (look,) = back.shell.looks(NOW + 160_000)
+        assert look.rule.name == "canary"
+
+    def test_is_logged(self, back, caplog):
+        (found,) = back.look(NOW + 75_000)
+        back.shell.told(found)
+        (record,) = caplog.records
+        assert record.fields["reason"] == "clock_stepped"
+
+    def test_of_less_than_a_look_is_waited_for(self, rolling):
+        rolling.look(NOW + 60_000)
+        assert rolling.look(NOW + 60_000 - STEP + 1) == []

@@ -2,6 +2,7 @@
 
 import json
 import time
+from contextlib import closing
 
 import httpx2
 import pytest
@@ -12,6 +13,8 @@ from tests.support.rolloutsite import CONFIG, write_site
 from verismo.adapters.adapt_file import FILE_NAME, AdaptFile
 from verismo.adapters.decisions_sqlite import SqliteDecisions
 from verismo.adapters.keyring_files import KeyRingFiles
+from verismo.adapters.windows_sqlite import FILE_NAME as WINDOWS_FILE
+from verismo.adapters.windows_sqlite import SqliteWindows
 from verismo.attest.controlrecord import check_follows, open_record
 from verismo.attest.steeringdoc import open_steering
 from verismo.config.load import load_config
@@ -23,6 +26,7 @@ from verismo.model.apikey import RANDOM_BYTES, key_sha256, new_api_key
 from verismo.model.plan import plan_digest
 from verismo.model.steering import Steering, steering_digest
 from verismo.ports.admins import AdminKey
+from verismo.ports.windows import Interval
 from verismo.wiring.adapt import DAY_MS, AdaptLoop
 from verismo.wiring.firststart import prepare_data
 from verismo.wiring.keys import open_rotation
@@ -112,7 +116,7 @@ async def post(site, client, body, role="operator"):
 async def newest(site, client, **subject):
     return await client.get(
         "/v1/decisions/newest",
-        params={"rule": ["canary", "canary-act"], **(subject or SUBJECT)},
+        params={"rule": ["canary", "canary-act", "canary-event"], **(subject or SUBJECT)},
         headers=site.auth("viewer"),
     )
 
@@ -298,6 +302,28 @@ async def test_the_next_plan_key_signs_once_the_first_one_is_revoked(site, clien
         check_follows(previous, record)
         previous = row.statement
     assert record.result == "published"
+
+
+async def test_a_clock_that_was_ahead_and_is_set_back_leaves_nothing_of_the_time_ahead(
+    site, client
+):
+    await post(site, client, start())
+    right_ms, ahead_ms = site.now_ms, 3_600_000
+    site.now_ms += ahead_ms
+    await site.loop.round()
+    dated_ms = site.now_ms // 10_000 * 10_000
+    with closing(SqliteWindows(site.config.data / WINDOWS_FILE)) as windows:
+        windows.write(Interval("s0", dated_ms, dated_ms + 10_000))
+        site.now_ms = right_ms + 15_000
+        await site.loop.round()
+        assert windows.written(0, 2 * dated_ms) == []
+    found = (await newest(site, client)).json()
+    assert found["verdict"] in ("NODATA", "CONTINUE")
+    assert (await post(site, client, start(verb="stop", of=found["digest"]))).status_code == 201
+    events = [row.rule for row in site.loop.decisions.rows(0, 9) if row.rule == "canary-event"]
+    assert events == ["canary-event"]
+    text = "".join(await site.loop.expose())
+    assert 'verismo_adapt_decisions_total{rule="canary-event",verdict="NODATA"} 1' in text
 
 
 async def test_metrics_say_what_was_decided_and_how_old_the_last_round_is(site, client):

@@ -138,7 +138,7 @@ def refusal(
         return "role_too_low"
     if limits_fault(observation.limits):
         return limits_fault(observation.limits)
-    return _values_fault(act) or _time_fault(state, act, settings, now_ms)
+    return _values_fault(act) or _time_fault(act, settings, now_ms)
 
 
 def _values_fault(act: Act) -> str:
@@ -151,9 +151,8 @@ def _values_fault(act: Act) -> str:
     return "" if is_count(limit) and limit > 0 else "limit_out_of_range"
 
 
-def _time_fault(state: HandState, act: Act, settings: HandSettings, now_ms: int) -> str:
-    if now_ms < state.set_ms:
-        return "clock_stepped_back"
+def _time_fault(act: Act, settings: HandSettings, now_ms: int) -> str:
+    # A clock that was set back since the last act keeps nobody from another one.
     if not 0 <= act.at_ms <= now_ms:
         return "act_of_the_future"
     if act.verb == "resume":

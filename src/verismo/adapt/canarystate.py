@@ -162,6 +162,29 @@ def begin_epoch(state: CanaryState) -> CanaryState:
     )
 
 
+def rewind(state: CanaryState, now_ms: int) -> CanaryState:
+    """Take a state's times back by as much as the clock was since the last decision.
+
+    Until when a person holds or extends stays: it names a time, whatever the clock said meanwhile.
+
+    Args:
+        state: as it was decided, perhaps by a clock that was ahead.
+        now_ms: Unix ms.
+    """
+    by_ms = state.decided_ms - now_ms
+    if by_ms <= 0:
+        return state
+    return msgspec.structs.replace(
+        state,
+        weight_since_ms=Milliseconds(max(0, state.weight_since_ms - by_ms)),
+        decided_ms=Milliseconds(now_ms),
+        data_ms=Milliseconds(max(0, state.data_ms - by_ms)),
+        seen_until_ms=Milliseconds(max(0, state.seen_until_ms - by_ms)),
+        waiting_baseline=(),
+        waiting_candidate=(),
+    )
+
+
 def edges_of(state: CanaryState) -> tuple[int, int] | None:
     """Return the mean reference edges of p95 and p99; None before the first baseline window."""
     if not state.edges:

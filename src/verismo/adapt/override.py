@@ -2,8 +2,9 @@
 
 Pure, like the rule that it overrides (`canary`): state, act, settings and one clock reading give a
 decision, so that what a person did is recorded, signed and computed again as all else. An act that
-may not be done changes nothing and says why. Nobody overrides a broken invariant: such a rollback
-can be acknowledged with `stop`, and a new rollout started once its cause is mended.
+may not be done changes nothing and says why. A clock that was set back keeps nobody from acting:
+the times of the state go back first (`canarystate.rewind`). Nobody overrides a broken invariant:
+such a rollback can be acknowledged with `stop`, and a new rollout started once its cause is mended.
 
 Who acted is checked where the act came in; that the act names a decision which its author has seen
 is checked where decisions are kept (`control.canary`). Here it must name one.
@@ -16,7 +17,7 @@ import msgspec
 
 from verismo.adapt.canary import metrics_of
 from verismo.adapt.canarysettings import CanarySettings, check_settings
-from verismo.adapt.canarystate import CanaryState, begin_epoch, start, step_to
+from verismo.adapt.canarystate import CanaryState, begin_epoch, rewind, start, step_to
 from verismo.model import canonical
 from verismo.model.act import REASON_CHARS_MAX, REASON_CHARS_MIN, Act
 from verismo.model.decision import Action, Decision, Subject, Verdict, digest_of
@@ -84,8 +85,9 @@ def decide(
     if why:
         step = Step("NOOP", ("refused", why), state)
     else:
-        step = _STEPS[act.verb](Asked(state, act, settings, Milliseconds(now_ms)))
-    at = max(state.decided_ms, now_ms if not why else 0)
+        told = rewind(state, now_ms)
+        step = _STEPS[act.verb](Asked(told, act, settings, Milliseconds(now_ms)))
+    at = state.decided_ms if why else now_ms
     after = msgspec.structs.replace(step.state, decided_ms=Milliseconds(at))
     return Decision(
         controller="canary",
@@ -118,7 +120,7 @@ def refusal(state: CanaryState, act: Act, now_ms: int) -> str:
     Returns:
         A code.
     """
-    return _malformed(state, act) or _out_of_time(state, act, now_ms) or _out_of_place(state, act)
+    return _malformed(state, act) or _out_of_time(act, now_ms) or _out_of_place(state, act)
 
 
 def _malformed(state: CanaryState, act: Act) -> str:
@@ -137,8 +139,8 @@ def _malformed(state: CanaryState, act: Act) -> str:
     return ""
 
 
-def _out_of_time(state: CanaryState, act: Act, now_ms: int) -> str:
-    if type(now_ms) is not int or not state.decided_ms <= now_ms <= canonical.MAX_INTEGER:
+def _out_of_time(act: Act, now_ms: int) -> str:
+    if type(now_ms) is not int or not 0 <= now_ms <= canonical.MAX_INTEGER:
         return "clock_stepped"
     if not 0 <= act.at_ms <= now_ms:
         return "act_of_the_future"

@@ -117,6 +117,15 @@ class SqliteWindows:
             if forgotten < PRUNE_ROWS_MAX:
                 return
 
+    def forget_future(self, from_ms: int) -> None:
+        """Forget intervals that begin after a time: a clock that was ahead has dated them.
+
+        Kept, they would be read as new once that time has come, and those that are would be refused
+        as written before.
+        """
+        with self._lent() as connection:
+            connection.execute("DELETE FROM interval WHERE start_ms > ?", (from_ms,))
+
     def close(self) -> None:
         """Close the file; a later call opens it again."""
         with self._lock:

@@ -19,8 +19,9 @@ from verismo.cli.controlapi import ControlClient, control_options, open_control
 from verismo.cli.options import Lifetime, columns, json_option, moment, printable
 from verismo.config.schema import Config
 from verismo.control.acts import DecisionView, NewAct
+from verismo.control.budgetrecords import THROTTLING
 from verismo.control.reasonwords import in_words
-from verismo.control.rules import BUDGET, BUDGET_ACT, BUDGET_LIMIT
+from verismo.control.rules import BUDGET_ACT, BUDGET_LIMIT
 from verismo.model.act import Verb
 from verismo.model.decision import Subject
 from verismo.model.errors import OperatorError
@@ -193,7 +194,7 @@ def _act(verb: Verb, lasting_ms: int, values: dict[str, int], asked: Asked) -> N
                 next_step="`verismo tenant list` and `verismo operation list` show what there is.",
             )
         subject = Subject(tenant=route[0], operation=route[1])
-        newest = api.newest((BUDGET.name,), subject)
+        newest = api.newest(THROTTLING, subject)
         if newest is not None:
             click.echo(f"as it stands: {_line(newest)}", err=True)
         told = api.act(
@@ -227,7 +228,8 @@ def _views(api: ControlClient, config: Config, tenant: str) -> list[RouteView]:
                 continue
             subject = Subject(tenant=name, operation=operation)
             judged, limit, hand = (
-                api.newest((rule.name,), subject) for rule in (BUDGET, BUDGET_LIMIT, BUDGET_ACT)
+                api.newest(rules, subject)
+                for rules in (THROTTLING, (BUDGET_LIMIT.name,), (BUDGET_ACT.name,))
             )
             if judged is None and limit is None and hand is None:
                 continue

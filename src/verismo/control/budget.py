@@ -26,6 +26,7 @@ from verismo.adapt.budget import (
     limit_in_force,
 )
 from verismo.adapt.budgetact import HandObservation, HandSettings, HandState
+from verismo.adapt.budgetclock import BudgetClock
 from verismo.adapt.budgetlimit import (
     HOUR_MS,
     MILLION,
@@ -45,7 +46,7 @@ from verismo.control.budgethours import (
 )
 from verismo.control.budgetrecords import BudgetRecords, Recorded
 from verismo.control.looks import Look, Steered
-from verismo.control.rules import BUDGET, BUDGET_ACT, BUDGET_LIMIT
+from verismo.control.rules import BUDGET, BUDGET_ACT, BUDGET_CLOCK, BUDGET_LIMIT
 from verismo.control.windowreads import RouteSpends, SpentBin
 from verismo.model.act import Act
 from verismo.model.decision import Decision, Subject
@@ -67,12 +68,16 @@ _ADVICE: Final = {
     "values_unknown": "freeze and raise take `limit_usd_micros`, the others nothing",
     "limit_missing": "say in `limit_usd_micros` to what it is raised",
     "limit_out_of_range": "`limit_usd_micros` has to be above 0",
-    "clock_stepped_back": "the clock stood later at the act before this one",
     "act_of_the_future": "`at_ms` has not come yet",
     "expiry_missing": "say in `expires_ms` until when it holds",
     "expired": "`expires_ms` is over already",
     "expiry_too_far": "let it end within a week",
 }
+
+_ShortLook = (
+    Look[BudgetState, BudgetObservation, BudgetSettings]
+    | Look[BudgetState, BudgetClock, BudgetSettings]
+)
 
 log = logging.getLogger("verismo.adapt")
 
@@ -144,8 +149,11 @@ class BudgetShell:
         """Return a look at each route for the bin that ended, and at limits for the hour."""
         until_ms = self._reads.complete_until(now_ms) // BIN_MS * BIN_MS
         found: list[Look] = []  # type: ignore[type-arg]
+        if until_ms < self._seen_ms:
+            # The clock was set back; the records tell what is decided already.
+            self._seen_ms = 0
         if until_ms > self._seen_ms:
-            found += self._short_looks(until_ms)
+            found += self._short_looks(until_ms, now_ms)
             # Only once nothing is due any more: what could not be recorded is looked at again.
             self._seen_ms = self._seen_ms if found else until_ms
         ended_ms = now_ms // HOUR_MS * HOUR_MS
@@ -193,8 +201,9 @@ class BudgetShell:
         return Steered(throttles=tuple(sorted(throttles, key=_route_of)))
 
     def told(self, decision: Decision[msgspec.Struct]) -> None:
-        """Log what changed for a route."""
-        if decision.controller == "budget" and decision.verdict in _CHANGES:
+        """Log what changed for a route, and that its clock was set back."""
+        is_news = decision.verdict in _CHANGES or decision.reasons[:1] == ("clock_stepped",)
+        if decision.controller == "budget" and is_news:
             fields = {
                 "tenant": decision.subject.tenant,
                 "operation": decision.subject.operation,
@@ -204,22 +213,25 @@ class BudgetShell:
             }
             log.warning("a route's budget changed", extra={"fields": fields})
 
-    def _short_looks(
-        self, until_ms: int
-    ) -> list[Look[BudgetState, BudgetObservation, BudgetSettings]]:
+    def _short_looks(self, until_ms: int, now_ms: int) -> list[_ShortLook]:
         bins = self._bins(until_ms - LONG_MS, until_ms)
         routes = {route for one in bins.values() for route, offered in one.items() if offered}
         for subject in self._records.subjects(BUDGET.name):
             decision = self._records.of(subject).throttling
             if decision is not None and decision.state.phase != "OPEN":
                 routes.add((TenantId(subject.tenant), OperationId(subject.operation)))
-        found = []
+        found: list[_ShortLook] = []
         for route in sorted(routes):
             subject = _subject(route)
             recorded = self._records.of(subject)
-            if not self._terms.cap(route) or _is_decided(recorded.throttling, until_ms):
+            if not self._terms.cap(route):
                 continue
             before = _throttling(recorded)
+            if _is_decided(recorded.throttling, now_ms + BIN_MS):
+                clock = BudgetClock(subject)
+                found.append(Look(BUDGET_CLOCK, subject, before, clock, self._terms.budget))
+            if _is_decided(recorded.throttling, until_ms):
+                continue
             shown = tuple(
                 SpendBin(Milliseconds(start), UsdMicros(one.get(route, 0)))
                 for start, one in sorted(bins.items())

@@ -5,7 +5,7 @@ lease, or this one after a crash, knows the same.
 """
 
 from collections.abc import Sequence
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import msgspec
 
@@ -13,11 +13,14 @@ from verismo.adapt.budget import BudgetState
 from verismo.adapt.budgetact import HandState
 from verismo.adapt.budgetlimit import LimitObservation, LimitState
 from verismo.attest.controlrecord import RecordRefused, read_record
-from verismo.control.rules import BUDGET, BUDGET_ACT, BUDGET_LIMIT
+from verismo.control.rules import BUDGET, BUDGET_ACT, BUDGET_CLOCK, BUDGET_LIMIT
 from verismo.model import canonical
 from verismo.model.decision import Decision, Subject, decode_decision
 from verismo.model.errors import StateError
 from verismo.ports.decisions import DecisionReader
+
+THROTTLING: Final = (BUDGET.name, BUDGET_CLOCK.name)
+"""Rules that say whether a route is throttled."""
 
 State = TypeVar("State", bound=msgspec.Struct)
 
@@ -26,7 +29,7 @@ class Recorded(msgspec.Struct, frozen=True):
     """How the three rules stand about one route; None where one has not decided yet.
 
     Args:
-        throttling: the newest decision of `budget`.
+        throttling: the newest decision of `budget`, or of `budget-clock`.
         limit: of `budget-limit`.
         hand: of `budget-act`.
         digests: of those that there are, hex.
@@ -65,9 +68,9 @@ class BudgetRecords:
         Raises:
             StateError: the records cannot be read, or name bytes that are not there.
         """
-        throttling = self._newest(BUDGET.name, subject, BudgetState, self._throttling)
-        limit = self._newest(BUDGET_LIMIT.name, subject, LimitState, self._limits)
-        hand = self._newest(BUDGET_ACT.name, subject, HandState, self._hands)
+        throttling = self._newest(THROTTLING, subject, BudgetState, self._throttling)
+        limit = self._newest((BUDGET_LIMIT.name,), subject, LimitState, self._limits)
+        hand = self._newest((BUDGET_ACT.name,), subject, HandState, self._hands)
         found = [one[0] for one in (throttling, limit, hand) if one is not None]
         return Recorded(
             throttling=None if throttling is None else throttling[1],
@@ -102,12 +105,12 @@ class BudgetRecords:
 
     def _newest(
         self,
-        rule: str,
+        rules: Sequence[str],
         subject: Subject,
         state: type[State],
         known: dict[Subject, tuple[int, str, Decision[State]]],
     ) -> tuple[str, Decision[State]] | None:
-        row = self._reader.newest((rule,), canonical.encode(subject).decode("utf-8"))
+        row = self._reader.newest(rules, canonical.encode(subject).decode("utf-8"))
         if row is None:
             return None
         before = known.get(subject)

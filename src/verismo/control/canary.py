@@ -5,19 +5,21 @@ last look, merged over workers and, where it is for all tenants, over tenants. A
 weight it is shown nothing until the requests that were split the old way have ended.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+import logging
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final, Protocol
 
 import msgspec
 
 from verismo.adapt import override
+from verismo.adapt.canaryevent import CanaryEvent
 from verismo.adapt.canaryobservation import CanaryObservation
 from verismo.adapt.canarysettings import CanarySettings
 from verismo.adapt.canarystate import P99_PPM, CanaryState, edges_of, unbegun
 from verismo.control.flags import Flags
 from verismo.control.looks import Look, Steered
 from verismo.control.rollouts import Rollouts, Standing
-from verismo.control.rules import CANARY, CANARY_ACT
+from verismo.control.rules import CANARY, CANARY_ACT, CANARY_EVENT
 from verismo.model.act import Act
 from verismo.model.decision import Decision, Subject
 from verismo.model.errors import DecisionStale, MalformedRequest, NotFound
@@ -36,7 +38,9 @@ BEFORE_LOOKS: Final = 5
 """How far back windows are read to tell how long requests last before a rollout."""
 
 CanaryLook = (
-    Look[CanaryState, CanaryObservation, CanarySettings] | Look[CanaryState, Act, CanarySettings]
+    Look[CanaryState, CanaryObservation, CanarySettings]
+    | Look[CanaryState, Act, CanarySettings]
+    | Look[CanaryState, CanaryEvent, CanarySettings]
 )
 
 _ADVICE: Final = {
@@ -52,7 +56,14 @@ _ADVICE: Final = {
     "rollout_promoted": "the candidate has all the traffic: `stop` or `rollback`",
     "rollout_rolled_back": "it was rolled back: `promote`, `stop` or `start`",
     "rollout_stopped": "it does not run: `start`",
+    "clock_stepped": "the gateway's clock shows no time: set it",
+    "act_of_the_future": "`at_ms` has not come yet",
 }
+
+log = logging.getLogger("verismo.adapt")
+
+
+_EVENTS: Final = frozenset({"clock_stepped"})
 
 
 class ArmWindows(Protocol):
@@ -110,11 +121,8 @@ class CanaryShell:
             act = None if self._flags is None else self._flags.due(standing, now_ms)
             if act is not None:
                 found.append(_acted(standing, act))
-            elif standing.is_running and fits(self._plan(), standing.decision.subject):
-                since_ms = self._since(standing.decision.state)
-                if until_ms - since_ms >= self._look_ms:
-                    shown = self._observed(standing.decision.state, since_ms, until_ms)
-                    found.append(_look(standing, shown))
+            elif standing.is_running:
+                found += self._due(standing, until_ms, now_ms)
         return found
 
     def take(self, act: Act, now_ms: int) -> Look[CanaryState, Act, CanarySettings]:
@@ -157,14 +165,36 @@ class CanaryShell:
         return Steered(rollouts=tuple(sorted(found, key=lambda one: (one.operation, one.tenant))))
 
     def told(self, decision: Decision[msgspec.Struct]) -> None:
-        """Nothing more is to be done: the steering says it all."""
+        """Log what befell a rollout; of all else the steering says it all."""
+        reason = decision.reasons[0] if decision.reasons else ""
+        if reason in _EVENTS:
+            subject = decision.subject
+            fields = {
+                "tenant": subject.tenant,
+                "operation": subject.operation,
+                "candidate": subject.candidate,
+                "verdict": decision.verdict,
+                "reason": reason,
+                "next": "verismo canary status",
+            }
+            log.warning("something befell a rollout", extra={"fields": fields})
+
+    def _due(self, standing: Standing, until_ms: int, now_ms: int) -> Iterator[CanaryLook]:
+        """Yield what befell a rollout that runs, or else its look if it has waited long enough."""
+        state = standing.decision.state
+        if state.decided_ms - now_ms >= self._look_ms:
+            yield _befallen(standing, CanaryEvent("clock_stepped"))
+        elif fits(self._plan(), standing.decision.subject):
+            since_ms = self._since(state)
+            if until_ms - since_ms >= self._look_ms:
+                yield _look(standing, self._observed(state, since_ms, until_ms))
 
     def _since(self, state: CanaryState) -> int:
         """Return the end of the last look, or when the last change of the weight has settled."""
         settle_ms = PROPAGATION_MS + min(2 * self._latency_ms(state), SETTLE_MS_MAX)
         settled_ms = state.weight_since_ms + settle_ms
         # The next look begins on a whole interval: one that began before would be left out.
-        return max(state.seen_until_ms, -(-settled_ms // self._look_ms) * self._look_ms)
+        return -(-max(state.seen_until_ms, settled_ms) // self._look_ms) * self._look_ms
 
     def _latency_ms(self, state: CanaryState) -> int:
         """Return how long nearly all requests last: of the looks so far, or before the rollout."""
@@ -301,6 +331,13 @@ def _course(state: CanaryState) -> tuple[int, ...] | tuple[int | str, ...]:
 def _acted(standing: Standing, act: Act) -> Look[CanaryState, Act, CanarySettings]:
     decision = standing.decision
     return Look(CANARY_ACT, decision.subject, decision.state, act, standing.settings)
+
+
+def _befallen(
+    standing: Standing, event: CanaryEvent
+) -> Look[CanaryState, CanaryEvent, CanarySettings]:
+    decision = standing.decision
+    return Look(CANARY_EVENT, decision.subject, decision.state, event, standing.settings)
 
 
 def _look(

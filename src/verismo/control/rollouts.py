@@ -17,8 +17,8 @@ from verismo.model.decision import Decision, Subject, decode_decision
 from verismo.model.errors import StateError
 from verismo.ports.decisions import DecisionReader
 
-RULES: Final = ("canary", "canary-act")
-"""Who decides about rollouts: the controller, and people."""
+RULES: Final = ("canary", "canary-act", "canary-event")
+"""Who decides about rollouts: the controller, people, and what befalls a rollout besides."""
 _KIND: Final = Decision[CanaryState]
 
 

@@ -10,7 +10,16 @@ from typing import Final, TypeVar, cast
 
 import msgspec
 
-from verismo.adapt import budget, budgetact, budgetlimit, canary, override, scaling
+from verismo.adapt import (
+    budget,
+    budgetact,
+    budgetclock,
+    budgetlimit,
+    canary,
+    canaryevent,
+    override,
+    scaling,
+)
 from verismo.adapt.canaryobservation import CanaryObservation
 from verismo.adapt.canarysettings import CanarySettings
 from verismo.adapt.canarystate import CanaryState
@@ -56,6 +65,15 @@ def _set_by_hand(
     return budgetact.decide(state, observation, settings, Milliseconds(now_ms))
 
 
+def _rewind(
+    state: budget.BudgetState,
+    observation: budgetclock.BudgetClock,
+    settings: budget.BudgetSettings,
+    now_ms: int,
+) -> Decision[budget.BudgetState]:
+    return budgetclock.decide(state, observation, settings, Milliseconds(now_ms))
+
+
 def _scale(
     state: scaling.ScalingState,
     observation: ScalingObservation,
@@ -70,6 +88,14 @@ CANARY: Final = Rule(
 )
 CANARY_ACT: Final = Rule(
     "canary-act", override.VERSION, CanaryState, Act, CanarySettings, override.decide
+)
+CANARY_EVENT: Final = Rule(
+    "canary-event",
+    canaryevent.VERSION,
+    CanaryState,
+    canaryevent.CanaryEvent,
+    CanarySettings,
+    canaryevent.decide,
 )
 BUDGET: Final = Rule(
     "budget",
@@ -95,6 +121,14 @@ BUDGET_ACT: Final = Rule(
     budgetact.HandSettings,
     _set_by_hand,
 )
+BUDGET_CLOCK: Final = Rule(
+    "budget-clock",
+    budgetclock.VERSION,
+    budget.BudgetState,
+    budgetclock.BudgetClock,
+    budget.BudgetSettings,
+    _rewind,
+)
 SCALING: Final = Rule(
     "scaling", scaling.VERSION, scaling.ScalingState, ScalingObservation, ScalingSettings, _scale
 )
@@ -111,9 +145,11 @@ RULES: Final[Mapping[str, AnyRule]] = MappingProxyType(
         for rule in (
             _any(CANARY),
             _any(CANARY_ACT),
+            _any(CANARY_EVENT),
             _any(BUDGET),
             _any(BUDGET_LIMIT),
             _any(BUDGET_ACT),
+            _any(BUDGET_CLOCK),
             _any(SCALING),
         )
     }

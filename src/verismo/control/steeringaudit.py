@@ -18,13 +18,14 @@ from verismo.attest.controlrecord import ControlRecord, is_next
 from verismo.attest.keyentry import KeyEntry
 from verismo.attest.steeringdoc import SteeringRefused, open_steering
 from verismo.control.decisionaudit import DecisionAudit, Kept, Mismatch, Newest
-from verismo.control.rules import BUDGET
+from verismo.control.rules import BUDGET, BUDGET_CLOCK
 from verismo.model import canonical
 from verismo.model.decision import Subject
 from verismo.model.steering import Rollout, Steering
 from verismo.ports.steering import SteeringReader, SteeringRow
 
 ROWS_AT_ONCE: Final = 100
+_THROTTLING: Final = frozenset({BUDGET.name, BUDGET_CLOCK.name})
 
 
 class SteeringAudit:
@@ -70,7 +71,7 @@ class SteeringAudit:
         newest = Newest(record.n, record.decision)
         if record.kind == "decision" and record.subject.candidate:
             self._rollouts[record.subject] = newest
-        elif record.kind == "decision" and record.rule == BUDGET.name:
+        elif record.kind == "decision" and record.rule in _THROTTLING:
             self._budgets[record.subject] = newest
 
     def rest(self) -> Iterator[Mismatch]:

@@ -47,6 +47,8 @@ PRUNE_EVERY_MS = 3_600_000
 WINDOWS_KEPT_MS = 86_400_000
 """Longer than any look goes back; what decisions read of them is recorded with the decisions."""
 DAY_MS = 86_400_000
+SWEPT_MS = 60_000
+"""How long after a clock was set back workers may still write what they dated by it."""
 
 log = logging.getLogger("verismo.adapt")
 
@@ -82,6 +84,7 @@ class AdaptLoop:
         self._ending = threading.Event()
         self._watch = ClockWatch()
         self._pruned_ms = 0
+        self._sweep_until_ticks_ms = 0
         self._counted: Counter[tuple[str, str]] = Counter()
         self._failures = 0
         self._done_ms: int | None = None
@@ -127,6 +130,7 @@ class AdaptLoop:
             progress = loop.round(now_ms)
             self._count(progress.decisions)
             self._prune(loop.token, now_ms)
+            self._sweep(progress.decisions, now_ms)
             if progress.failure is not None:
                 raise progress.failure
             self._done_ms = now_ms
@@ -197,7 +201,7 @@ class AdaptLoop:
 
     def _prune(self, token: int, now_ms: int) -> None:
         """Forget what is old, each hour; not soon after the clock was set: all seems old then."""
-        since_ms = self._watch.since_step_ms(now_ms, time.monotonic_ns() // 1_000_000)
+        since_ms = self._watch.since_step_ms(now_ms, _ticks_ms())
         is_settled = since_ms is None or since_ms >= SETTLED_MS
         if not is_settled or 0 <= now_ms - self._pruned_ms < PRUNE_EVERY_MS:
             return
@@ -208,6 +212,14 @@ class AdaptLoop:
             forgotten = SqliteDecisions(self._file).forget(token, before_ms)
             if forgotten:
                 log.info("old observations forgotten", extra={"fields": {"count": forgotten}})
+
+    def _sweep(self, decisions: Sequence[Recorded], now_ms: int) -> None:
+        """Forget the intervals that a clock which was ahead has dated; they would be seen twice."""
+        ticks_ms = _ticks_ms()
+        if any(one.decision.reasons[:1] == ("clock_stepped",) for one in decisions):
+            self._sweep_until_ticks_ms = ticks_ms + SWEPT_MS
+        if ticks_ms < self._sweep_until_ticks_ms:
+            self._windows.forget_future(now_ms)
 
     def _count(self, decisions: Sequence[Recorded]) -> None:
         for one in decisions:
@@ -249,3 +261,7 @@ class AdaptLoop:
 
 def _now_ms() -> int:
     return time.time_ns() // 1_000_000
+
+
+def _ticks_ms() -> int:
+    return time.monotonic_ns() // 1_000_000
