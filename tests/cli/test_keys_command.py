@@ -3,16 +3,21 @@
 import base64
 import io
 import json
+import shlex
 import shutil
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from verismo.adapters.backup import make_backup
+from verismo.adapters.ledger_sqlite import SqliteLedger
 from verismo.attest.keyring import check_history, read_keyring
 from verismo.attest.keys import read_jwks
+from verismo.model.ledger import ENTRY_BYTES, LogId
+from verismo.ports.ledger import Growth
 
 ROOT = Path(__file__).parents[2]
 SHIM = ROOT / "ops" / "attest" / "jwks-rotate.py"
@@ -100,6 +105,36 @@ def test_revoked_key_is_replaced_and_stays_revoked(started, verismo, monkeypatch
     again = verismo(*words, "--yes")
     assert again.code == 2
     assert "revoked already" in again.err
+
+
+def test_revoked_log_key_prints_what_witnesses_and_verifiers_need_next(
+    started, verismo, tmp_path: Path
+):
+    logs = LogId("eu", 2026), LogId("us", 2026)
+    with closing(SqliteLedger(started / "var" / "ledger.db")) as ledger:
+        token = ledger.acquire("test", 1, 3_000)
+        ledger.assign(token, [Growth(log, 0, bytes(ENTRY_BYTES), ()) for log in logs], {})
+        ledger.release(token)
+    (before,) = listed(verismo, "--role", "log")
+    outcome = verismo("keys", "revoke", before["kid"], "--reason", "copied", "--yes", "--json")
+    assert outcome.code == 0, outcome.err
+    assert json.loads(outcome.out)["key"]["role"] == "log", "what scripts read stays JSON"
+    assert "witnesses answer 403" in outcome.err
+    status = json.loads(verismo("ledger", "status", "--json").out)
+    vkeys = [one["vkey"] for one in status["logs"]]
+    assert len(vkeys) == 2
+    assert all(f"  {vkey}\n" in outcome.err for vkey in vkeys)
+    [command] = [line for line in outcome.err.splitlines() if "witness trust" in line]
+    words = shlex.split(command.partition("verismo ")[2])
+    verismo("witness", "init", tmp_path / "w", "--name", "witness.example/w1")
+    trusted = verismo(*(tmp_path / "w" if word == "DIR" else word for word in words))
+    assert (trusted.code, trusted.out.splitlines()[-1]) == (0, "1 new, 0 known before")
+
+
+def test_other_revocations_speak_of_no_witness(started, verismo):
+    (token,) = listed(verismo, "--role", "token")
+    outcome = verismo("keys", "revoke", token["kid"], "--reason", "x", "--yes")
+    assert (outcome.code, outcome.err) == (0, "")
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ from verismo.config.writing import write_whole
 from verismo.control.rotation import Outcome, Rotation
 from verismo.model.errors import OperatorError, StateError
 from verismo.wiring.firststart import prepare_data
-from verismo.wiring.keys import clock_ms, open_newest_rotation, open_rotation
+from verismo.wiring.keys import clock_ms, log_vkeys, open_newest_rotation, open_rotation
 
 yes_option = click.option("--yes", is_flag=True, help="Do it without asking.")
 out_option = click.option(
@@ -185,6 +185,8 @@ def revoke(config: Path, as_json: bool, kid: str, reason: str, at: str | None, y
     if not as_json:
         click.echo(f"revoked {kid}")
     _tell(outcome, as_json=as_json)
+    if outcome.key is not None and outcome.key.role == "log":
+        _tell_log_keys(log_vkeys(loaded.data, loaded.plan.issuer, outcome.key))
 
 
 @keys.command()
@@ -300,6 +302,24 @@ def _tell(outcome: Outcome, *, as_json: bool) -> None:
     else:
         click.echo(f"nothing changed: the next {row.role} key {row.kid} is published already")
         click.echo(f"it signs from {moment(row.not_before_ms)} on")
+
+
+def _tell_log_keys(vkeys: Sequence[str]) -> None:
+    """Say who has to be told: a log key is pinned, so a new one is refused until then."""
+    if not vkeys:
+        return
+    click.echo(
+        "Until they trust the new log key, witnesses answer 403 and verifiers refuse proofs. Send "
+        "its verifier keys to each of them, by another way than this gateway:",
+        err=True,
+    )
+    for one in vkeys:
+        click.echo(f"  {one}", err=True)
+    click.echo(
+        f"The operator of each witness runs: verismo witness trust DIR --vkey '{vkeys[-1]}' "
+        "--every-log",
+        err=True,
+    )
 
 
 def _print_json(value: object) -> None:

@@ -4,22 +4,26 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import closing
 from pathlib import Path
 
 from verismo.adapters.journal_reader import SqliteJournalReader
 from verismo.adapters.keyring_files import KeyRingFiles
 from verismo.adapters.keyring_memory import RememberedRing
+from verismo.adapters.ledger_sqlite import FILE_NAME, SqliteLedger
 from verismo.adapters.signer_file import FileSigner
 from verismo.adapters.signer_window import WindowedSigner
 from verismo.adapters.telemetry_keys import key_lines
-from verismo.attest.keyentry import KeyEntry
+from verismo.attest.keyentry import KeyEntry, public_key
 from verismo.attest.keyring import SignedRing, signing_key
 from verismo.attest.keys import Role, import_key
+from verismo.attest.note import vkey
 from verismo.attest.succession import KeyRules, last_ends_ms
 from verismo.control.clockwatch import ClockWatch
 from verismo.control.rotation import RingHistory, Rotation
 from verismo.gateway.published import PublishedKeys
 from verismo.model.errors import StateError
+from verismo.model.ledger import origin_of
 from verismo.ports.signer import Signer
 from verismo.wiring.ringage import require_newest_ring
 from verismo.wiring.rounds import Step
@@ -110,6 +114,22 @@ def exposing_keys(data: Path) -> Callable[[], Awaitable[list[str]]]:
         return await asyncio.to_thread(lines)
 
     return expose
+
+
+def log_vkeys(data: Path, issuer: str, entry: KeyEntry) -> tuple[str, ...]:
+    """Return a log key as the verifier key of each log that there is.
+
+    Args:
+        data: the data folder.
+        issuer: the `iss` of statements.
+        entry: of the role `log`.
+
+    Raises:
+        StateError: the ledger cannot be read.
+    """
+    with closing(SqliteLedger(data / FILE_NAME, read_only=True)) as ledger:
+        origins = [origin_of(issuer, state.log) for state in ledger.logs()]
+    return tuple(vkey(origin, public_key(entry).raw) for origin in origins)
 
 
 def open_signer(data: Path, role: Role, rules: KeyRules, now_ms: int) -> Signer:
