@@ -78,9 +78,21 @@ def test_open_evidence_after_all_windows_is_inconclusive():
     assert (outcome.verdict, outcome.reasons[0]) == ("HOLD", "inconclusive")
 
 
-def test_too_few_windows_or_requests_are_insufficient_data():
-    _, outcome = run([shown(at) for at in range(4)])
-    assert outcome == Outcome("HOLD", ("insufficient_data", "too_few requests=600 windows=3"))
+@pytest.mark.parametrize(
+    ("windows", "requests", "reasons"),
+    [
+        (20, 100, ["too_few_windows windows=3 least=20"]),
+        (3, 601, ["too_few_requests requests=600 least=601"]),
+        (
+            *(4, 601),
+            ["too_few_windows windows=3 least=4", "too_few_requests requests=600 least=601"],
+        ),
+    ],
+)
+def test_too_few_windows_or_requests_are_insufficient_data(windows, requests, reasons):
+    settings = msgspec.structs.replace(SETTINGS, windows_min=windows, requests_min=requests)
+    _, outcome = run([shown(at) for at in range(4)], settings)
+    assert outcome == Outcome("HOLD", ("insufficient_data", *reasons))
 
 
 def test_a_metric_that_has_a_weight_and_no_data_is_named():

@@ -103,7 +103,7 @@ def test_an_equal_candidate_is_promoted_with_exit_code_0(verismo, published, tmp
     assert found.code == 0, found.err
     assert found.out.startswith("PROMOTE")
     file = kept(out)
-    assert (file.origin, len(file.decisions)) == ("scraped", 8)
+    assert (file.origin, len(file.decisions)) == ("scraped", 7)
     assert replay(file).differing == ()
     assert replay(file).is_concluded
 

@@ -57,11 +57,34 @@ async def compared(
 
 
 @pytest.mark.slow
-async def test_an_equal_candidate_is_promoted_after_all_windows():
+async def test_an_equal_candidate_is_promoted_once_four_windows_of_five_are_judged():
     found = await compared(CountedGateway(1), CountedGateway(2), requests=200)
-    assert (found.verdict, len(found.decisions)) == ("PROMOTE", 11)
+    assert (found.verdict, len(found.decisions)) == ("PROMOTE", 9)
+    assert found.score.windows_min == 8
     assert found.decisions[0].reasons == ("reference_only",)
     assert "tolerance at least" in found.note
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("bad", [3, 12])
+async def test_one_window_without_data_does_not_keep_an_equal_candidate_from_promotion(bad):
+    green = CountedGateway(2)
+    bounds = green.bounds
+
+    def before(number, url):
+        if url == GREEN:
+            green.bounds = None if number == bad * PARTS + 3 else bounds
+
+    ways = CountedGateway(1), green
+    found = await compared(*ways, windows=12, requests=200, before=before)
+    assert found.verdict == "PROMOTE"
+    assert replay(found).differing == ()
+
+
+async def test_thin_windows_are_told_apart_from_too_few_requests():
+    ways, weights = (CountedGateway(1), CountedGateway(2)), "error=0.6,cost=0.4"
+    found = await compared(*ways, weights, requests=8, windows=12)
+    assert found.reasons == ("insufficient_data", "too_few_windows windows=6 least=10")
 
 
 @pytest.mark.slow
@@ -94,11 +117,11 @@ async def test_a_url_that_vanishes_is_no_data_and_the_rest_goes_on():
 
     def before(number, url):
         if url == GREEN:
-            green.bounds = None if 20 <= number < 24 else bounds
+            green.bounds = None if 20 <= number < 34 else bounds
 
     found = await compared(CountedGateway(1), green, before=before)
     missing = [one for one in found.decisions if one.verdict == "NODATA"]
-    assert 1 <= len(missing) <= 2
+    assert len(missing) == 3
     assert all("it is away" in one.note for one in missing)
     assert found.verdict == "HOLD"
     assert found.reasons[0] == "insufficient_data"

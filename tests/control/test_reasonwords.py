@@ -98,6 +98,16 @@ def test_no_words_are_kept_for_reasons_that_no_rule_gives():
         ("gap_open_ms=42500", "42.5 s of the gap since the last action are left"),
         ("wish_above_band=12", "the load asks for 12 replicas"),
         ("history_too_short hours=3 min=72", "3 hours of history, 72 are needed"),
+        ("insufficient_data", "there are not enough data"),
+        (
+            "too_few_requests requests=253 least=1500",
+            "the candidate got 253 requests and needs 1,500",
+        ),
+        (
+            "too_few_windows windows=6 least=8",
+            "6 windows could be judged and 8 have to be: a window with few requests is merged with "
+            "the next, so make windows longer",
+        ),
         (
             "window_refused: candidate: it ends before it starts",
             "a window cannot be counted: candidate: it ends before it starts",

@@ -155,9 +155,15 @@ def conclude(state: CanaryState, settings: CanarySettings, last: FileLook) -> Ou
     missing = [one.name for one in last.metrics if one.name in weights and one.status == "NODATA"]
     if missing:
         return Outcome("HOLD", ("insufficient_data", *(f"no_data_of: {one}" for one in missing)))
-    if state.windows_here < settings.windows_min or state.requests_here < settings.requests_min:
-        counted = f"requests={state.requests_here} windows={state.windows_here}"
-        return Outcome("HOLD", ("insufficient_data", f"too_few {counted}"))
+    few = []
+    if state.windows_here < settings.windows_min:
+        counted = f"windows={state.windows_here} least={settings.windows_min}"
+        few.append(f"too_few_windows {counted}")
+    if state.requests_here < settings.requests_min:
+        counted = f"requests={state.requests_here} least={settings.requests_min}"
+        few.append(f"too_few_requests {counted}")
+    if few:
+        return Outcome("HOLD", ("insufficient_data", *few))
     return Outcome("HOLD", ("inconclusive", *last.reasons))
 
 

@@ -136,7 +136,8 @@ def _key_file(name: str, text: str) -> Callable[[Command], Command]:
     type=click.IntRange(1, 1_000),
     default=10,
     show_default=True,
-    help="How many windows are judged, after one that is the reference.",
+    help="How many windows are judged, after one that is the reference; PROMOTE needs four of "
+    "five.",
 )
 @click.option(
     "--window-s",

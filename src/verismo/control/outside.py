@@ -3,7 +3,7 @@
 Who splits the traffic is somebody else; nothing is changed here. The first window is the reference:
 it says where the baseline's p95 lies and which margins the buckets allow there. Then one window
 after another is judged by the canary's rule, until it answers or the windows are over. What the
-metrics do not tell is no data, and no data is HOLD.
+metrics do not tell is no data, and no data is HOLD; one window of five may be lost to that.
 """
 
 import re
@@ -61,6 +61,8 @@ LATE_MS_MAX: Final = 10_000
 """How late a page may be read; where earlier ones took longer it is left out, not made up for."""
 LATE: Final = "late: earlier pages took so long that this one was not read"
 DEFAULT_PORTS: Final[Mapping[str, int]] = {"http": 80, "https": 443}
+SPARE: Final = 5
+"""Of so many windows one may tell nothing, or be thin and merged with the next."""
 _credentials: Final = re.compile(r"//[^/]*@")
 SUBJECT: Final = Subject("", "outside", "baseline", "candidate")
 
@@ -71,7 +73,7 @@ class Comparison(msgspec.Struct, frozen=True):
     Args:
         baseline: URL of the metrics of the gateway that serves now.
         candidate: URL of the one that may take over.
-        windows: how many are judged, after the reference.
+        windows: how many are judged, after the reference, unless there is an answer before.
         window_ms: how long each is; at least `PARTS` milliseconds.
         meters: which metrics are read.
         score: weights and margins that are asked for.
@@ -239,7 +241,7 @@ class OutsideWatch:
         bake_ms = (self._asked.windows + 2) * self._asked.window_ms
         score = msgspec.structs.replace(
             self._asked.score,
-            windows_min=self._asked.windows,
+            windows_min=self._asked.windows - self._asked.windows // SPARE,
             bake_ms_max=max(self._asked.score.bake_ms_max, bake_ms),
         )
         if not score.weights.p95_ppm and not score.weights.p99_ppm:

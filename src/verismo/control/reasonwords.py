@@ -24,7 +24,7 @@ WORDS: Final[Mapping[str, str]] = MappingProxyType(
         "finished": "the rollout is over",
         "hold": "HOLD number {value}, and no more are allowed",
         "inconclusive": "the bake is over and the evidence decided nothing: a person is asked",
-        "insufficient_data": "there were no data for too long",
+        "insufficient_data": "there are not enough data",
         "invariant_broken": "the candidate broke a rule of security or attestation: {text}",
         "no_window": "the window of an arm could not be read",
         "number_refused": "a window holds something that is no count: {text}",
@@ -50,6 +50,10 @@ WORDS: Final[Mapping[str, str]] = MappingProxyType(
         "latency_left_the_buckets": "latency left the part of the buckets that can be compared",
         "no_data_of": "there are no data of {text}",
         "series_vanished": "a series vanished: {text}",
+        "too_few_requests": "the candidate got {requests} requests and needs {least}",
+        "too_few_windows": "{windows} windows could be judged and {least} have to be: a window "
+        "with few requests is merged with the next, so make windows longer",
+        # Of files that were written before the two were told apart.
         "too_few": "{requests} requests of the candidate in {windows} windows are too few",
         # What people tell controllers.
         "act_of_another_rollout": "it is about another rollout",
