@@ -1,5 +1,7 @@
 """`verismo ledger rollup`, `archive`, `restore`: as an operator runs them, on real files."""
 
+import shutil
+
 import pytest
 from click.testing import CliRunner
 from tests.support import objectstore
@@ -162,6 +164,22 @@ async def test_altered_archive_is_told_to_the_operator_with_a_next_step(folder):
     assert "archive-failing" in refused.value.advice
     # Nothing is left that would make the next try fail.
     assert not [path.name for path in folder.iterdir() if "restored" in path.name]
+
+
+async def test_archive_that_lacks_a_log_and_a_day_is_restored_and_told(folder):
+    roll_up(folder)
+    run("ledger", "archive", "-c", folder / "verismo.toml")
+    objects = folder / "var" / "archive" / "objects" / "attest" / "v1" / "gateway.example" / "log"
+    shutil.rmtree(objects / "us")
+    (objects / "eu" / "2026" / "2026" / "03" / "02" / "manifest.json").unlink()
+    where = ("--from", folder / "var" / "archive", "--data", folder / "restored")
+    result = CliRunner().invoke(cli, ["ledger", "restore", *map(str, where)])
+    assert result.exit_code == 1
+    assert "gateway.example/log/eu/2026  1" in result.output
+    assert "left out, its manifest is gone or its upload did not end: attest" in result.output
+    assert "not in the archive: gateway.example/log/us/2026 is missing" in result.output
+    assert "archive-failing" in result.output
+    assert (folder / "restored" / "log" / "eu" / "2026" / "checkpoint").exists()
 
 
 @pytest.mark.parametrize("source", ["s3://", "nowhere"])

@@ -1,5 +1,6 @@
 """`verismo ledger rollup`, `archive` and `restore`: a day's signed summary, and its seven years."""
 
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date, datetime
@@ -158,7 +159,8 @@ def restore(source: str, data: Path, keys: Path | None, s3_region: str, s3_endpo
     """Rebuild and audit a ledger from its archive alone.
 
     Every rollup, file, tile, checkpoint and record is checked; the first that is not what was
-    signed ends the restore.
+    signed, or that a rollup names and is gone, ends the restore. Exit code 1 if the last days of a
+    log, or a whole log, are not in the archive; what is there is restored.
     """
     with _explained():
         found = restore_from(archive_at(source, s3_region, s3_endpoint), data, keys)
@@ -170,13 +172,18 @@ def restore(source: str, data: Path, keys: Path | None, s3_region: str, s3_endpo
     if sealed:
         click.echo(f"{sealed} files of records stay sealed: no key, or their tenant was erased")
     for prefix in found.incomplete:
-        click.echo(f"left out, its upload did not end: {prefix}")
+        click.echo(f"left out, its manifest is gone or its upload did not end: {prefix}")
+    for line in found.missing:
+        click.echo(f"not in the archive: {line}")
     click.echo(f"key ring version {found.ring.version}, SHA-256 {found.ring.sha256}")
     click.echo(
         "Compare that digest with one from elsewhere: a forger's archive has another ring.\n"
         "This folder is for reading and audit. Before a gateway may go on from it: "
         "docs/runbooks/ledger-restore.md."
     )
+    if found.incomplete or found.missing:
+        click.echo("The archive is not whole; docs/runbooks/archive-failing.md says what to do.")
+        sys.exit(1)
 
 
 @contextmanager

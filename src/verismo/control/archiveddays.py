@@ -1,9 +1,9 @@
 """Reads an archive and believes nothing in it that is not proven.
 
 What is checked: the key ring's history; each rollup's signature, and that it follows the one
-before; the digest of every file against the rollup's subjects; each day's checkpoint against the
-log keys of the ring and against the rollup. The ring itself is the anchor: compare its digest with
-one that you know from elsewhere.
+before; that every file which a rollup names is there, and its digest; each day's checkpoint against
+the log keys of the ring and against the rollup; each log against what the others tell of it. The
+ring itself is the anchor: compare its digest with one that you know from elsewhere.
 """
 
 from collections.abc import Iterator, Sequence
@@ -27,9 +27,12 @@ from verismo.control import dayfiles
 from verismo.model import canonical
 from verismo.model.errors import IntegrityError, StateError
 from verismo.model.ledger import LogId
-from verismo.model.retention import UploadProof, day_end, midnight_ms
+from verismo.model.retention import UploadProof, compliance_lock, day_end, midnight_ms
 from verismo.ports.archive import Archive
 from verismo.ports.ledger import StoredCheckpoint
+
+NAMED_MAX = 3
+"""Missing files of a day that are named; the others are counted."""
 
 
 class ArchivedDay(msgspec.Struct, frozen=True):
@@ -84,7 +87,8 @@ class ArchiveReader:
         self.history, self.ring = self._read_ring()
         self._keys = {entry.kid: public_key(entry) for entry in self.history[-1].ring.keys}
         self.incomplete: list[str] = []
-        """Days without a manifest: their upload did not end, and they are left out."""
+        """A log's last days without a manifest: their upload did not end, they are left out."""
+        self._days: dict[str, list[ArchivedDay]] = {}
 
     @property
     def origins(self) -> list[str]:
@@ -96,33 +100,45 @@ class ArchiveReader:
 
         Raises:
             IntegrityError: a rollup is missing, not signed by a rollup key of the ring, or does
-                not follow the one before; it is named.
+                not follow the one before, or a file that it names is missing; it is named.
         """
+        if origin in self._days:
+            return self._days[origin]
         found: list[ArchivedDay] = []
+        unfinished: list[str] = []
         earlier: bytes | None = None
         for day, names in sorted(self._places[origin].items()):
             prefix = dayfiles.day_prefix(origin, day)
             if dayfiles.MANIFEST not in names:
-                self.incomplete.append(prefix)
+                unfinished.append(prefix)
                 continue
+            if unfinished:
+                # Days are uploaded in turn, so this one's upload had ended.
+                raise IntegrityError(f"{unfinished[0]}{dayfiles.MANIFEST} is gone")
             envelope = self._archive.get(prefix + dayfiles.ROLLUP)
-            try:
-                statement = open_rollup(envelope, self._keys)
-                if earlier is not None:
-                    check_succession(earlier, statement)
-                elif statement.predicate.first:
-                    raise RollupRefused("the rollups before it are missing")
-            except RollupRefused as error:
-                raise IntegrityError(f"{prefix}{dayfiles.ROLLUP}: {error}") from error
-            told = statement.predicate
-            if (told.origin, told.day) != (origin, day.isoformat()):
-                raise IntegrityError(f"{prefix}{dayfiles.ROLLUP} is of {told.origin}, {told.day}")
-            place = dayfiles.read_place(prefix + dayfiles.ROLLUP)
-            if place is not None:
-                sorted_names = tuple(sorted(names))
-                found.append(ArchivedDay(origin, place.log, day, prefix, sorted_names, statement))
+            found.append(self._day(origin, day, envelope, earlier))
             earlier = envelope
+        self.incomplete += unfinished
+        self._days[origin] = found
         return found
+
+    def missing(self, now_ms: int) -> list[str]:
+        """Say which logs are not there, or end before what another log's last day tells of them.
+
+        Args:
+            now_ms: Unix ms; a log whose every lock has run out may have been deleted.
+
+        Raises:
+            IntegrityError: a log has another root than is told of it.
+        """
+        found: dict[str, str] = {}
+        for last in [days[-1] for origin in self.origins if (days := self.days(origin))]:
+            if dayfiles.OTHERS in last.names:
+                for other in dayfiles.read_others(self.file(last, dayfiles.OTHERS)):
+                    shortage = self._shortage(other, last.prefix, now_ms)
+                    if shortage is not None:
+                        found.setdefault(other.origin, shortage)
+        return [found[origin] for origin in sorted(found)]
 
     def file(self, day: ArchivedDay, name: str) -> bytes:
         """Return a file of a day, checked against the rollup that names its digest.
@@ -187,13 +203,48 @@ class ArchiveReader:
                     continue
         raise IntegrityError(f"{day.prefix}checkpoint is signed by no log key of the key ring")
 
+    def _day(self, origin: str, day: date, envelope: bytes, earlier: bytes | None) -> ArchivedDay:
+        """Return a day whose rollup is signed, follows the one before and has all its files."""
+        prefix, names = dayfiles.day_prefix(origin, day), self._places[origin][day]
+        try:
+            statement = open_rollup(envelope, self._keys)
+            if earlier is not None:
+                check_succession(earlier, statement)
+            elif statement.predicate.first:
+                raise RollupRefused("the rollups before it are missing")
+        except RollupRefused as error:
+            raise IntegrityError(f"{prefix}{dayfiles.ROLLUP}: {error}") from error
+        told = statement.predicate
+        if (told.origin, told.day) != (origin, day.isoformat()):
+            raise IntegrityError(f"{prefix}{dayfiles.ROLLUP} is of {told.origin}, {told.day}")
+        lacking = sorted({one.name for one in statement.subject} - set(names))
+        if lacking:
+            more = f" and {len(lacking) - NAMED_MAX} more" if len(lacking) > NAMED_MAX else ""
+            raise IntegrityError(
+                f"{prefix} lacks {', '.join(lacking[:NAMED_MAX])}{more}, which its rollup names"
+            )
+        return ArchivedDay(origin, _log_of(origin), day, prefix, tuple(sorted(names)), statement)
+
+    def _shortage(self, other: dayfiles.OtherLog, teller: str, now_ms: int) -> str | None:
+        """Say what is missing of a log that another log's day tells of; None if nothing is."""
+        days = self.days(other.origin) if other.origin in self._places else []
+        roots = {day.told.size: day.told.root for day in days}
+        if roots.get(other.size, other.root) != other.root:
+            raise IntegrityError(f"{teller}{dayfiles.OTHERS} tells another root of {other.origin}")
+        last_day = date(_log_of(other.origin).year, 12, 31)
+        if max(roots, default=0) >= other.size or compliance_lock(last_day).until_ms <= now_ms:
+            return None
+        state = f"ends with {max(roots)} leaves" if roots else "is missing"
+        return f"{other.origin} {state}: {teller} tells {other.size} leaves of it"
+
     def _read_ring(self) -> tuple[Sequence[SignedRing], Remembered]:
-        """Return the longest history of any day; every shorter one is its beginning."""
+        """Return the longest history of any log's last; every shorter one is its beginning."""
         histories = [
             self._archive.get(dayfiles.day_prefix(origin, day) + dayfiles.KEYRING)
             for origin, days in self._places.items()
             for day, names in days.items()
-            if dayfiles.KEYRING in names and day == max(days)
+            if dayfiles.KEYRING in names
+            and day == max(one for one in days if dayfiles.KEYRING in days[one])
         ]
         if not histories:
             raise IntegrityError("the archive holds no day with a key ring")
@@ -206,6 +257,18 @@ class ArchiveReader:
             return longest, check_history(None, longest)
         except KeyRingRefused as error:
             raise IntegrityError(f"the key ring of the archive: {error}") from error
+
+
+def _log_of(origin: str) -> LogId:
+    """Return the log of an origin.
+
+    Raises:
+        IntegrityError: it is none of a log.
+    """
+    place = dayfiles.read_place(dayfiles.day_prefix(origin, date.min) + dayfiles.ROLLUP)
+    if place is None:
+        raise IntegrityError(f"{origin[:128]!r} is no log's name")
+    return place.log
 
 
 def _checked(day: ArchivedDay, data: bytes, key: PublicKey) -> StoredCheckpoint:

@@ -2,7 +2,8 @@
 
 `attest/v1/<origin>/<yyyy>/<mm>/<dd>/` holds `rollup.dsse.json`, `checkpoint`, `keyring.json`,
 `tiles-<a>-<b>.tar.gz`, `statements/<tenant handle>/<hh>.ndjson.gz.enc`, `manifest.json`, and where
-there are any `checkpoint.witnessed` and `siem-manifest.json`. In clear lie hashes alone.
+there are any `checkpoint.witnessed`, `siem-manifest.json` and `logs.json`. In clear lie hashes
+alone.
 """
 
 import gzip
@@ -38,9 +39,10 @@ CHECKPOINT = "checkpoint"
 WITNESSED = "checkpoint.witnessed"
 KEYRING = "keyring.json"
 SIEM = "siem-manifest.json"
+OTHERS = "logs.json"
 MANIFEST = "manifest.json"
 STATEMENTS = "statements/"
-KEPT = frozenset({ROLLUP, CHECKPOINT, WITNESSED, KEYRING, SIEM, MANIFEST})
+KEPT = frozenset({ROLLUP, CHECKPOINT, WITNESSED, KEYRING, SIEM, OTHERS, MANIFEST})
 """What stays on this machine once a day is in the archive."""
 
 CHUNK_LEAVES = 262_144
@@ -72,6 +74,25 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     origin: str
     day: str
     files: tuple[ArchivedFile, ...]
+
+
+class OtherLog(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How far another log of the ledger was at a day's end.
+
+    Args:
+        origin: its name.
+        size: of its tree.
+        root: hex.
+    """
+
+    origin: str
+    size: int
+    root: str
+
+
+class _Others(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    v: int
+    logs: tuple[OtherLog, ...]
 
 
 class ArchivedRecord(msgspec.Struct, frozen=True):
@@ -142,6 +163,26 @@ def read_manifest(data: bytes) -> Manifest:
     if found.v != 1:
         raise IntegrityError(f"a manifest of version {found.v}; this program knows 1")
     return found
+
+
+def others(logs: Sequence[OtherLog]) -> bytes:
+    """Return the document of the ledger's other logs."""
+    return canonical.encode(_Others(1, tuple(sorted(logs, key=lambda log: log.origin))))
+
+
+def read_others(data: bytes) -> tuple[OtherLog, ...]:
+    """Read what a day tells of the other logs.
+
+    Raises:
+        IntegrityError: it is none, or of another version.
+    """
+    try:
+        found = canonical.decode(data, _Others)
+    except canonical.NotCanonical as error:
+        raise IntegrityError(f"the other logs of a day are damaged: {error}") from error
+    if found.v != 1:
+        raise IntegrityError(f"{OTHERS} of version {found.v}; this program knows 1")
+    return found.logs
 
 
 def chunks(first: int, size: int) -> Iterator[tuple[int, int]]:

@@ -167,6 +167,7 @@ def _write_day(
     if history:
         writer.add(dayfiles.KEYRING, write_keyring(history))
     witnessed = _write_heads(desk, writer, head)
+    _write_others(desk, writer, log, day)
     report = desk.siem(origin, day)
     if report is not None:
         writer.add(dayfiles.SIEM, report[1])
@@ -258,6 +259,19 @@ def _write_heads(desk: RollupDesk, writer: DayWriter, head: StoredCheckpoint) ->
         return Witnessed(later.size, later.root.hex(), proof)
     writer.add(dayfiles.CHECKPOINT, head.note)
     return None
+
+
+def _write_others(desk: RollupDesk, writer: DayWriter, log: LogId, day: date) -> None:
+    """Store how far the other logs were at the day's end, so that one that is lost is missed."""
+    ledger = desk.leaves.ledger
+    heads = [head_of(ledger.checkpoints(one.log), day) for one in ledger.logs() if one.log != log]
+    told = [
+        dayfiles.OtherLog(origin_of(desk.issuer, head.log), head.size, head.root.hex())
+        for head in heads
+        if head is not None
+    ]
+    if told:
+        writer.add(dayfiles.OTHERS, dayfiles.others(told))
 
 
 def _cosigned(data: bytes, log: LogId) -> Checkpoint | None:

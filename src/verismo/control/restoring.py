@@ -88,11 +88,13 @@ class RestoredLedger(msgspec.Struct, frozen=True):
         ring: version and digest of the newest key ring: compare it with one from elsewhere.
         logs: each log.
         incomplete: days whose upload did not end; they are left out.
+        missing: for each log that is not there, or ends too early, a line that says so.
     """
 
     ring: Remembered
     logs: tuple[RestoredLog, ...]
     incomplete: tuple[str, ...]
+    missing: tuple[str, ...]
 
 
 def restore_ledger(desk: RestoreDesk, now_ms: int) -> RestoredLedger:
@@ -110,6 +112,7 @@ def restore_ledger(desk: RestoreDesk, now_ms: int) -> RestoredLedger:
     for version in reader.history:
         jws = version.jws.encode("ascii")
         desk.ring.append(RingVersion(version.ring.version, version.statement, jws, now_ms))
+    missing = reader.missing(now_ms)
     token = desk.lease.acquire("restore", now_ms, LEASE_MS)
     logs = [_Restoration(desk, reader, token).log(origin) for origin in reader.origins]
     cursors = desk.store.cursors()
@@ -123,6 +126,7 @@ def restore_ledger(desk: RestoreDesk, now_ms: int) -> RestoredLedger:
         ring=reader.ring,
         logs=tuple(one for one in logs if one is not None),
         incomplete=tuple(reader.incomplete),
+        missing=tuple(missing),
     )
 
 
