@@ -12,9 +12,12 @@ from tests.attest.ocsf_schema import Schema
 from tests.support import siem
 
 from verismo.attest import ocsf
+from verismo.attest.controlrecord import ControlRecord
 from verismo.attest.keyring import KeyEntry, KeyRing
 from verismo.attest.statement import StatedPolicy, StatedRequest
 from verismo.model import canonical
+from verismo.model.decision import Subject
+from verismo.model.steering import Rollout, Steering
 
 
 def event_of(record, index=7, kind=0):
@@ -56,12 +59,90 @@ def test_every_event_is_valid_by_the_published_schema(schema, name):
     assert schema.problems(event_of(RECORDS[name])) == []
 
 
-@pytest.mark.parametrize("kind", [2, 4])
-def test_leaves_of_other_kinds_give_valid_events_too(schema, kind):
-    record = msgspec.structs.replace(RECORDS["answer"], prov_id="")
-    event = event_of(record, 12, kind)
+DECISION = ControlRecord(
+    *(1, "https://gateway.example", siem.START_MS, 7, "0" * 64, "decision", "budget", 1),
+    subject=Subject(tenant="TENANT_001", operation="support.answer"),
+    verdict="NOOP",
+    **dict.fromkeys(("before", "inputs", "settings", "decision"), "a" * 64),
+    steering=3,
+)
+OUTCOME = ControlRecord(
+    *(1, "https://gateway.example", siem.START_MS, 8, "b" * 64, "outcome", "scaling", 1),
+    subject=Subject(target="chat"),
+    of="a" * 64,
+    result="the cluster took 3",
+)
+STEERING = Steering(
+    *(1, 2, "b" * 64, "https://gateway.example", siem.START_MS),
+    rollouts=(Rollout("support.answer", "", "small", "large", 50_000),),
+)
+
+
+def signed(document, tenant=""):
+    """Return a leaf of the control plane with its record."""
+    kind = 4 if isinstance(document, Steering) else 2
+    leaf = msgspec.structs.replace(siem.logged(RECORDS["void"], 12, kind), prov_id="")
+    return msgspec.structs.replace(leaf, statement=canonical.encode(document), tenant=tenant)
+
+
+def sent(logged):
+    return json.loads(ocsf.siem_event(logged).data)
+
+
+def test_decision_tells_who_decided_what_about_what(schema):
+    event = sent(signed(DECISION, "tn_4ZQ2"))
     assert schema.problems(event) == []
     assert event["metadata"]["uid"] == f"{siem.LOG}#12"
+    assert event["metadata"]["tenant_uid"] == "tn_4ZQ2"
+    assert event["unmapped"]["control"] == {
+        "number": 7,
+        "kind": "decision",
+        "controller": "budget",
+        "action": "NOOP",
+        "subject": {"operation": "support.answer"},
+        "steering": 3,
+    }
+    assert event["message"] == "Decision 7: budget NOOP support.answer"
+    assert (event["api"]["operation"], event["actor"]["app_uid"]) == ("budget NOOP", "budget")
+    assert (event["time"], event["activity_name"]) == (siem.START_MS, "Decide")
+    assert (event["status"], event["severity"]) == ("Success", "Informational")
+    assert "TENANT_001" not in json.dumps(event)
+
+
+@pytest.mark.parametrize(
+    ("verdict", "severity"), [("THROTTLE", "Low"), ("ROLLBACK", "Medium"), ("PROMOTE", None)]
+)
+def test_decision_that_takes_something_away_is_more_than_informational(verdict, severity):
+    event = sent(signed(msgspec.structs.replace(DECISION, verdict=verdict, of="d" * 64)))
+    assert event["severity"] == (severity or "Informational")
+    assert event["unmapped"]["control"]["overrides"] == "d" * 64
+
+
+@pytest.mark.parametrize(("rule", "status"), [("scaling", "Unknown"), ("steering", "Success")])
+def test_outcome_tells_what_came_of_a_decision(schema, rule, status):
+    event = sent(signed(msgspec.structs.replace(OUTCOME, rule=rule)))
+    assert schema.problems(event) == []
+    assert event["message"] == f"Outcome 8: {rule} the cluster took 3 chat"
+    assert event["unmapped"]["control"]["subject"] == {"target": "chat"}
+    assert "overrides" not in event["unmapped"]["control"]
+    assert (event["activity_name"], event["status"]) == ("Act", status)
+
+
+@pytest.mark.parametrize(("version", "activity"), [(1, "Create"), (2, "Update")])
+def test_steering_tells_how_much_it_changes(schema, version, activity):
+    event = sent(signed(msgspec.structs.replace(STEERING, version=version)))
+    assert schema.problems(event) == []
+    assert event["message"] == f"Steering version {version}: 1 rollouts, 0 throttles."
+    assert event["unmapped"]["steered"]["rollouts"] == 1
+    assert (event["activity_name"], event["time"]) == (activity, siem.START_MS)
+    assert event["metadata"]["event_code"] == "plan"
+
+
+@pytest.mark.parametrize("document", [DECISION, STEERING])
+def test_control_record_of_another_version_is_not_guessed_at(document):
+    event = sent(signed(msgspec.structs.replace(document, v=2)))
+    assert "format 2" in event["status_detail"]
+    assert (event["status"], event["severity"]) == ("Unknown", "High")
 
 
 @pytest.mark.parametrize(
@@ -195,14 +276,15 @@ def test_void_says_which_numbers_are_missing():
 
 
 @pytest.mark.parametrize(
-    "statement", [b"", b"{}", b"[" * 3_000, b"\xff", canonical.encode(siem.void(1, 1, 1))]
+    "statement",
+    [b"", b"{}", b"[" * 3_000, b'{"a":' * 3_000, b"\xff", canonical.encode(siem.void(1, 1, 1))],
 )
-@pytest.mark.parametrize("kind", [1, 5])
+@pytest.mark.parametrize("kind", [1, 2, 4, 5])
 def test_record_that_cannot_be_read_still_gives_its_event(statement, kind):
     record = msgspec.structs.replace(siem.answer(siem.stated(1)), statement=statement)
     event = event_of(record, 5, kind)
     assert event["metadata"]["sequence"] == 5
-    if kind == 1 or statement != canonical.encode(siem.void(1, 1, 1)):
+    if kind != 5 or statement != canonical.encode(siem.void(1, 1, 1)):
         assert (event["status"], event["severity"]) == ("Unknown", "High")
 
 

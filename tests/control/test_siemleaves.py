@@ -2,6 +2,7 @@
 
 import hashlib
 
+import msgspec
 import pytest
 from tests.support.archived import ISSUER, TWO, Gateway, at
 from tests.support.siem import KeptSink
@@ -10,7 +11,8 @@ from verismo.adapters.siem_sqlite import FILE_NAME, SqliteSiemStore
 from verismo.attest.leaf import LeafType, leaf_entry
 from verismo.attest.tile import read_bundle
 from verismo.control.siem import ExportDesk, SinkExport
-from verismo.control.siemleaves import LedgerLeaves
+from verismo.control.siemleaves import LeafStores, LedgerLeaves
+from verismo.model.decision import Subject
 from verismo.model.errors import StateError
 
 EU, US = (f"gateway.example/log/{region}/2026" for region in ("eu", "us"))
@@ -26,8 +28,13 @@ async def gateway(tmp_path):
 
 @pytest.fixture
 def leaves(gateway):
-    return LedgerLeaves(
-        ISSUER, gateway.store, gateway.reader, gateway.ring, gateway.adapt, gateway.tiles
+    return LedgerLeaves(ISSUER, stores(gateway))
+
+
+def stores(gateway):
+    return LeafStores(
+        *(gateway.store, gateway.reader, gateway.ring, gateway.adapt, gateway.tiles),
+        handle_of=lambda tenant: f"handle of {tenant}",
     )
 
 
@@ -97,9 +104,7 @@ async def test_record_that_is_gone_is_told_and_never_skipped(gateway, tmp_path):
             rows = gateway.reader.scan_uncaptured(slot, after_seq, limit)
             return [one for one in rows if one.seq_n != 2]
 
-    leaves = LedgerLeaves(
-        ISSUER, gateway.store, Pruned(), gateway.ring, gateway.adapt, gateway.tiles
-    )
+    leaves = LedgerLeaves(ISSUER, msgspec.structs.replace(stores(gateway), journal=Pruned()))
     with pytest.raises(StateError, match="has no record in s0") as raised:
         leaves.read(EU, -1, 100)
     assert "backup" in raised.value.advice
@@ -120,6 +125,16 @@ async def test_decisions_and_steering_are_leaves_like_others(gateway, leaves):
     assert [leaf_entry(LeafType(one.kind), one.statement, one.jws) for one in found] == list(
         entries
     )
+
+
+@pytest.mark.slow
+async def test_tenant_of_a_decision_is_named_by_its_handle(gateway, leaves):
+    gateway.decide(1, NOON, Subject(tenant=TWO, operation="support.answer"))
+    gateway.decide(1, NOON + 10)
+    gateway.integrate(NOON + 20)
+    found = [one for one in all_of(leaves, EU, 100) if one.kind == LeafType.DECISION]
+    assert [one.tenant for one in found] == [f"handle of {TWO}", ""]
+    assert {one.tenant for one in all_of(leaves, EU, 100)} == {f"handle of {TWO}", ""}
 
 
 @pytest.mark.slow

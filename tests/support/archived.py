@@ -44,6 +44,7 @@ US = LogId("us", 2026)
 DAY_MS = 86_400_000
 ONE, TWO = TenantId("TENANT_001"), TenantId("TENANT_002")
 RULES = KeyRules()
+NOTHING = Subject()
 
 
 def at(text: str) -> int:
@@ -136,7 +137,7 @@ class Gateway:
             await journal.append(record)
         await journal.close()
 
-    def decide(self, count: int, now_ms: int) -> None:
+    def decide(self, count: int, now_ms: int, about: Subject = NOTHING) -> None:
         """Leave decisions and a version of the steering behind, as the controllers do."""
         signer = open_signer(self.folder, "plan", RULES, now_ms)
         file = AdaptFile(self.folder / ADAPT_FILE)
@@ -146,7 +147,7 @@ class Gateway:
         for number in range(count):
             n, at_ms = decisions.last() + 1, now_ms + number
             record = ControlRecord(
-                *(1, ISSUER, at_ms, n, prev, "decision", "canary", 1, Subject(), "HOLD"),
+                *(1, ISSUER, at_ms, n, prev, "decision", "canary", 1, about, "HOLD"),
                 *(hashlib.sha256(b"%d" % part).hexdigest() for part in range(4)),
             )
             statement, jws = sign_record(record, signer.kid, signer.sign)

@@ -1,7 +1,7 @@
 """From a ledger leaf to one OCSF event: the same bytes for the same record, on any machine.
 
 Each leaf gives exactly one event, so that a reader can count: an answer, a void (recorded gap), a
-version of the key ring, a record that is lost, and whatever else the log holds. No content and no
+version of the key ring, what the control plane has signed, a record that is lost. No content and no
 salt is in a statement, so none is in an event. A change to this mapping needs a new
 `ocsf_frame.MAPPING`: parity compares bytes.
 
@@ -15,9 +15,16 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from verismo.attest import ocsf_event as shape
+from verismo.attest.controlrecord import RecordRefused, read_record
 from verismo.attest.keyring import KeyRing
 from verismo.attest.leaf import LeafType
-from verismo.attest.ocsf_control import keyring_event, lost_event, plain_event
+from verismo.attest.ocsf_control import (
+    decision_event,
+    keyring_event,
+    lost_event,
+    steering_event,
+    unreadable_event,
+)
 from verismo.attest.ocsf_frame import (
     FAILURE,
     HIGH,
@@ -26,7 +33,6 @@ from verismo.attest.ocsf_frame import (
     MEDIUM,
     OTHER,
     SUCCESS,
-    UNKNOWN,
     Logged,
     attested,
     frame,
@@ -42,8 +48,10 @@ from verismo.attest.statement import (
     Void,
     read_statement,
 )
+from verismo.attest.steeringdoc import SteeringRefused
 from verismo.model import canonical
 from verismo.model.siem import SiemEvent
+from verismo.model.steering import Steering
 
 _ACTIVITY_NAMES: Final[Mapping[shape.Activity, str]] = {
     1: "Create",
@@ -129,9 +137,17 @@ def _event(logged: Logged) -> shape.ApiActivity:
             return _void(logged, canonical.decode(logged.statement, Void))
         if logged.kind is LeafType.KEY_RING:
             return keyring_event(logged, canonical.decode(logged.statement, KeyRing))
-    except (StatementRefused, canonical.NotCanonical) as error:
-        return plain_event(logged, UNKNOWN, HIGH, f"The record cannot be read: {error}")
-    return plain_event(logged, SUCCESS, INFORMATIONAL, "")
+        if logged.kind is LeafType.DECISION:
+            return decision_event(logged, read_record(logged.statement))
+        return steering_event(logged, canonical.decode(logged.statement, Steering))
+    except (
+        StatementRefused,
+        RecordRefused,
+        SteeringRefused,
+        canonical.NotCanonical,
+        RecursionError,
+    ) as error:
+        return unreadable_event(logged, str(error))
 
 
 def _answer(logged: Logged, statement: Statement) -> shape.ApiActivity:

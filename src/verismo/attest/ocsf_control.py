@@ -1,22 +1,42 @@
-"""OCSF events of leaves that are no request's: the key ring, and records that are lost."""
+"""OCSF events of leaves that are no request's: the key ring, what the control plane signs, and
+records that are lost or cannot be read.
+
+Tenants are named by their handles alone, as everywhere in events; reasons are not signed, so they
+are not here: `verismo decisions` has them.
+"""
+
+from collections.abc import Mapping
+from typing import Final
 
 import msgspec
 from msgspec import UNSET
 
 from verismo.attest import ocsf_event as shape
+from verismo.attest.controlrecord import STEERING, ControlRecord
 from verismo.attest.keyring import KeyRing
 from verismo.attest.ocsf_frame import (
     FAILURE,
     HIGH,
     INFORMATIONAL,
     KIND_NAMES,
+    LOW,
+    MEDIUM,
     OTHER,
     SUCCESS,
+    UNKNOWN,
     Logged,
+    attested,
     frame,
     judged,
 )
+from verismo.attest.steeringdoc import SteeringRefused
+from verismo.model.steering import STEERING_VERSION, Steering
 
+_SEVERITY_BY_VERDICT: Final[Mapping[str, shape.Severity]] = {
+    "THROTTLE": LOW,
+    "REVERT_STATIC": MEDIUM,
+    "ROLLBACK": MEDIUM,
+}
 LOST = "lost"
 """Kind of the event of a leaf whose record is lost, whatever its own kind is."""
 
@@ -33,17 +53,80 @@ def keyring_event(logged: Logged, ring: KeyRing) -> shape.ApiActivity:
     )
 
 
-def plain_event(
-    logged: Logged, status: shape.Status, severity: shape.Severity, detail: str
-) -> shape.ApiActivity:
-    """Return the event of a leaf whose record is not mapped further, such as a plan."""
-    name = KIND_NAMES[logged.kind]
+def decision_event(logged: Logged, record: ControlRecord) -> shape.ApiActivity:
+    """Return the event of a record of the control plane: a decision, or what came of one.
+
+    Raises:
+        RecordRefused: of a version that is not known here.
+    """
+    is_decision = record.kind == "decision"
+    action = record.verdict if is_decision else record.result
+    event = frame(logged, "", record.iat, (OTHER, "Decide" if is_decision else "Act"))
+    about = record.subject
+    tenant = logged.tenant or UNSET
+    named = (about.operation, about.baseline, about.candidate, about.target)
+    subject = shape.About(*(one or UNSET for one in named))
+    words = " ".join(one for one in (record.rule, action, *named) if one)
+    # What a controller says of its own act is a text.
+    is_told = is_decision or record.rule == STEERING
+    status: shape.Status = SUCCESS if is_told else UNKNOWN
+    return msgspec.structs.replace(
+        event,
+        **judged(status, _SEVERITY_BY_VERDICT.get(record.verdict, INFORMATIONAL)),
+        message=f"{'Decision' if is_decision else 'Outcome'} {record.n}: {words}",
+        metadata=msgspec.structs.replace(event.metadata, tenant_uid=tenant),
+        actor=shape.Actor(app_name="verismo", app_uid=record.rule),
+        api=msgspec.structs.replace(event.api, operation=f"{record.rule} {action}"),
+        src_endpoint=shape.Endpoint(svc_name=record.iss),
+        attestation_list=attested(logged, record.iss),
+        unmapped=msgspec.structs.replace(
+            event.unmapped,
+            control=shape.Control(
+                number=record.n,
+                kind=record.kind,
+                controller=record.rule,
+                action=action,
+                subject=subject,
+                steering=record.steering,
+                overrides=(record.of or UNSET) if is_decision else UNSET,
+            ),
+        ),
+    )
+
+
+def steering_event(logged: Logged, steering: Steering) -> shape.ApiActivity:
+    """Return the event of a version of the steering.
+
+    Raises:
+        SteeringRefused: of a format that is not known here.
+    """
+    if steering.v != STEERING_VERSION:
+        raise SteeringRefused(f"steering format {steering.v} is not known here; update Verismo")
+    version, rollouts, throttles = steering.version, len(steering.rollouts), len(steering.throttles)
+    activity: tuple[shape.Activity, str] = (1, "Create") if version == 1 else (3, "Update")
+    event = frame(logged, "", steering.iat, activity)
+    return msgspec.structs.replace(
+        event,
+        **judged(SUCCESS, INFORMATIONAL),
+        message=f"Steering version {version}: {rollouts} rollouts, {throttles} throttles.",
+        api=msgspec.structs.replace(event.api, operation=STEERING),
+        src_endpoint=shape.Endpoint(svc_name=steering.iss),
+        attestation_list=attested(logged, steering.iss),
+        unmapped=msgspec.structs.replace(
+            event.unmapped,
+            steered=shape.Steered(version, steering.base, rollouts, throttles),
+        ),
+    )
+
+
+def unreadable_event(logged: Logged, problem: str) -> shape.ApiActivity:
+    """Return the event of a leaf whose record cannot be read."""
     event = frame(logged, logged.prov_id, logged.written_ms, (OTHER, "Record"))
     return msgspec.structs.replace(
         event,
-        **judged(status, severity),
-        message=f"The log took a record of kind {name}.",
-        status_detail=detail or UNSET,
+        **judged(UNKNOWN, HIGH),
+        message=f"The log took a record of kind {KIND_NAMES[logged.kind]}.",
+        status_detail=f"The record cannot be read: {problem}",
     )
 
 

@@ -178,6 +178,46 @@ class Gap(msgspec.Struct, frozen=True):
     last: int
 
 
+class About(msgspec.Struct, frozen=True):
+    """What a decision is about; the tenant stands in `metadata.tenant_uid`, by its handle."""
+
+    operation: str | UnsetType = UNSET
+    baseline: str | UnsetType = UNSET
+    candidate: str | UnsetType = UNSET
+    target: str | UnsetType = UNSET
+
+
+class Control(msgspec.Struct, frozen=True):
+    """Of a record of the control plane.
+
+    Args:
+        number: of the record.
+        kind: a decision, or what came of one.
+        controller: the rule that decided; `steering` where the outcome is about gateways.
+        action: verdict of the decision, or result of the outcome.
+        subject: what it is about.
+        steering: version in force, 0 for none.
+        overrides: digest of the decision that a person overrode by this one.
+    """
+
+    number: int
+    kind: str
+    controller: str
+    action: str
+    subject: About
+    steering: int
+    overrides: str | UnsetType = UNSET
+
+
+class Steered(msgspec.Struct, frozen=True):
+    """Of a version of the steering: how much it changes of the plan `base`."""
+
+    version: int
+    base: str
+    rollouts: int
+    throttles: int
+
+
 class Evidence(msgspec.Struct, frozen=True):
     """What OCSF has no name for: `unmapped`.
 
@@ -187,6 +227,8 @@ class Evidence(msgspec.Struct, frozen=True):
         entry: of a record that is lost the leaf itself, hex: type byte and blinded hash.
         signer, seq: signer slot and gapless number.
         gap: of a void record.
+        control: of a decision, or of what came of one.
+        steered: of a version of the steering.
         region: where the record is kept.
         policy_bundle, policy_decision: what decided, and how.
         plan: digest of the configuration in force.
@@ -204,6 +246,8 @@ class Evidence(msgspec.Struct, frozen=True):
     signer: str | UnsetType = UNSET
     seq: int | UnsetType = UNSET
     gap: Gap | UnsetType = UNSET
+    control: Control | UnsetType = UNSET
+    steered: Steered | UnsetType = UNSET
     region: str | UnsetType = UNSET
     policy_bundle: str | UnsetType = UNSET
     policy_decision: str | UnsetType = UNSET

@@ -9,7 +9,7 @@ from verismo.attest import ocsf_event as shape
 from verismo.attest.leaf import LeafType
 from verismo.model import canonical
 
-MAPPING: Final = "1"
+MAPPING: Final = "2"
 """Revision of this mapping; stands in every event as `metadata.log_version`."""
 
 KIND_NAMES: Final = {
@@ -45,6 +45,7 @@ class Logged(msgspec.Struct, frozen=True):
         graph: canonical JSON; empty if its kind has none.
         written_ms: when the journal took it, Unix ms; used only where nothing signed says when.
         entry: the leaf itself where its record is lost; else empty.
+        tenant: handle of the tenant that a decision is about; else empty.
     """
 
     log: str
@@ -56,6 +57,7 @@ class Logged(msgspec.Struct, frozen=True):
     graph: bytes = b""
     written_ms: int = 0
     entry: bytes = b""
+    tenant: str = ""
 
 
 def frame(
