@@ -107,6 +107,15 @@ def test_limits_by_hand_are_recorded_shown_and_ended(site, initialised):
     assert "a person ended what was set by hand" in resumed.out
 
 
+def test_a_mistake_in_the_configuration_keeps_nobody_from_a_limit(site, initialised):
+    route = route_of(initialised)
+    (initialised / "verismo.toml").write_text("listen = 1\n")
+    raised = site("raise", *route, "--usd-per-minute", "0.10", "--for", "2h", *REASON)
+    assert (raised.code, "a person set the limit" in raised.out) == (0, True), raised.err
+    assert "without the configuration: " in raised.err
+    assert site("show").code == 2, "caps are in the configuration"
+
+
 def test_show_says_until_when_what_was_set_by_hand_holds_by_whom_and_why(site, initialised):
     route = route_of(initialised)
     before_ms = time.time_ns() // 1_000_000

@@ -132,6 +132,28 @@ def test_an_operation_or_a_key_that_is_not_there_is_said(control):
     assert (found.code, "admin key" in found.err) == (2, True)
 
 
+@pytest.mark.parametrize("mistake", ["broken", "away"])
+def test_a_mistake_in_the_configuration_keeps_nobody_from_a_rollback(control, mistake):
+    control.run("start", *REASON)
+    path = control.site.config.path
+    if mistake == "away":
+        path.unlink()
+    else:
+        path.write_text("listen = 1\n")
+    shown = control.run("status")
+    assert (shown.code, "old -> new" in shown.out) == (0, True), shown.err
+    assert "without the configuration: " in shown.err
+    assert str(path.name) in shown.err
+    assert "share 5 % -> 0 %" in control.run("rollback", *REASON).out
+    unnamed = control.run("start", *REASON, operation="other")
+    assert (unnamed.code, "not known here" in unnamed.err) == (2, True)
+    without = control._verismo(
+        *("canary", "rollback", "-c", path, "--operation", "chat", *REASON),
+        *("--key", control.site.keys["admin"]),
+    )
+    assert (without.code, "With --url it goes without." in without.err) == (2, True)
+
+
 def test_without_a_control_process_it_says_so(control):
     control.url = "http://127.0.0.1:9"
     found = control.run("status")

@@ -15,7 +15,12 @@ import msgspec
 
 from verismo.adapt.budgetact import LIMIT
 from verismo.cli.budgetsimulate import simulate
-from verismo.cli.controlapi import ControlClient, control_options, open_control
+from verismo.cli.controlapi import (
+    ControlClient,
+    control_options,
+    open_control,
+    reach_control,
+)
 from verismo.cli.options import Lifetime, columns, json_option, moment, printable
 from verismo.config.schema import Config
 from verismo.control.acts import DecisionView, NewAct
@@ -186,9 +191,9 @@ budget.add_command(simulate)
 
 
 def _act(verb: Verb, lasting_ms: int, values: dict[str, int], asked: Asked) -> None:
-    with open_control(asked["config"], asked["url"], asked["key"]) as (api, config):
+    with reach_control(asked["config"], asked["url"], asked["key"]) as (api, config):
         route = (TenantId(asked["tenant"]), OperationId(asked["operation"]))
-        if not budget_terms(config).cap(route):
+        if config is not None and not budget_terms(config).cap(route):
             raise OperatorError(
                 f"the tenant {route[0]!r} has no budget for the operation {route[1]!r}",
                 next_step="`verismo tenant list` and `verismo operation list` show what there is.",

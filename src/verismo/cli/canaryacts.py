@@ -12,7 +12,7 @@ from typing import Final, TypedDict, TypeVar, Unpack
 import click
 import msgspec
 
-from verismo.cli.controlapi import ControlClient, control_options, open_control
+from verismo.cli.controlapi import ControlClient, control_options, reach_control
 from verismo.cli.options import Lifetime, columns, json_option, moment, printable
 from verismo.config.schema import Config
 from verismo.control.acts import DecisionView, NewAct
@@ -89,7 +89,7 @@ def until_option(what: str) -> Callable[[Command], Command]:
 @reason_option
 def start(reason: str, **named: Unpack[Named]) -> None:
     """Begin a rollout: the candidate gets the first share of the ladder."""
-    with open_control(named["config"], named["url"], named["key"]) as (api, config):
+    with reach_control(named["config"], named["url"], named["key"]) as (api, config):
         subject = _subject(api, config, named)
         _act(api, NewAct("canary", "start", subject, reason, channel="cli"))
 
@@ -140,7 +140,7 @@ def extend(lasting_ms: int, **asked: Unpack[Override]) -> None:
 @json_option
 def status(config: Path, url: str | None, key: str, as_json: bool) -> None:
     """Show how each rollout stands, and the decision that an override would name."""
-    with open_control(config, url, key) as (api, loaded):
+    with reach_control(config, url, key) as (api, loaded):
         found = [view for one in _subjects(api, loaded) if (view := api.newest(RULES, one))]
     if as_json:
         click.echo(_json(found))
@@ -164,7 +164,7 @@ def status(config: Path, url: str | None, key: str, as_json: bool) -> None:
 
 
 def _override(verb: Verb, lasting_ms: int, asked: Override) -> None:
-    with open_control(asked["config"], asked["url"], asked["key"]) as (api, config):
+    with reach_control(asked["config"], asked["url"], asked["key"]) as (api, config):
         subject = _subject(api, config, asked)
         newest = api.newest(RULES, subject)
         if newest is None:
@@ -198,39 +198,41 @@ def _act(api: ControlClient, asked: NewAct) -> None:
     click.echo(f"decision {told.digest}")
 
 
-def _subject(api: ControlClient, config: Config, named: Named) -> Subject:
+def _subject(api: ControlClient, config: Config | None, named: Named) -> Subject:
     """Return the rollout that is meant; what is not named follows from what runs, or is set."""
-    operation = config.plan.operations.get(OperationId(named["operation"]))
-    if operation is None:
+    name = OperationId(named["operation"])
+    operation = None if config is None else config.plan.operations.get(name)
+    if config is not None and operation is None:
         raise OperatorError(
-            f"there is no operation {named['operation']!r}",
-            next_step="`verismo operation list` shows them.",
+            f"there is no operation {name!r}", next_step="`verismo operation list` shows them."
         )
-    running = next(
-        (one for one in _rollouts(api) if _route(one) == (operation.id, named["tenant"])), None
-    )
+    running = next((one for one in _rollouts(api) if _route(one) == (name, named["tenant"])), None)
     baseline, candidate = named["baseline"], named["candidate"]
     if running is not None and candidate in ("", running.candidate):
         baseline, candidate = baseline or running.baseline, running.candidate
-    if not baseline and operation.deployments:
-        baseline = operation.deployments[0]
-    if not candidate and len(operation.candidates) == 1:
-        candidate = operation.candidates[0]
+    deployments, candidates = (
+        (operation.deployments, operation.candidates) if operation else ((), ())
+    )
+    if not baseline and deployments:
+        baseline = deployments[0]
+    if not candidate and len(candidates) == 1:
+        candidate = candidates[0]
     if not baseline or not candidate:
+        known = "not known here" if operation is None else ", ".join(candidates) or "none"
         raise OperatorError(
-            f"it does not follow which deployments of {operation.id!r} are meant; its candidates "
-            f"are: {', '.join(operation.candidates) or 'none'}",
+            f"it does not follow which deployments of {name!r} are meant; its candidates are: "
+            f"{known}",
             next_step="Name --baseline and --candidate, or set `candidates` of the operation.",
         )
-    return Subject(named["tenant"], operation.id, baseline, candidate)
+    return Subject(named["tenant"], name, baseline, candidate)
 
 
-def _subjects(api: ControlClient, config: Config) -> list[Subject]:
+def _subjects(api: ControlClient, config: Config | None) -> list[Subject]:
     """Return what may have a rollout: what is steered, configured, or was decided not long ago."""
     found = {
         Subject(one.tenant, one.operation, one.baseline, one.candidate) for one in _rollouts(api)
     }
-    for operation in config.plan.operations.values():
+    for operation in config.plan.operations.values() if config else ():
         for candidate in operation.candidates:
             found.add(Subject("", operation.id, operation.deployments[0], candidate))
     found |= {one.subject for one in api.decisions() if one.rule in RULES}

@@ -18,7 +18,7 @@ from verismo.config.load import load_config
 from verismo.config.schema import Config, ControlListen
 from verismo.control.acts import ROWS_MAX, DecisionView, NewAct, SteeringView
 from verismo.model.decision import Action, Subject, Verdict
-from verismo.model.errors import OperatorError
+from verismo.model.errors import ConfigError, OperatorError
 
 TIMEOUT_S: Final = 30.0
 BODY_BYTES_MAX: Final = 67_108_864
@@ -173,7 +173,7 @@ class ControlClient:
 
 @contextmanager
 def open_control(config: Path, url: str | None, key: str) -> Iterator[tuple[ControlClient, Config]]:
-    """Open the control API of a gateway.
+    """Open the control API of a gateway for a command that needs its configuration.
 
     Args:
         config: the configuration file; it names the listener unless `url` does.
@@ -184,13 +184,54 @@ def open_control(config: Path, url: str | None, key: str) -> Iterator[tuple[Cont
         OperatorError: the configuration cannot be read, or does not say the address.
     """
     loaded = load_config(config)
-    if not url and not loaded.control.port:
-        raise OperatorError(
-            "the configuration lets the system choose the control port, so it is not known here",
-            next_step="Set control.port and start the gateway again, or name the address with "
-            "--url.",
-        )
-    base = (url or control_url(loaded.control)).rstrip("/")
+    with _open_client(url or _configured_url(loaded), key) as client:
+        yield client, loaded
+
+
+@contextmanager
+def reach_control(
+    config: Path, url: str | None, key: str
+) -> Iterator[tuple[ControlClient, Config | None]]:
+    """Open the control API of a gateway for a command that an emergency may need.
+
+    A mistake in a file has to keep nobody from a rollback: where `url` names the gateway, the
+    configuration only saves typing. It is None where it cannot be read, and the reason is told.
+
+    Args:
+        config: the configuration file; it names the listener unless `url` does.
+        url: of the control listener.
+        key: an admin key.
+
+    Raises:
+        OperatorError: the configuration cannot be read, or does not say the address, and `url` is
+            not given.
+    """
+    try:
+        loaded = load_config(config)
+    except ConfigError as error:
+        if not url:
+            raise ConfigError(
+                error.detail, next_step=f"{error.advice} With --url it goes without."
+            ) from error
+        click.echo(f"without the configuration: {printable(error.detail)}", err=True)
+        loaded = None
+    base = url or (_configured_url(loaded) if loaded else "")
+    with _open_client(base, key) as client:
+        yield client, loaded
+
+
+def _configured_url(config: Config) -> str:
+    if config.control.port:
+        return control_url(config.control)
+    raise OperatorError(
+        "the configuration lets the system choose the control port, so it is not known here",
+        next_step="Set control.port and start the gateway again, or name the address with --url.",
+    )
+
+
+@contextmanager
+def _open_client(url: str, key: str) -> Iterator[ControlClient]:
+    base = url.rstrip("/")
     headers = {"authorization": f"Bearer {key.strip()}"}
     try:
         client = httpx2.Client(base_url=base, headers=headers, timeout=TIMEOUT_S, trust_env=False)
@@ -200,7 +241,7 @@ def open_control(config: Path, url: str | None, key: str) -> Iterator[tuple[Cont
             next_step="Give --url as http://HOST:PORT and --key as it was printed.",
         ) from error
     with client:
-        yield ControlClient(client, base), loaded
+        yield ControlClient(client, base)
 
 
 def control_url(listen: ControlListen) -> str:
