@@ -113,3 +113,20 @@ def test_archived_file_opens_under_its_own_name_and_tenant_alone(vault: FileVaul
         vault.open_file(OTHER, "statements/ab/09.ndjson.gz.enc", sealed)
     with pytest.raises(StateError, match="altered"):
         vault.open(ONE, prov_id(1), sealed)
+
+
+def test_key_is_made_ahead_once_and_what_is_sealed_later_is_under_it(
+    vault: FileVault, tmp_path: Path
+):
+    assert vault.make_key(ONE)
+    key = (tmp_path / "tenants" / "TENANT_001.key").read_bytes()
+    assert not vault.make_key(ONE)
+    vault.seal(ONE, prov_id(1), b"words")
+    assert (tmp_path / "tenants" / "TENANT_001.key").read_bytes() == key
+
+
+def test_no_key_is_made_ahead_for_who_was_erased(vault: FileVault, tmp_path: Path):
+    (tmp_path / "tenants").mkdir()
+    (tmp_path / "tenants" / "TENANT_001.erased").touch()
+    assert not vault.make_key(ONE)
+    assert not (tmp_path / "tenants" / "TENANT_001.key").exists()

@@ -1,6 +1,7 @@
 """The loop of the control process: it rolls up, uploads, says what waits, and survives failures."""
 
 import logging
+import shutil
 
 import pytest
 from tests.support.archived import DAY_MS, EU, US, Gateway, at, day
@@ -8,7 +9,10 @@ from tests.support.archived import DAY_MS, EU, US, Gateway, at, day
 from verismo.adapters.archive_folder import FolderArchive
 from verismo.config.load import load_config
 from verismo.control import dayfiles
-from verismo.wiring.rollups import RollupLoop, siem_report
+from verismo.model.ids import TenantId
+from verismo.wiring.backup import back_up
+from verismo.wiring.rollups import RollupLoop, restore_from, siem_report
+from verismo.wiring.vault import make_data_keys, record_erasure
 
 pytestmark = pytest.mark.slow
 MORNING = at("2026-11-01 09:00")
@@ -84,6 +88,32 @@ async def test_ledger_that_has_not_begun_is_left_alone(tmp_path, config):
     assert not (tmp_path / "var" / "ledger.db").exists()
     assert not (config.root / "kept").exists()
     await loop.close()
+
+
+async def test_backup_of_the_first_hour_opens_what_is_archived_of_that_day(
+    config, tmp_path, monkeypatch, caplog
+):
+    """Its keys are there before the first rollup; a key of that night would not be in it."""
+    monkeypatch.setattr("verismo.wiring.rollups.clock_ms", lambda: MORNING + 60_000)
+    shutil.rmtree(config.data / "keys" / "tenants", ignore_errors=True)
+    loop = RollupLoop(config)
+    await loop.round()
+    back_up(config.data, tmp_path / "copy", with_keys=True)
+    monkeypatch.setattr("verismo.wiring.rollups.clock_ms", lambda: MORNING + 2 * DAY_MS)
+    await loop.round()
+    await loop.close()
+    keys = tmp_path / "copy" / "keys" / "tenants"
+    assert {path.name for path in keys.iterdir()} >= {"TENANT_001.key", "~gateway.key"}
+    restored = restore_from(FolderArchive(config.root / "kept"), tmp_path / "restored", keys)
+    assert [one.sealed_files for one in restored.logs] == [0, 0], "each file opened"
+
+
+async def test_no_data_key_is_made_for_a_tenant_that_was_erased(config):
+    key = config.data / "keys" / "tenants" / "TENANT_001.key"
+    key.unlink(missing_ok=True)
+    record_erasure(config.data, TenantId("TENANT_001"), MORNING)
+    assert TenantId("TENANT_001") not in make_data_keys(config)
+    assert not key.exists()
 
 
 async def test_loop_that_is_closed_begins_nothing(config):

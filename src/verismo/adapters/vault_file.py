@@ -47,6 +47,18 @@ class FileVault:
         """Decrypt what `seal_file` returned."""
         return self._opened(tenant, _bound_file(tenant, name), sealed)
 
+    def make_key(self, tenant: TenantId) -> bool:
+        """Make a tenant's data key before anything is sealed under it.
+
+        Returns:
+            True if it was made now; False if it is there, or the tenant was erased.
+
+        Raises:
+            StateError: it cannot be written.
+        """
+        path = self._path(tenant)
+        return not path.exists() and not self.is_erased(tenant) and make_secret(path)
+
     def _sealed(self, tenant: TenantId, bound: bytes, content: bytes) -> bytes:
         if self.is_erased(tenant):
             raise StateError(

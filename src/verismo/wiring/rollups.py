@@ -19,6 +19,7 @@ import msgspec
 from verismo.adapters.adapt_leaves import ArchivedAdapt, open_leaves
 from verismo.adapters.archive_folder import FolderArchive
 from verismo.adapters.archive_s3 import S3Archive, S3Settings
+from verismo.adapters.checkpoint_file import FolderCheckpoints
 from verismo.adapters.folder_sync import sync_folder
 from verismo.adapters.journal_reader import SqliteJournalReader
 from verismo.adapters.journal_restored import RestoredJournals
@@ -55,7 +56,7 @@ from verismo.wiring.keys import open_signer
 from verismo.wiring.ledgerreads import ledger_places
 from verismo.wiring.rounds import Rounds
 from verismo.wiring.state import open_state
-from verismo.wiring.vault import open_vault
+from verismo.wiring.vault import make_data_keys, open_vault
 
 ROLLUPS_S = 60.0
 """A day's rollup is made within a minute of the time that it can be."""
@@ -156,6 +157,7 @@ class RollupLoop:
         self._thread = ThreadPoolExecutor(1, "verismo-rollups")
         self._ending = threading.Event()
         self._told = ""
+        self._has_keys = False
         self._failures = 0
         self._waiting: dict[LogId, int] = {}
         self._placed: set[LogId] = set()
@@ -179,9 +181,14 @@ class RollupLoop:
 
     def _work(self) -> None:
         now_ms = clock_ms()
-        if self._ending.is_set() or not ledger_places(self._config.data).state.exists():
-            return  # the ledger has not begun: there is nothing to roll up
+        if self._ending.is_set():
+            return
         try:
+            if not self._has_keys:
+                make_data_keys(self._config)
+                self._has_keys = True
+            if not ledger_places(self._config.data).state.exists():
+                return  # the ledger has not begun: there is nothing to roll up
             vaulted = open_vaulted(self._config.archive)
             with open_desk(self._config, now_ms) as desk:
                 self._bring_up(Rollups(desk, vaulted, self._placed), now_ms)
@@ -276,6 +283,7 @@ def _restore_into(data: Path, archive: Archive, keys: Path | None) -> RestoredLe
             store=ledger,
             lease=ledger,
             tiles=FolderTiles(places.tiles),
+            memory=FolderCheckpoints(places.memory),
             rollups=FolderRollups(data / FOLDER),
             ring=KeyRingFiles(data),
             records=RestoredJournals(data, secrets.token_hex(4)),

@@ -1,13 +1,19 @@
 """Composes the tenants' data keys and the record of who was erased."""
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 
 from verismo.adapters.erasures_sqlite import adopt_markers
 from verismo.adapters.vault_file import FileVault
+from verismo.config.schema import Config
+from verismo.control.daystatements import GATEWAY
 from verismo.model.ids import TenantId
 from verismo.wiring.firststart import key_files
+from verismo.wiring.keys import BACK_IT_UP
 from verismo.wiring.state import State, open_state, schema_status
+
+log = logging.getLogger("verismo.vault")
 
 
 def open_vault(data: Path, state: State) -> FileVault:
@@ -23,6 +29,32 @@ def open_vault(data: Path, state: State) -> FileVault:
     folder = key_files(data).tenants
     adopt_markers(folder, state.erasures)
     return FileVault(folder, state.erasures)
+
+
+def make_data_keys(config: Config) -> list[TenantId]:
+    """Make the data keys that the rollups of the days to come are sealed under.
+
+    A key that is first made by the rollup, after midnight, is in no backup of the day before; what
+    is archived of that day could then not be opened from it.
+
+    Args:
+        config: the validated configuration; each of its tenants has a key afterwards, save those
+            that were erased, and so has what belongs to no tenant.
+
+    Returns:
+        Whose keys were made now.
+
+    Raises:
+        StateError: a key or state.db cannot be written.
+    """
+    with open_state(config.data) as state:
+        vault = open_vault(config.data, state)
+        made = [one for one in (GATEWAY, *config.plan.tenants) if vault.make_key(one)]
+    if made:
+        folder = str(key_files(config.data).tenants)
+        fields = {"count": len(made), "folder": folder, "next": BACK_IT_UP}
+        log.warning("made data keys", extra={"fields": fields})
+    return made
 
 
 def erased_tenants(data: Path) -> Mapping[TenantId, int]:
