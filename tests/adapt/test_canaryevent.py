@@ -1,10 +1,13 @@
 """What befalls a rollout besides its windows changes what it has to, and nothing else."""
 
+import msgspec
 import pytest
 
 from verismo.adapt.canaryevent import CanaryEvent, decide
+from verismo.adapt.canaryevidence import Worse
 from verismo.adapt.canarysettings import CanarySettings
 from verismo.adapt.canarystate import start
+from verismo.adapt.sequential import Evidence
 from verismo.model.decision import SettingsRefused, Subject, encode_decision
 
 ROUTE = Subject("T", "o", "old", "new")
@@ -42,3 +45,49 @@ def test_settings_that_do_not_fit_together_are_refused():
         decide(
             start(ROUTE, GIVEN, NOW), CanaryEvent("clock_stepped"), CanarySettings(holds_max=0), NOW
         )
+
+
+def weighed(**more):
+    """A rollout on its second rung, with evidence of everything."""
+    given = {"rung": 1, "weight_ppm": 200_000, "edges": ((5, 6),), "unit_micros": 7}
+    given |= {"worse": Worse(p95=Evidence(3, (1,), (2,))), "windows_here": 9, "requests_here": 900}
+    return msgspec.structs.replace(start(ROUTE, GIVEN, NOW - 60_000), **(given | more))
+
+
+@pytest.mark.parametrize(
+    ("arms", "named"),
+    [
+        (("candidate",), "candidate"),
+        (("baseline",), "baseline"),
+        (("baseline", "candidate"), "baseline and candidate"),
+    ],
+)
+def test_another_deployment_begins_anew_at_the_first_rung(arms, named):
+    found = decide(weighed(), CanaryEvent("deployment_changed", arms), GIVEN, NOW)
+    assert found.verdict == "HOLD"
+    assert found.reasons == (f"deployment_changed: {named}", "traffic_reduced")
+    begun = start(ROUTE, GIVEN, NOW)
+    kept = {"holds": 1, "data_ms": NOW - 60_000, "seen_until_ms": NOW - 60_000}
+    assert found.state == msgspec.structs.replace(begun, **kept)
+
+
+def test_another_deployment_gets_no_more_than_the_one_before_had():
+    held = weighed(rung=-1, weight_ppm=GIVEN.hold_weight_ppm)
+    found = decide(held, CanaryEvent("deployment_changed", ("candidate",)), GIVEN, NOW)
+    assert found.reasons == ("deployment_changed: candidate",)
+    assert found.action.before == found.action.after == GIVEN.hold_weight_ppm
+
+
+def test_however_often_deployments_are_exchanged_there_is_an_epoch_left():
+    state = weighed()
+    for _ in range(2 * GIVEN.holds_max):
+        event = CanaryEvent("deployment_changed", ("candidate",))
+        state = decide(state, event, GIVEN, NOW).state
+    assert state.holds == GIVEN.holds_max - 1
+
+
+def test_what_the_configuration_does_not_know_is_said_and_changes_nothing():
+    state = weighed()
+    found = decide(state, CanaryEvent("configuration_lacks_it"), GIVEN, NOW)
+    assert (found.verdict, found.reasons) == ("HOLD", ("configuration_lacks_it",))
+    assert found.state == msgspec.structs.replace(state, decided_ms=NOW)

@@ -13,6 +13,7 @@ from verismo.adapt.canarysettings import (
     check_settings,
     parse_weights,
 )
+from verismo.model import canonical
 from verismo.model.decision import SettingsRefused
 
 DEFAULTS = CanarySettings()
@@ -93,3 +94,18 @@ def test_settings_that_contradict_each_other_are_refused(changes, cause):
 def test_margins_are_rounded_to_steps_on_the_safe_side():
     assert (buckets_up(1_050_000), buckets_down(1_200_000)) == (5, 18)
     assert (buckets_up(1_010_000), buckets_down(1_010_000)) == (1, 1)
+
+
+def test_settings_that_name_no_deployments_are_spelled_as_before_there_were_such_names():
+    spelled = canonical.encode(DEFAULTS)
+    assert b"deployment" not in spelled
+    assert canonical.decode(spelled, CanarySettings) == DEFAULTS
+    named = msgspec.structs.replace(DEFAULTS, candidate_deployment="ab" * 32)
+    check_settings(named)
+    assert canonical.decode(canonical.encode(named), CanarySettings) == named
+
+
+@pytest.mark.parametrize("digest", ["", "AB" * 32, "ab" * 31, 5])
+def test_a_deployment_that_is_named_by_no_digest_is_refused(digest):
+    with pytest.raises(SettingsRefused, match="candidate_deployment is no digest"):
+        check_settings(msgspec.structs.replace(DEFAULTS, candidate_deployment=digest))

@@ -6,10 +6,12 @@ import threading
 
 import pytest
 import uvicorn
-from tests.wiring.test_adapt_wiring import Site
+from tests.wiring.test_adapt_wiring import LEASE_MS, Site
 
+from verismo.config.load import load_config
 from verismo.control.acts import AdaptDesk
 from verismo.control.api import ControlDesk, control_app
+from verismo.wiring.adapt import AdaptLoop
 from verismo.wiring.state import open_state
 
 pytestmark = pytest.mark.slow
@@ -87,6 +89,20 @@ def test_a_rollout_is_started_seen_overridden_and_stopped(control):
     assert "share 20 % -> 0 %" in control.run("rollback", *REASON).out
     assert control.run("stop", *REASON, role="operator").out.startswith("REVERT_STATIC")
     assert "a person stopped the rollout" in control.run("status").out
+
+
+def test_a_rollout_that_the_configuration_does_not_know_is_shown_with_no_share(control):
+    control.run("start", *REASON)
+    site = control.site
+    operation = site.config.path.parent / "operations" / "chat.toml"
+    operation.write_text(operation.read_text().replace('candidates = ["new"]', ""))
+    site.now_ms += 2 * LEASE_MS
+    again = AdaptLoop(load_config(site.config.path, {}), lambda: site.now_ms)
+    asyncio.run(again.round())
+    asyncio.run(again.close())
+    shown = control.run("status").out
+    assert "0 %" in shown.splitlines()[1].split("  ")
+    assert "the configuration does not know it, and nothing is split" in shown
 
 
 def test_an_override_names_a_decision_that_no_longer_holds(control):

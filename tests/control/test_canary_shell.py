@@ -4,15 +4,20 @@ import msgspec
 import pytest
 from tests.support.keptdecisions import KeptDecisions, newest_digest
 
+from verismo.adapt.canaryevidence import Better
 from verismo.adapt.canarysettings import CanarySettings
 from verismo.adapt.canarystate import CanaryState
+from verismo.attest.controlrecord import read_record
 from verismo.control.canary import PROPAGATION_MS, UNKNOWN_LATENCY_MS, CanaryShell
+from verismo.control.pins import pinned
 from verismo.control.rollouts import Rollouts
+from verismo.control.rules import RULES
+from verismo.model import canonical
 from verismo.model.act import Act
-from verismo.model.decision import Subject
+from verismo.model.decision import Subject, encode_decision
 from verismo.model.errors import DecisionStale, MalformedRequest, NotFound, StateError
 from verismo.model.ids import DeploymentId, OperationId, ProviderId, TenantId
-from verismo.model.operation import Deployment, Operation, Provider
+from verismo.model.operation import Deployment, Operation, Price, Provider
 from verismo.model.plan import Plan
 from verismo.model.steering import Rollout
 from verismo.model.tenant import Tenant
@@ -291,23 +296,58 @@ def test_after_a_rollback_and_after_stop_nothing_is_steered(rolling):
     assert rolling.shell.steered(NOW).rollouts[0].weight_ppm == 200_000
 
 
-def test_a_configuration_that_no_longer_knows_the_rollout_ends_its_steering(rolling):
-    for changed in (plan(candidates=()), plan(deployments=("new",), candidates=("old",))):
-        rolling.plan = changed
-        assert rolling.shell.steered(NOW).rollouts == ()
-        assert list(rolling.shell.looks(NOW + 60_000)) == []
-    rolling.do("stop")
+class TestAConfigurationThatNoLongerKnowsTheRollout:
+    @pytest.fixture(params=[plan(candidates=()), plan(deployments=("new",), candidates=("old",))])
+    def unknown(self, rolling, request):
+        rolling.look(NOW + 60_000)
+        rolling.plan = request.param
+        return rolling
+
+    def test_ends_its_steering_and_is_recorded_once(self, unknown):
+        assert unknown.shell.steered(NOW).rollouts == ()
+        (found,) = unknown.look(NOW + 61_000)
+        assert (found.verdict, found.reasons) == ("HOLD", ("configuration_lacks_it",))
+        assert found.action.before == found.action.after
+        assert unknown.look(NOW + 120_000) == []
+
+    @pytest.mark.parametrize("verb", ["promote", "hold", "extend"])
+    def test_refuses_what_would_do_nothing(self, unknown, verb):
+        count = len(unknown.kept.kept)
+        with pytest.raises(MalformedRequest, match="does not know this rollout"):
+            unknown.do(verb, now=NOW + 61_000)
+        assert len(unknown.kept.kept) == count
+
+    @pytest.mark.parametrize("verb", ["stop", "rollback"])
+    def test_lets_a_person_end_it(self, unknown, verb):
+        unknown.look(NOW + 61_000)
+        assert unknown.do(verb, now=NOW + 62_000).action.after == 0
+
+    def test_goes_on_once_it_knows_it_again(self, unknown):
+        unknown.look(NOW + 61_000)
+        unknown.plan = plan()
+        (look,) = unknown.shell.looks(NOW + 120_000)
+        assert look.rule.name == "canary"
+        assert unknown.shell.steered(NOW + 120_000).rollouts[0].weight_ppm == 200_000
+
+    def test_leaves_alone_what_was_promoted_to_the_end(self, world):
+        world.do("start")
+        for more in (1, 2):
+            world.do("promote", now=NOW + more)
+        world.plan = plan(deployments=("new",), candidates=())
+        assert world.look(NOW + 60_000) == []
+        world.do("stop", now=NOW + 61_000)
 
 
 def test_a_rollout_keeps_the_settings_that_it_was_started_with(rolling):
     other = msgspec.structs.replace(SETTINGS, ladder_ppm=(10_001, 1_000_000))
     again = rolling.opened(other)
     (look,) = again.looks(NOW + 60_000)
-    assert look.settings == SETTINGS
+    begun = pinned(SETTINGS, rolling.plan, ALL)
+    assert look.settings == begun
     held = again.take(rolling.act("hold"), NOW)
-    assert held.settings == SETTINGS
+    assert held.settings == begun
     rolling.do("stop")
-    assert again.take(rolling.act("start"), NOW).settings == other
+    assert again.take(rolling.act("start"), NOW).settings == pinned(other, rolling.plan, ALL)
 
 
 def test_an_override_of_a_decision_that_still_holds_is_taken(rolling):
@@ -475,3 +515,117 @@ class TestAClockThatWasAheadAndIsSetBack:
     def test_of_less_than_a_look_is_waited_for(self, rolling):
         rolling.look(NOW + 60_000)
         assert rolling.look(NOW + 60_000 - STEP + 1) == []
+
+
+class TestADeploymentThatIsExchangedDuringARollout:
+    """Its evidence is of another candidate, or of another baseline."""
+
+    @pytest.fixture
+    def climbed(self, rolling):
+        """A rollout at its second rung, with evidence."""
+        rolling.do("promote", now=NOW + 1)
+        rolling.counted.per_interval = {
+            ("T1", "baseline", "old"): 70,
+            ("T1", "candidate", "new"): 70,
+        }
+        for more in range(6, 12):
+            (found,) = rolling.look(NOW + more * STEP)
+        assert found.state.windows_here > 1
+        return rolling
+
+    def exchange(self, world, name, **changes):
+        changed = {**world.plan.deployments}
+        changed[name] = msgspec.structs.replace(changed[name], **changes)
+        world.plan = msgspec.structs.replace(world.plan, deployments=changed)
+
+    @pytest.mark.parametrize(
+        "changes",
+        [{"model": "another"}, {"region": "us"}, {"price": Price(1, 2)}],
+        ids=["model", "region", "price"],
+    )
+    def test_goes_back_to_the_first_rung_and_begins_anew(self, climbed, changes):
+        self.exchange(climbed, "new", **changes)
+        (found,) = climbed.look(NOW + 12 * STEP)
+        assert (found.verdict, found.reasons[0]) == ("HOLD", "deployment_changed: candidate")
+        assert (found.action.before, found.action.after) == (500_000, 200_000)
+        assert (found.state.rung, found.state.windows_here, found.state.edges) == (0, 0, ())
+        assert (found.state.better, found.state.recent) == (Better(), ())
+        assert climbed.shell.steered(NOW).rollouts[0].weight_ppm == 200_000
+
+    def test_is_said_once_and_then_looked_at_like_any_other(self, climbed):
+        self.exchange(climbed, "new", model="another")
+        climbed.look(NOW + 12 * STEP)
+        assert climbed.look(NOW + 12 * STEP + 500) == []
+        climbed.counted.per_interval = Counted().per_interval
+        (found,) = climbed.look(NOW + 24 * STEP)
+        assert (found.verdict, found.reasons) == ("CONTINUE", ("reference_only",))
+
+    def test_is_found_where_it_is_behind_another_address_or_protocol(self, climbed):
+        up = climbed.plan.providers["p"]
+        moved = msgspec.structs.replace(up, base_url="http://127.0.0.1:2/v1")
+        climbed.plan = msgspec.structs.replace(climbed.plan, providers={up.id: moved})
+        (found,) = climbed.look(NOW + 12 * STEP)
+        assert found.reasons[0] == "deployment_changed: baseline and candidate"
+
+    def test_is_found_after_a_restart_with_other_settings(self, climbed):
+        self.exchange(climbed, "old", model="another")
+        climbed.shell = climbed.opened(CanarySettings())
+        (found,) = climbed.look(NOW + 12 * STEP)
+        assert found.reasons[0] == "deployment_changed: baseline"
+
+    def test_of_another_rollout_is_nothing_to_this_one(self, climbed):
+        self.exchange(climbed, "spare", model="another")
+        (found,) = climbed.look(NOW + 12 * STEP)
+        assert found.verdict == "CONTINUE"
+
+    def test_gives_no_more_traffic_than_a_held_rollout_had(self, climbed):
+        climbed.counted.per_interval = {}
+        for minute in range(3, 80):
+            climbed.look(NOW + minute * 60_000)
+        before = climbed.shell.steered(NOW).rollouts[0].weight_ppm
+        self.exchange(climbed, "new", model="another")
+        climbed.look(NOW + 80 * 60_000)
+        assert climbed.shell.steered(NOW).rollouts[0].weight_ppm == min(before, 200_000)
+
+    def test_that_was_promoted_to_the_end_is_like_any_other_in_service(self, climbed):
+        climbed.do("promote", now=NOW + 12 * STEP)
+        self.exchange(climbed, "new", model="another")
+        assert climbed.look(NOW + 13 * STEP) == []
+
+    def test_is_not_known_of_a_rollout_that_says_nothing_of_its_deployments(self, world):
+        """One that was begun by an earlier version goes on by its own settings."""
+        look = world.shell.take(world.act("start"), NOW)
+        world.kept.decide(msgspec.structs.replace(look, settings=SETTINGS), NOW)
+        self.exchange(world, "new", model="another")
+        (found,) = world.look(NOW + 60_000)
+        assert found.reasons == ("reference_only",)
+
+
+def test_whatever_befalls_a_rollout_is_computed_again_from_what_is_recorded(rolling):
+    rolling.look(NOW + 60_000)
+    rolling.look(NOW)
+    known = rolling.plan
+    rolling.plan = plan(candidates=())
+    rolling.look(NOW + STEP)
+    changed = msgspec.structs.replace(known.deployments["new"], model="another")
+    rolling.plan = msgspec.structs.replace(known, deployments=known.deployments | {"new": changed})
+    rolling.look(NOW + 2 * STEP)
+    rolling.look(NOW + 20 * STEP)
+    reasons = []
+    for row in rolling.kept.kept:
+        record, rule = read_record(row.statement), RULES[row.rule]
+        given = [
+            canonical.decode(rolling.kept.blob(digest), kind)
+            for digest, kind in (
+                (record.before, rule.state),
+                (record.inputs, rule.observation),
+                (record.settings, rule.settings),
+            )
+        ]
+        decision = rule.decide(*given, record.iat)
+        assert encode_decision(decision) == rolling.kept.blob(record.decision)
+        reasons.append(decision.reasons[0])
+    assert reasons == [
+        *("started_by_hand", "reference_only", "clock_stepped", "configuration_lacks_it"),
+        *("deployment_changed: candidate", "reference_only"),
+    ]

@@ -14,7 +14,7 @@ from verismo.control.rollouts import Rollouts
 from verismo.model import canonical
 from verismo.model.act import Act
 from verismo.model.decision import Subject
-from verismo.model.operation import Operation
+from verismo.model.operation import Deployment, Operation, Provider
 from verismo.model.plan import Plan
 
 STEP = 10_000
@@ -24,7 +24,9 @@ ONE = Subject("T1", "chat", "old", "new")
 HOLD = Flag("chat", "", "hold", "the provider has an incident", NOW + 600_000)
 BACK = msgspec.structs.replace(HOLD, verb="rollback")
 PLAN = Plan(
-    *(1, "test", {}, {}, {}),
+    *(1, "test", {}),
+    providers={"up": Provider("up", "openai", "http://127.0.0.1:1/v1")},
+    deployments={one: Deployment(one, "up", "m", "eu") for one in ("old", "new")},
     operations={
         "chat": Operation("chat", "chat", "chat", "support", ("old",), candidates=("new",))
     },

@@ -44,6 +44,15 @@ def test_it_ends_where_a_person_acted_and_begins_at_the_last_start(rolled):
     assert replay(again).differing == ()
 
 
+def test_it_ends_where_the_clock_was_set_back(rolled):
+    rolled.look(NOW - 100 * STEP)
+    rolled.look(NOW)
+    found = rollout_file(rolled.kept, ALL)
+    assert len(found.decisions) == 7
+    assert found.note.endswith("until its clock, its deployments or the configuration changed")
+    assert replay(found).is_concluded
+
+
 def test_what_was_never_begun_is_not_found(rolled):
     with pytest.raises(NotFound):
         rollout_file(rolled.kept, Subject("T1", "chat", "old", "new"))

@@ -10,6 +10,7 @@ from typing import Final
 
 import msgspec
 
+from verismo.model import canonical
 from verismo.model.decision import SettingsRefused
 from verismo.model.units import Milliseconds
 
@@ -65,6 +66,9 @@ class CanarySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         silence_hold_ms: without data for longer the verdict is HOLD.
         bake_ms_max: at one rung; after that a person is asked. Doubled by each HOLD.
         holds_max: the HOLD that rolls back, at most 10.
+        baseline_deployment: digest of what is configured of it, hex; not there in a comparison from
+            outside, and in a rollout that was begun by an earlier version.
+        candidate_deployment: the same of the candidate.
     """
 
     weights: ScoreWeights = ScoreWeights()
@@ -96,6 +100,8 @@ class CanarySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     silence_hold_ms: Milliseconds = Milliseconds(1_800_000)
     bake_ms_max: Milliseconds = Milliseconds(4 * 3_600_000)
     holds_max: int = 3
+    baseline_deployment: str | msgspec.UnsetType = msgspec.UNSET
+    candidate_deployment: str | msgspec.UnsetType = msgspec.UNSET
 
 
 def parse_weights(text: str) -> ScoreWeights:
@@ -149,11 +155,18 @@ def check_settings(settings: CanarySettings) -> None:
     check_weights(settings.weights)
     for name in settings.__struct_fields__:
         value = getattr(settings, name)
-        if name not in ("weights", "ladder_ppm") and (type(value) is not int or value < 1):
+        if name in ("baseline_deployment", "candidate_deployment"):
+            _check_digest(name, value)
+        elif name not in ("weights", "ladder_ppm") and (type(value) is not int or value < 1):
             raise SettingsRefused(f"{name} is {value!r}", "Give a whole number above 0.")
     _check_margins(settings)
     _check_levels(settings)
     _check_ladder(settings)
+
+
+def _check_digest(name: str, value: object) -> None:
+    if value is not msgspec.UNSET and not (isinstance(value, str) and canonical.is_digest(value)):
+        raise SettingsRefused(f"{name} is no digest", "Leave it out.")
 
 
 def _check_margins(settings: CanarySettings) -> None:

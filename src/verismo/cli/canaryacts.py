@@ -12,6 +12,7 @@ from typing import Final, TypedDict, TypeVar, Unpack
 import click
 import msgspec
 
+from verismo.adapt.canaryevent import LACKED
 from verismo.cli.controlapi import ControlClient, control_options, reach_control
 from verismo.cli.options import Lifetime, columns, json_option, moment, printable
 from verismo.config.schema import Config
@@ -254,6 +255,8 @@ def _line(view: DecisionView) -> str:
 
 
 def _share(view: DecisionView) -> str:
+    if view.reasons[:1] == (LACKED,):
+        return "0 %"
     return "-" if view.action is None else f"{view.action.after / 10_000:g} %"
 
 

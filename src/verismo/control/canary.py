@@ -12,12 +12,14 @@ from typing import Final, Protocol
 import msgspec
 
 from verismo.adapt import override
-from verismo.adapt.canaryevent import CanaryEvent
+from verismo.adapt.canaryevent import LACKED, CanaryEvent
 from verismo.adapt.canaryobservation import CanaryObservation
 from verismo.adapt.canarysettings import CanarySettings
 from verismo.adapt.canarystate import P99_PPM, CanaryState, edges_of, unbegun
 from verismo.control.flags import Flags
 from verismo.control.looks import Look, Steered
+from verismo.control.pins import exchange, pinned
+from verismo.control.reasonwords import code_of
 from verismo.control.rollouts import Rollouts, Standing
 from verismo.control.rules import CANARY, CANARY_ACT, CANARY_EVENT
 from verismo.model.act import Act
@@ -63,7 +65,7 @@ _ADVICE: Final = {
 log = logging.getLogger("verismo.adapt")
 
 
-_EVENTS: Final = frozenset({"clock_stepped"})
+_EVENTS: Final = frozenset({"clock_stepped", "deployment_changed", LACKED})
 
 
 class ArmWindows(Protocol):
@@ -119,7 +121,7 @@ class CanaryShell:
         found: list[CanaryLook] = []
         for standing in self._rollouts.all():
             act = None if self._flags is None else self._flags.due(standing, now_ms)
-            if act is not None:
+            if act is not None and not self._is_idle(act):
                 found.append(_acted(standing, act))
             elif standing.is_running:
                 found += self._due(standing, until_ms, now_ms)
@@ -137,12 +139,20 @@ class CanaryShell:
                 f"the newest decision about this rollout is {standing.digest}, "
                 f"{standing.decision.verdict}"
             )
+        elif self._is_idle(act):
+            raise MalformedRequest(
+                f"the configuration does not know this rollout: nothing is split by it, and "
+                f"{act.verb} would do nothing. `stop` it, or give {act.subject.operation!r} its "
+                f"deployment {act.subject.baseline!r} and its candidate {act.subject.candidate!r} "
+                "again"
+            )
         before = unbegun(act.subject) if standing is None else standing.decision.state
         why = override.refusal(before, act, now_ms)
         if why:
             raise MalformedRequest(f"{act.verb} is refused: {_ADVICE.get(why, why)}")
-        settings = self._settings
-        if standing is not None and act.verb != "start":
+        if standing is None or act.verb == "start":
+            settings = pinned(self._settings, self._plan(), act.subject)
+        else:
             settings = standing.settings
         return Look(CANARY_ACT, act.subject, before, act, settings)
 
@@ -167,7 +177,7 @@ class CanaryShell:
     def told(self, decision: Decision[msgspec.Struct]) -> None:
         """Log what befell a rollout; of all else the steering says it all."""
         reason = decision.reasons[0] if decision.reasons else ""
-        if reason in _EVENTS:
+        if code_of(reason) in _EVENTS:
             subject = decision.subject
             fields = {
                 "tenant": subject.tenant,
@@ -181,13 +191,23 @@ class CanaryShell:
 
     def _due(self, standing: Standing, until_ms: int, now_ms: int) -> Iterator[CanaryLook]:
         """Yield what befell a rollout that runs, or else its look if it has waited long enough."""
-        state = standing.decision.state
+        state, subject, plan = standing.decision.state, standing.decision.subject, self._plan()
         if state.decided_ms - now_ms >= self._look_ms:
             yield _befallen(standing, CanaryEvent("clock_stepped"))
-        elif fits(self._plan(), standing.decision.subject):
+        elif not fits(plan, subject):
+            if standing.decision.reasons[:1] != (LACKED,):
+                yield _befallen(standing, CanaryEvent(LACKED))
+        elif (event := exchange(standing.settings, plan, subject)) is not None:
+            settings = pinned(standing.settings, plan, subject)
+            yield _befallen(msgspec.structs.replace(standing, settings=settings), event)
+        else:
             since_ms = self._since(state)
             if until_ms - since_ms >= self._look_ms:
                 yield _look(standing, self._observed(state, since_ms, until_ms))
+
+    def _is_idle(self, act: Act) -> bool:
+        """Say whether an act would split requests that the configuration does not split."""
+        return act.verb not in ("stop", "rollback") and not fits(self._plan(), act.subject)
 
     def _since(self, state: CanaryState) -> int:
         """Return the end of the last look, or when the last change of the weight has settled."""

@@ -21,15 +21,17 @@ Kept = TypeVar("Kept", bound=msgspec.Struct)
 
 
 class _Begun(msgspec.Struct, frozen=True):
-    """Where the last start is, and whether a person has acted since."""
+    """Where the last start is, and until what the looks follow from it."""
 
     record: ControlRecord
     looks: tuple[ControlRecord, ...] = ()
-    is_over: bool = False
+    until: str = ""
 
 
 def rollout_file(reader: DecisionReader, subject: Subject) -> CanaryFile:
-    """Return a rollout from its last start until a person acted on it next, or until now.
+    """Return a rollout from its last start until what is no look changed it, or until now.
+
+    That is what a person did, or what befell it besides (`adapt.canaryevent`).
 
     Args:
         reader: of the records.
@@ -44,7 +46,7 @@ def rollout_file(reader: DecisionReader, subject: Subject) -> CanaryFile:
         raise NotFound("there is no such rollout that was looked at")
     settings = _kept(reader, begun.record.settings, CanarySettings)
     looks = tuple(_look(reader, one) for one in begun.looks)
-    until = "until a person acted on it" if begun.is_over else "until now"
+    until = begun.until or "until now"
     return CanaryFile(
         v=VERSION,
         origin="gateway",
@@ -75,10 +77,18 @@ def _after(begun: _Begun | None, record: ControlRecord) -> _Begun | None:
         # Only a start has nothing that it overrides.
         if not record.of:
             return _Begun(record)
-        return None if begun is None else msgspec.structs.replace(begun, is_over=True)
-    if begun is None or begun.is_over:
+        return _over(begun, "until a person acted on it")
+    if record.rule == "canary-event":
+        return _over(begun, "until its clock, its deployments or the configuration changed")
+    if begun is None or begun.until:
         return begun
     return msgspec.structs.replace(begun, looks=(*begun.looks, record))
+
+
+def _over(begun: _Begun | None, until: str) -> _Begun | None:
+    if begun is None or begun.until:
+        return begun
+    return msgspec.structs.replace(begun, until=until)
 
 
 def _look(reader: DecisionReader, record: ControlRecord) -> FileLook:
