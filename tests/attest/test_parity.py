@@ -25,8 +25,8 @@ def events_of(count, start_ms=START, step_ms=1_000, first=0):
 EVENTS = events_of(12)
 
 
-def compare(lines, events=EVENTS, since_ms=START, until_ms=START + HOUR):
-    comparison = parity.Comparison(since_ms, until_ms)
+def compare(lines, events=EVENTS, since_ms=START, until_ms=START + HOUR, lost=()):
+    comparison = parity.Comparison(since_ms, until_ms, lambda log, n: (log, n) in lost)
     for event in events:
         comparison.expect(event)
     for line in lines:
@@ -60,6 +60,44 @@ def test_dropped_records_are_named():
     assert report.missing[0].uid == EVENTS[3].uid
     assert not report.is_whole
     assert report.parity_ppm == 833_333
+
+
+LOST = {(siem.LOG, 20), (siem.LOG, 21)}
+
+
+def of_leaf(number, index, name=None):
+    """Return the event of another chat that says that it is of a leaf."""
+    event = siem_event(siem.logged(siem.chats(number + 1)[number], index))
+    if name is None:
+        return event.data
+    metadata = {**json.loads(event.data)["metadata"], "uid": name}
+    return changed(event, metadata=metadata)
+
+
+def test_what_was_sent_of_records_that_were_lost_later_is_not_foreign():
+    report = compare([*sent(), of_leaf(50, 20), of_leaf(50, 20), of_leaf(51, 21)], lost=LOST)
+    assert report.is_whole
+    assert report.parity_ppm == 1_000_000
+    assert [(one.index, one.uid) for one in report.unproven] == [
+        (20, siem.prov_id(50, START + 50_000)),
+        (21, siem.prov_id(51, START + 51_000)),
+    ]
+
+
+@pytest.mark.parametrize(
+    "forged",
+    [
+        [of_leaf(50, 20), of_leaf(51, 20)],
+        [of_leaf(50, 22)],
+        [of_leaf(50, -1)],
+        [of_leaf(50, 20, f"{siem.LOG}#20")],
+    ],
+    ids=["second of one leaf", "leaf that is not lost", "no leaf", "uid of the lost leaf itself"],
+)
+def test_forged_event_does_not_hide_behind_lost_records(forged):
+    report = compare([*sent(), *forged], lost=LOST)
+    assert len(report.foreign) == 1
+    assert not report.is_whole
 
 
 def test_doubled_records_are_named_and_cost_no_parity():

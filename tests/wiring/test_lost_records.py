@@ -7,6 +7,7 @@ from contextlib import closing
 import pytest
 from tests.support.archived import DAY_MS, EU, TWO, US, Gateway, at, day
 
+from verismo.adapters.siem_file import CURRENT
 from verismo.attest import rollup
 from verismo.attest.leaf import LeafType
 from verismo.attest.parity import hour_of
@@ -66,6 +67,8 @@ async def config(tmp_path):
     await gateway.serve(2, NEXT + 500, tenant=TWO, region="us")
     gateway.integrate(NEXT + 10_000)
     gateway.close()
+    await export(config)
+    shutil.copytree(config.siem.sinks[0].folder, tmp_path / "received")
     shutil.copytree(config.data / "log", tmp_path / "mirror")
     for name in ("archive", "rollups"):
         shutil.copytree(config.data / name, tmp_path / name)
@@ -175,6 +178,18 @@ async def test_lost_records_have_the_time_of_what_stands_before_them(config):
     outcome = compared(config, at("2026-01-01 00:00"), at("2026-01-01 01:00"))
     assert outcome.is_whole
     assert outcome.report.matched == 2
+
+
+async def test_sink_that_was_sent_the_lost_records_before_has_parity(config, tmp_path):
+    await export(config)
+    received = tmp_path / "received"
+    shutil.copy(config.siem.sinks[0].folder / CURRENT, received / "events-later.ndjson")
+    with closing(SiemParts(config)) as parts:
+        desk = open_parity(config, parts, "disk", received)
+        outcome = compare_sink(desk, hour_of(MORNING), hour_of(LATER))
+    assert outcome.is_whole, outcome.report.foreign[:3]
+    assert len(outcome.report.unproven) == 302
+    assert outcome.report.expected == told_size(config)
 
 
 async def test_lost_leaf_that_is_not_published_any_more_makes_the_export_wait(config):

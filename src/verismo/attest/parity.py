@@ -11,7 +11,7 @@ Source: RFC 6962, section 2.1 (roots); ADR-022.
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -78,6 +78,8 @@ class ParityReport(msgspec.Struct, frozen=True):
         altered: there in other words, whether or not a good copy is there as well.
         duplicate: there several times, each copy good.
         foreign: claims to be of these hours, and the ledger does not know it.
+        unproven: claims to be of a leaf whose record is lost, so that nobody here can say whether
+            it is what was sent; the first for each leaf.
         unreadable: lines that are no event.
     """
 
@@ -90,6 +92,7 @@ class ParityReport(msgspec.Struct, frozen=True):
     duplicate: tuple[Named, ...]
     foreign: tuple[Named, ...]
     unreadable: int
+    unproven: tuple[Named, ...] = ()
 
     @property
     def parity_ppm(self) -> int:
@@ -166,6 +169,7 @@ def _extended(tally: HourTally, events: list[SiemEvent]) -> HourTally:
 class _SeenMetadata(msgspec.Struct, frozen=True):
     uid: str
     log_name: str = ""
+    sequence: int = -1
 
 
 class _SeenEvent(msgspec.Struct, frozen=True):
@@ -186,6 +190,10 @@ class _Expected:
         self.altered = 0
 
 
+def _never(_log: str, _index: int) -> bool:
+    return False
+
+
 class Comparison:
     """Compares what a sink gives back with the ledger, line by line.
 
@@ -193,9 +201,14 @@ class Comparison:
 
     Args:
         since_ms, until_ms: the hours to compare, Unix ms, the end not included.
+        is_lost: says whether the record of a leaf is lost, by its log and index.
     """
 
-    def __init__(self, since_ms: int, until_ms: int) -> None:
+    def __init__(
+        self, since_ms: int, until_ms: int, is_lost: Callable[[str, int], bool] = _never
+    ) -> None:
+        self._is_lost = is_lost
+        self._unproven: dict[tuple[str, int], str] = {}
         self._since_ms = since_ms
         self._until_ms = until_ms
         self._expected: dict[str, _Expected] = {}
@@ -223,13 +236,20 @@ class Comparison:
             return
         expected = self._expected.get(seen.metadata.uid)
         if expected is None:
-            if self._since_ms <= seen.time < self._until_ms:
+            if self._since_ms <= seen.time < self._until_ms and not self._is_of_lost(seen.metadata):
                 key = (seen.metadata.log_name, seen.metadata.uid)
                 self._foreign[key] = self._foreign.get(key, 0) + 1
         elif _is_same(text, expected.digest):
             expected.good += 1
         else:
             expected.altered += 1
+
+    def _is_of_lost(self, seen: _SeenMetadata) -> bool:
+        """Say whether an event may be what was sent of a record that was lost afterwards."""
+        place = seen.log_name, seen.sequence
+        if seen.uid == f"{seen.log_name}#{seen.sequence}" or not self._is_lost(*place):
+            return False
+        return self._unproven.setdefault(place, seen.uid) == seen.uid
 
     def report(self) -> ParityReport:
         """Return what was found so far."""
@@ -249,6 +269,7 @@ class Comparison:
             duplicate=_sorted([n for n, one in found if one.good > 1 and not one.altered]),
             foreign=_sorted([Named(log, -1, u, n) for (log, u), n in self._foreign.items()]),
             unreadable=self._unreadable,
+            unproven=_sorted([Named(log, n, uid) for (log, n), uid in self._unproven.items()]),
         )
 
 
@@ -270,6 +291,7 @@ def merged(since_ms: int, until_ms: int, parts: Sequence[ParityReport]) -> Parit
         duplicate=tuple(one for part in parts for one in part.duplicate),
         foreign=tuple(one for part in parts for one in part.foreign),
         unreadable=max((part.unreadable for part in parts), default=0),
+        unproven=tuple(one for part in parts for one in part.unproven),
     )
 
 

@@ -61,6 +61,7 @@ class ParityView(msgspec.Struct, frozen=True):
     altered: tuple[Named, ...]
     duplicate: tuple[Named, ...]
     foreign: tuple[Named, ...]
+    unproven: tuple[Named, ...]
     manifests: tuple[HourManifest, ...]
     contradicted: tuple[HourManifest, ...]
 
@@ -267,6 +268,7 @@ def _view(sink: str, outcome: ParityOutcome, whole: bool) -> ParityView:
         altered=report.altered,
         duplicate=report.duplicate,
         foreign=report.foreign,
+        unproven=report.unproven,
         manifests=outcome.manifests,
         contradicted=outcome.contradicted,
     )
@@ -292,6 +294,11 @@ def _tell(sink: str, outcome: ParityOutcome) -> None:
             click.echo(f"  {what:<9} and {len(found) - NAMES_MAX} more; --json names all")
     if outcome.waiting:
         click.echo(f"  {outcome.waiting} of the missing were not sent yet: `verismo siem status`")
+    if report.unproven:
+        click.echo(
+            f"  {len(report.unproven)} events are of leaves whose records a restore has lost: "
+            "nobody here can say whether they are as they were sent"
+        )
     if report.unreadable:
         click.echo(f"  {report.unreadable} lines of the sink are no events")
     for manifest in outcome.contradicted:
