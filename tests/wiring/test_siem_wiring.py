@@ -1,12 +1,14 @@
 """The composition of the SIEM export: each kind of sink, its read-back, metrics, and bad days."""
 
 import asyncio
+from contextlib import closing
 
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from tests.support.archived import Gateway, at
 from tests.support.waiting import until
 
+from verismo.adapters.secret_file import make_secret
 from verismo.adapters.siem_file import FileSink, FileSinkReader
 from verismo.adapters.siem_http import HttpSink, HttpSinkReader
 from verismo.adapters.siem_sqlite import FILE_NAME, SqliteSiemStore
@@ -14,9 +16,13 @@ from verismo.adapters.siem_syslog import SyslogSink
 from verismo.attest.rollup import SiemCounters
 from verismo.config.load import load_config
 from verismo.control.siem import siem_counters
+from verismo.model.decision import Subject
+from verismo.model.errors import StateError
+from verismo.wiring.handles import find_tenant_handle, handle_secret_file
 from verismo.wiring.rounds import Rounds
 from verismo.wiring.siem import (
     SiemLoop,
+    SiemParts,
     open_sink,
     open_sink_reader,
 )
@@ -161,3 +167,19 @@ async def test_process_that_ends_at_once_closes_what_is_open(configured, loop_of
     loop = loop_of(configured(DISK))
     await until(lambda: loop._parts is not None)
     await asyncio.wait_for(loop.expose(), 5)
+
+
+async def test_tenant_of_a_decision_waits_for_the_secret_of_handles(configured, tmp_path):
+    config = configured(DISK)
+    gateway = Gateway(config.data, at("2026-11-20 00:00"))
+    gateway.decide(1, NOON, Subject(tenant="TENANT_001"))
+    gateway.integrate(NOON + 1_000)
+    gateway.close()
+    with closing(SiemParts(config)) as parts:
+        [log] = parts.leaves.logs()
+        with pytest.raises(StateError, match=r"there is no .*handles\.key"):
+            parts.leaves.read(log, -1, 100)
+        make_secret(handle_secret_file(config.data))
+        found = parts.leaves.read(log, -1, 100)
+    handle = find_tenant_handle(config.data, "TENANT_001")
+    assert [one.tenant for one in found if one.tenant] == [handle]
