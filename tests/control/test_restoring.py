@@ -14,6 +14,7 @@ from verismo.adapters.adapt_file import AdaptFile
 from verismo.adapters.adapt_leaves import ArchivedAdapt, open_leaves
 from verismo.adapters.archive_folder import FolderArchive
 from verismo.adapters.archive_s3 import S3Archive, S3Settings
+from verismo.adapters.checkpoint_file import FolderCheckpoints
 from verismo.adapters.decisions_sqlite import SqliteDecisions, SqliteSteering
 from verismo.adapters.journal_reader import SqliteJournalReader
 from verismo.adapters.journal_restored import RestoredJournals
@@ -86,6 +87,7 @@ class Restored:
             store=self.ledger,
             lease=self.ledger,
             tiles=self.tiles,
+            memory=FolderCheckpoints(self.folder / "keys" / "checkpoints"),
             rollups=self.rollups,
             ring=KeyRingFiles(self.folder),
             records=RestoredJournals(self.folder, "0123abcd"),
@@ -141,6 +143,10 @@ async def test_everything_comes_back_from_the_archive_alone(gateway, archive, re
     assert files(restored.folder / "log") == files(gateway.folder / "log")
     assert list(restored.ledger.logs()) == list(gateway.store.logs())
     assert restored.ledger.cursors() == gateway.store.cursors()
+    for origin in (origin_of(ISSUER, log) for log in (EU, US)):
+        places = [one.folder / "keys" / "checkpoints" for one in (restored, gateway)]
+        [back, before] = [FolderCheckpoints(place).remembered(origin) for place in places]
+        assert back == before is not None
     assert restored.records() == list(gateway.reader.scan("s0", 0, 10_000))
     assert KeyRingFiles(restored.folder).versions() == tuple(
         msgspec.structs.replace(one, written_ms=LATER) for one in gateway.ring.versions()

@@ -25,7 +25,15 @@ from verismo.model.ids import TenantId
 from verismo.ports.archive import Archive
 from verismo.ports.journal import Record
 from verismo.ports.keyring import KeyRingStore, RingVersion
-from verismo.ports.ledger import Growth, Lease, LedgerStore, LogState, TileFile, TileStore
+from verismo.ports.ledger import (
+    CheckpointMemory,
+    Growth,
+    Lease,
+    LedgerStore,
+    LogState,
+    TileFile,
+    TileStore,
+)
 from verismo.ports.rollups import RestoredControl, RestoredRecords, RollupStore
 from verismo.ports.vault import Vault
 
@@ -41,6 +49,7 @@ class RestoreDesk(msgspec.Struct, frozen=True):
         store: indices and checkpoints.
         lease: the right to write them.
         tiles: what is published.
+        memory: the second place for checkpoints.
         rollups: finished days.
         ring: the key ring's versions.
         records: takes the records that open.
@@ -53,6 +62,7 @@ class RestoreDesk(msgspec.Struct, frozen=True):
     store: LedgerStore
     lease: Lease
     tiles: TileStore
+    memory: CheckpointMemory
     rollups: RollupStore
     ring: KeyRingStore
     records: RestoredRecords
@@ -163,6 +173,7 @@ class _Restoration:
         if is_grown:
             desk.tiles.write(log, tree.partial_files())
             desk.store.add_checkpoint(self._token, checkpoint)
+            desk.memory.remember(day.origin, checkpoint.note)
             desk.tiles.publish(log, note)
         for name in day.names:
             if name.startswith(dayfiles.STATEMENTS):
