@@ -84,6 +84,63 @@ def test_a_size_that_does_not_continue_the_one_before_tells_of_a_missing_event()
     assert report(event("a", "00:00", 4), event("b", "05:00", 4)).verdict == "unproven"
 
 
+def test_replica_sets_of_one_deployment_are_one_target():
+    found = report(
+        scaled("a", "00:00", "Scaled up replica set reader-abc to 5 from 3"),
+        scaled("b", "01:00", "Scaled up replica set reader-def to 7 from 5"),
+    )
+    assert (found.verdict, found.targets) == ("unproven", 1)
+    (finding,) = found.findings
+    assert (finding.kind, finding.first.event, finding.second.event) == (
+        *("rolling_update", "shop/a"),
+        "shop/b",
+    )
+
+
+def test_replica_sets_that_change_a_gap_apart_keep_it():
+    found = report(
+        scaled("a", "00:00", "Scaled up replica set reader-abc to 5 from 3"),
+        scaled("b", "02:01", "Scaled up replica set reader-def to 7 from 5"),
+    )
+    assert found.verdict == "kept"
+
+
+def test_another_replica_set_in_between_hides_no_breach():
+    found = report(
+        scaled("a", "00:00", "Scaled up replica set reader-abc to 5 from 3"),
+        scaled("b", "00:30", "Scaled up replica set reader-def to 1 from 0"),
+        scaled("c", "01:00", "Scaled up replica set reader-abc to 7 from 5"),
+    )
+    assert found.verdict == "breached"
+    assert [one.kind for one in found.findings] == ["breach", "rolling_update", "rolling_update"]
+
+
+def test_a_change_that_its_autoscaler_did_not_make_belongs_to_the_same_target():
+    other = scaled("b", "01:00", "Scaled up replica set reader-abc to 7 from 5")
+    found = report(event("a", "00:00", 5), other)
+    assert found.verdict == "unproven"
+    (finding,) = found.findings
+    assert (finding.kind, finding.first.event, finding.second.event) == (
+        *("unexplained_change", "shop/a"),
+        "shop/b",
+    )
+    late = scaled("b", "02:01", "Scaled up replica set reader-abc to 7 from 5")
+    assert report(event("a", "00:00", 5), late).verdict == "kept"
+
+
+def test_a_change_that_comes_before_its_autoscalers_is_no_work_of_it():
+    before = scaled("b", "00:00", "Scaled up replica set reader-abc to 5 from 3")
+    found = report(before, event("a", "01:00", 5))
+    assert [one.kind for one in found.findings] == ["unexplained_change"]
+
+
+def test_an_autoscaler_of_another_name_or_namespace_is_of_another_target():
+    about = {"kind": "Deployment", "name": "writer", "namespace": "shop"}
+    words = "Scaled up replica set writer-abc to 7 from 5"
+    other = event("b", "01:00", 0, involvedObject=about, reason="ScalingReplicaSet", message=words)
+    assert report(event("a", "00:00", 5), other).verdict == "kept"
+
+
 def test_targets_do_not_disturb_one_another():
     other = scaled("b", "00:10", "Scaled up replica set reader-1 to 4")
     assert report(event("a", "00:00", 4), other).verdict == "kept"

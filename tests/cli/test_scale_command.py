@@ -188,6 +188,17 @@ def test_a_log_proves_the_gap_or_says_what_speaks_against_it(run, steps, code, s
     assert said in done.stdout
 
 
+def test_changes_of_two_replica_sets_are_no_proof_and_both_are_named(run):
+    log = json.loads(events((0, 5), (60, 7)))
+    one = log["items"][-1]
+    one["message"] = one["message"].replace("5d9c7b6f4", "6f")
+    done = run("verify-events", "-", input=json.dumps(log))
+    assert done.exit_code == 1
+    assert "unproven: 2 changes of 1 targets" in done.stdout
+    assert "rolling_update: prod/Deployment/reader/reader-5d9c7b6f4: from 3 to 5" in done.stdout
+    assert "then prod/Deployment/reader/reader-6f from 5 to 7" in done.stdout
+
+
 def test_the_proof_is_json_for_scripts(run, tmp_path):
     file = tmp_path / "events.json"
     file.write_text(events((0, 5), (60, 4)))

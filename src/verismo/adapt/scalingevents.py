@@ -9,6 +9,7 @@ proves nothing about the time before the first one.
 Source: Kubernetes API, core/v1 Event; kube-controller-manager's messages.
 """
 
+import bisect
 import itertools
 import re
 from collections.abc import Sequence
@@ -21,6 +22,18 @@ from verismo.model.errors import MalformedRequest
 
 LOG_BYTES_MAX: Final = 64 * 1024 * 1024
 """A cluster with 64 MB of live events is read by namespace."""
+EXPLAINED_US_MAX: Final = 30_000_000
+"""How long after a rescale its Deployment may be seen to change: a busy cluster takes seconds."""
+Kind = Literal[
+    "breach",
+    "too_coarse",
+    "hidden_changes",
+    "missing_event",
+    "rolling_update",
+    "unexplained_change",
+]
+_AUTOSCALER: Final = "HorizontalPodAutoscaler"
+_DEPLOYMENT: Final = "Deployment"
 _SECOND_US: Final = 1_000_000
 _COMBINED: Final = "(combined from similar events): "
 
@@ -39,12 +52,13 @@ class Scaled(msgspec.Struct, frozen=True):
 
     Args:
         event: `namespace/name` of the event.
-        target: what was scaled: `namespace/kind/name`, and of a Deployment its replica set.
+        target: what was scaled: `namespace/kind/name`.
         at_us: Unix microseconds, the earliest that it can have been.
         blur_us: how much later it can have been.
         before: replicas before it; None where the event does not say.
         after: replicas after it.
         hidden: how many more changes are folded into this event.
+        replica_set: of a Deployment, which of its replica sets changed.
     """
 
     event: str
@@ -54,10 +68,16 @@ class Scaled(msgspec.Struct, frozen=True):
     before: int | None
     after: int
     hidden: int = 0
+    replica_set: str = ""
+
+    @property
+    def place(self) -> str:
+        """The target, and its replica set where the event names one."""
+        return f"{self.target}/{self.replica_set}" if self.replica_set else self.target
 
 
 class Finding(msgspec.Struct, frozen=True):
-    """Two events that follow one another and do not prove their gap.
+    """Two events that are neighbours and do not prove their gap.
 
     Args:
         kind: `breach`, or why the log leaves it open.
@@ -66,7 +86,7 @@ class Finding(msgspec.Struct, frozen=True):
         gap_us_max: the longest that can have been between them.
     """
 
-    kind: Literal["breach", "too_coarse", "hidden_changes", "missing_event"]
+    kind: Kind
     first: Scaled
     second: Scaled
     gap_us_max: int
@@ -159,9 +179,13 @@ def verify_gap(changes: Sequence[Scaled], gap_ms: int) -> GapReport:
     gap_us = gap_ms * 1_000
     ordered = sorted(changes, key=lambda one: (one.target, one.at_us, one.event))
     findings = [_hidden(one) for one in ordered if one.hidden]
-    for first, second in itertools.pairwise(ordered):
-        if first.target == second.target:
+    for first, second in itertools.pairwise(sorted(ordered, key=lambda one: one.place)):
+        if first.place == second.place:
             findings.extend(_judge(first, second, gap_us))
+    for first, second in itertools.pairwise(ordered):
+        if first.target == second.target and first.place != second.place:
+            findings.extend(_open("rolling_update", first, second, gap_us))
+    findings.extend(_unexplained(ordered, gap_us))
     kinds = {finding.kind for finding in findings}
     verdict: Literal["kept", "breached", "unproven", "no_actions"] = "kept"
     if "breach" in kinds:
@@ -174,10 +198,56 @@ def verify_gap(changes: Sequence[Scaled], gap_ms: int) -> GapReport:
     return GapReport(verdict, sum(1 + one.hidden for one in ordered), targets, tuple(findings))
 
 
+def _distance_us(first: Scaled, second: Scaled) -> tuple[int, int]:
+    """Return the shortest and the longest that can have been between two changes."""
+    return (
+        second.at_us - first.at_us - first.blur_us,
+        second.at_us + second.blur_us - first.at_us,
+    )
+
+
+def _open(kind: Kind, first: Scaled, second: Scaled, gap_us: int) -> list[Finding]:
+    """Return what is to be said of two changes that are one target's scalings, or may be none."""
+    shortest_us, longest_us = _distance_us(first, second)
+    return [Finding(kind, first, second, longest_us)] if shortest_us < gap_us else []
+
+
+def _unexplained(ordered: Sequence[Scaled], gap_us: int) -> list[Finding]:
+    """Return changes of a Deployment near a rescale of its autoscaler that did not make them.
+
+    Args:
+        ordered: by target and time.
+        gap_us: over 0.
+    """
+    rescales: dict[str, list[Scaled]] = {}
+    for one in ordered:
+        if f"/{_AUTOSCALER}/" in one.target:
+            name = one.target.replace(f"/{_AUTOSCALER}/", f"/{_DEPLOYMENT}/")
+            rescales.setdefault(name, []).append(one)
+    findings: list[Finding] = []
+    for one in ordered:
+        known = rescales.get(one.target, [])
+        at = bisect.bisect_right(known, one.at_us, key=lambda rescale: rescale.at_us)
+        before, after = known[max(at - 1, 0) : at], known[at : at + 1]
+        if any(_explains(rescale, one) for rescale in (*before, *after)):
+            continue
+        for rescale in before:
+            findings.extend(_open("unexplained_change", rescale, one, gap_us))
+        for rescale in after:
+            findings.extend(_open("unexplained_change", one, rescale, gap_us))
+    return findings
+
+
+def _explains(rescale: Scaled, change: Scaled) -> bool:
+    """Say whether a Deployment was changed to the size that its autoscaler had just set."""
+    earliest_us, latest_us = _distance_us(rescale, change)
+    is_soon = latest_us >= 0 and earliest_us <= EXPLAINED_US_MAX
+    return change.after == rescale.after and is_soon
+
+
 def _judge(first: Scaled, second: Scaled, gap_us: int) -> list[Finding]:
     """Return what speaks against the gap between two changes that follow one another."""
-    longest_us = second.at_us + second.blur_us - first.at_us
-    shortest_us = second.at_us - first.at_us - first.blur_us
+    shortest_us, longest_us = _distance_us(first, second)
     findings = []
     if longest_us < gap_us:
         findings.append(Finding("breach", first, second, longest_us))
@@ -200,7 +270,7 @@ def _changes(event: _Event) -> list[Scaled]:
     size = _size(event)
     if size is None:
         return []
-    target, before, after = size
+    target, replica_set, before, after = size
     count = event.series.count if event.series else 1 if event.count is None else event.count
     name = f"{event.metadata.namespace}/{event.metadata.name}"
     if count < 1:
@@ -208,7 +278,7 @@ def _changes(event: _Event) -> list[Scaled]:
     first_text = event.event_time or event.first_timestamp or event.last_timestamp
     last_text = event.series.last_observed_time if event.series else event.last_timestamp
     first_us, first_blur_us = _time(first_text, name)
-    one = Scaled(name, target, first_us, first_blur_us, before, after)
+    one = Scaled(name, target, first_us, first_blur_us, before, after, 0, replica_set)
     if count == 1:
         return [one]
     last_us, last_blur_us = _time(last_text, name)
@@ -216,28 +286,28 @@ def _changes(event: _Event) -> list[Scaled]:
         raise MalformedRequest(f"event {name} ends before it begins")
     if event.message.startswith(_COMBINED):
         # Only the last message is kept of them.
-        return [Scaled(name, target, last_us, last_blur_us, before, after, hidden=count - 1)]
-    last = Scaled(name, target, last_us, last_blur_us, before, after, hidden=count - 2)
+        return [Scaled(name, target, last_us, last_blur_us, before, after, count - 1, replica_set)]
+    last = Scaled(name, target, last_us, last_blur_us, before, after, count - 2, replica_set)
     return [one, last]
 
 
-def _size(event: _Event) -> tuple[str, int | None, int] | None:
-    """Return target, size before and size after; None for an event about something else."""
+def _size(event: _Event) -> tuple[str, str, int | None, int] | None:
+    """Return target, replica set, size before and size after; None where it is about none."""
     about = event.involved_object
     message = event.message.removeprefix(_COMBINED)
     place = f"{about.namespace}/{about.kind}/{about.name}"
-    if (about.kind, event.reason) == ("HorizontalPodAutoscaler", "SuccessfulRescale"):
+    if (about.kind, event.reason) == (_AUTOSCALER, "SuccessfulRescale"):
         found = _rescaled(message)
         if found is None:
             raise MalformedRequest(f"event {event.metadata.name}: {message[:200]!r} has no size")
-        return place, None, int(found[1])
-    if (about.kind, event.reason) == ("Deployment", "ScalingReplicaSet"):
+        return place, "", None, int(found[1])
+    if (about.kind, event.reason) == (_DEPLOYMENT, "ScalingReplicaSet"):
         found = _scaled(message)
         if found is None:
             raise MalformedRequest(f"event {event.metadata.name}: {message[:200]!r} has no size")
         before = found[3] or found[5]
         _check_direction(event, found[1], before, int(found[4]))
-        return f"{place}/{found[2]}", int(before) if before else None, int(found[4])
+        return place, found[2], int(before) if before else None, int(found[4])
     return None
 
 

@@ -40,6 +40,8 @@ _PROBLEMS = {
     "too_coarse": "whole seconds do not tell whether the gap was kept",
     "hidden_changes": "one event stands for several changes",
     "missing_event": "the sizes do not continue one another: an event is missing",
+    "rolling_update": "two replica sets of one Deployment: a rolling update, or two scalings",
+    "unexplained_change": "its autoscaler did not make this change of the Deployment",
 }
 _DECIDED = {
     "NOOP": "stay",
@@ -228,8 +230,9 @@ def _tell(report: GapReport, gap_s: int) -> None:
 def _spelled(finding: Finding) -> str:
     first, second = finding.first, finding.second
     apart = f", {finding.gap_us_max / 1_000_000:.3f} s apart at most"
+    then = "" if second.place == first.place else f"{second.place} "
     return (
-        f"{finding.kind}: {first.target}: {_change(first)}, then {_change(second)}"
+        f"{finding.kind}: {first.place}: {_change(first)}, then {then}{_change(second)}"
         f"{'' if first == second else apart}: {_PROBLEMS[finding.kind]}"
     )
 
