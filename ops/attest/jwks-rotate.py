@@ -14,7 +14,7 @@ except ImportError:
     os.execv(ROOT / ".venv/bin/python", [str(ROOT / ".venv/bin/python"), *sys.argv])
 demo = ROOT / "var" / "demo" / "verismo.toml"
 is_named = any(word.startswith(("-c", "--config")) for word in sys.argv[1:])
-if Path.cwd() == ROOT and not is_named and not Path("verismo.toml").exists() and demo.exists():
-    sys.stderr.write(f"no verismo.toml here: these are the keys of the demonstration, {demo}\n")
+if Path.cwd() == ROOT and not is_named and not Path("verismo.toml").exists():
+    sys.stderr.write(f"no verismo.toml here: the keys are those of {demo}, made by `make run`\n")
     sys.argv += ["--config", str(demo)]
 main.main("keys", "rotate")

@@ -350,29 +350,51 @@ def test_literal_command_finds_the_environment_of_the_checkout(tmp_path: Path):
     assert (done.returncode, done.stdout) == (0, f"{shim} --out x\n")
 
 
-@pytest.mark.slow
-def test_literal_command_in_the_checkout_takes_the_demonstration_that_runs_there(
-    initialised: Path, tmp_path: Path
-):
-    """A checkout with var/demo, as `make run` leaves it."""
-    root = tmp_path / "checkout"
-    shim = root / "ops" / "attest" / SHIM.name
+def checkout(folder: Path) -> Path:
+    """Return a checkout in which nothing was run yet."""
+    shim = folder / "ops" / "attest" / SHIM.name
     shim.parent.mkdir(parents=True)
     shutil.copy(SHIM, shim)
-    (root / "src").symlink_to(ROOT / "src")
-    (root / "var").mkdir()
-    shutil.copytree(initialised, root / "var" / "demo")
-    done = subprocess.run(
-        [sys.executable, str(shim), "--out", str(JWKS)],
+    (folder / "src").symlink_to(ROOT / "src")
+    return folder
+
+
+def run_in_checkout(root: Path, *options: str):
+    """Run the literal command at its root."""
+    return subprocess.run(
+        [sys.executable, "ops/attest/jwks-rotate.py", *options],
         cwd=root,
         capture_output=True,
         text=True,
         timeout=60,
     )
+
+
+@pytest.mark.slow
+def test_literal_command_in_the_checkout_takes_the_demonstration_that_runs_there(
+    initialised: Path, tmp_path: Path
+):
+    """A checkout with var/demo, as `make run` leaves it."""
+    root = checkout(tmp_path / "checkout")
+    (root / "var").mkdir()
+    shutil.copytree(initialised, root / "var" / "demo")
+    done = run_in_checkout(root, "--out", str(JWKS))
     assert done.returncode == 0, done.stderr
-    assert "of the demonstration" in done.stderr
+    assert f"those of {root / 'var' / 'demo' / 'verismo.toml'}" in done.stderr
     assert read_jwks((root / JWKS).read_bytes())
     assert (root / "var" / "demo" / "var" / "keyring").is_dir()
+
+
+@pytest.mark.slow
+def test_literal_command_in_a_new_checkout_names_what_makes_its_gateway(tmp_path: Path):
+    root = checkout(tmp_path / "checkout")
+    done = run_in_checkout(root, "--out", str(JWKS))
+    assert done.returncode == 2
+    assert "`make run`" in done.stderr
+    assert "--config" in done.stderr
+    assert not (root / JWKS).exists()
+    assert not (root / "var").exists()
+    assert "Usage: " in run_in_checkout(root, "--help").stdout
 
 
 def test_shim_is_short():
