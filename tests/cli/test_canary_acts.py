@@ -2,10 +2,13 @@
 
 import asyncio
 import json
+import shutil
 import threading
+from pathlib import Path
 
 import pytest
 import uvicorn
+from tests.support.rolloutsite import CONFIG
 from tests.wiring.test_adapt_wiring import LEASE_MS, Site
 
 from verismo.config.load import load_config
@@ -17,6 +20,22 @@ from verismo.wiring.state import open_state
 pytestmark = pytest.mark.slow
 """Each test makes a data folder with keys and serves its control API."""
 
+POLICY = Path(__file__).parents[2] / "policy"
+TENANTS = CONFIG.replace(
+    "[tenants]",
+    """
+[tenants.T1]
+region = "eu"
+purposes = ["support"]
+models = ["*"]
+enforcement = "safelist"
+[tenants.T2]
+region = "us"
+purposes = ["support"]
+models = ["*"]
+enforcement = "safelist"
+""",
+)
 REASON = ("--reason", "the provider says that it is mended")
 
 
@@ -37,8 +56,8 @@ class Control:
 
 
 @pytest.fixture
-def control(tmp_path, verismo):
-    site = Site(tmp_path)
+def control(tmp_path, verismo, request):
+    site = Site(tmp_path, getattr(request, "param", CONFIG))
     with open_state(site.config.data) as state:
         site.client(state)
         desk = ControlDesk(
@@ -139,6 +158,35 @@ def test_what_may_not_be_done_is_refused_with_what_would_be(control, verb, words
     assert "openapi" not in found.err, "that is no next step for who types commands"
     (now,) = control.status()
     assert now["action"]["after"] == 50_000
+
+
+@pytest.mark.parametrize("control", [TENANTS], indirect=True)
+class TestTenants:
+    def test_whose_rollout_there_is_is_said_to_who_names_another(self, control):
+        control.run("start", *REASON, "--tenant", "T1")
+        found = control.run("hold", *REASON, "--for", "2h")
+        assert found.code == 2
+        assert "no rollout of 'new' on 'chat' of all tenants; there is one of tenant 'T1'" in (
+            found.err
+        )
+        assert "Add --tenant T1." in found.err
+        assert control.run("hold", *REASON, "--for", "2h", "--tenant", "T1").code == 0
+        refused = control.run("start", *REASON)
+        assert "a rollout of 'new' for tenant 'T1' has these requests already" in refused.err
+
+    def test_a_rollout_that_can_split_nothing_is_warned_of(self, control):
+        shutil.copytree(POLICY, control.site.config.path.parent / "policy", dirs_exist_ok=True)
+        (control.site.config.path.parent / "policy" / "main.rego").unlink()
+        started = control.run("start", *REASON, "--tenant", "T2")
+        assert started.code == 0
+        assert "warning: no request of T2 will be split: Data of tenant T2" in started.err
+        control.run("stop", *REASON, "--tenant", "T2")
+        assert "warning" not in control.run("start", *REASON, "--tenant", "T1").err
+
+    def test_a_policy_that_cannot_be_asked_keeps_nobody_from_a_start(self, control):
+        started = control.run("start", *REASON, "--tenant", "T2")
+        assert started.code == 0
+        assert "whether the policy allows both is not known: " in started.err
 
 
 def test_an_operation_or_a_key_that_is_not_there_is_said(control):

@@ -13,7 +13,7 @@ import click
 import msgspec
 
 from verismo.adapt.canaryevent import LACKED
-from verismo.cli.controlapi import ControlClient, control_options, reach_control
+from verismo.cli.controlapi import ControlClient, ToldDecision, control_options, reach_control
 from verismo.cli.options import Lifetime, columns, json_option, moment, printable
 from verismo.config.schema import Config
 from verismo.control.acts import DecisionView, NewAct
@@ -21,12 +21,15 @@ from verismo.control.reasonwords import in_words, who_by
 from verismo.control.rollouts import RULES
 from verismo.model.act import Verb
 from verismo.model.decision import Subject
-from verismo.model.errors import OperatorError
+from verismo.model.errors import OperatorError, StateError
 from verismo.model.ids import OperationId
 from verismo.model.steering import Rollout
+from verismo.wiring.canarypolicy import kept_from_splitting
 
 Command = TypeVar("Command", bound=Callable[..., object])
 
+KEPT_SHOWN_MAX: Final = 3
+"""Tenants whose requests cannot be split that are named; the others are counted."""
 AT_ONCE_MS: Final = 600_000
 """How long an act that is done at once may take to arrive."""
 
@@ -92,7 +95,9 @@ def start(reason: str, **named: Unpack[Named]) -> None:
     """Begin a rollout: the candidate gets the first share of the ladder."""
     with reach_control(named["config"], named["url"], named["key"]) as (api, config):
         subject = _subject(api, config, named)
-        _act(api, NewAct("canary", "start", subject, reason, channel="cli"))
+        told = _act(api, NewAct("canary", "start", subject, reason, channel="cli"))
+        if config is not None and told.verdict == "CONTINUE":
+            _warn(config, subject)
 
 
 @click.command()
@@ -169,10 +174,7 @@ def _override(verb: Verb, lasting_ms: int, asked: Override) -> None:
         subject = _subject(api, config, asked)
         newest = api.newest(RULES, subject)
         if newest is None:
-            raise OperatorError(
-                f"there is no rollout of {subject.candidate!r} on {subject.operation!r}",
-                next_step="`verismo canary status` shows those that there are.",
-            )
+            raise _absent(api, subject)
         if not asked["of"]:
             click.echo(f"overrides: {_line(newest)}", err=True)
         expires_ms = _now_ms() + lasting_ms if lasting_ms else 0
@@ -187,7 +189,37 @@ def _override(verb: Verb, lasting_ms: int, asked: Override) -> None:
         )
 
 
-def _act(api: ControlClient, asked: NewAct) -> None:
+def _absent(api: ControlClient, subject: Subject) -> OperatorError:
+    """Say that there is no such rollout, and whose there is on the operation."""
+    whose = sorted(one.tenant for one in _rollouts(api) if one.operation == subject.operation)
+    names = " and of ".join(f"tenant {one!r}" if one else "all tenants" for one in whose)
+    meant = f"tenant {subject.tenant!r}" if subject.tenant else "all tenants"
+    wanted = f"{subject.candidate!r} on {subject.operation!r} of {meant}"
+    if not whose or subject.tenant in whose:
+        return OperatorError(
+            f"there is no rollout of {wanted}",
+            next_step="`verismo canary status` shows those that there are.",
+        )
+    named = f"Add --tenant {whose[0]}." if whose[0] else "Leave --tenant out."
+    return OperatorError(
+        f"there is no rollout of {wanted}; there is one of {names}", next_step=named
+    )
+
+
+def _warn(config: Config, subject: Subject) -> None:
+    """Say if the policy lets nobody's requests go to both deployments."""
+    try:
+        kept = kept_from_splitting(config, subject)
+    except (StateError, OperatorError) as error:
+        click.echo(f"whether the policy allows both is not known: {error}", err=True)
+        return
+    for one in kept[:KEPT_SHOWN_MAX]:
+        click.echo(f"warning: no request of {one.tenant} will be split: {one.why}", err=True)
+    if len(kept) > KEPT_SHOWN_MAX:
+        click.echo(f"warning: and none of {len(kept) - KEPT_SHOWN_MAX} other tenants", err=True)
+
+
+def _act(api: ControlClient, asked: NewAct) -> ToldDecision:
     told = api.act(asked)
     why = in_words(told.decision.reasons[0], who_by(asked.channel))
     before, after = told.decision.action.before, told.decision.action.after
@@ -197,6 +229,7 @@ def _act(api: ControlClient, asked: NewAct) -> None:
         f"steering {told.steering}"
     )
     click.echo(f"decision {told.digest}")
+    return told.decision
 
 
 def _subject(api: ControlClient, config: Config | None, named: Named) -> Subject:

@@ -266,8 +266,10 @@ class CanaryShell:
             is_alike = not over.tenant or not subject.tenant or over.tenant == subject.tenant
             is_same_route = over.operation == subject.operation and is_alike and over != subject
             if is_same_route and other.is_steering:
+                whose = f"for tenant {over.tenant!r}" if over.tenant else "for all tenants"
                 raise MalformedRequest(
-                    f"a rollout of {over.candidate!r} has these requests already: stop it first"
+                    f"a rollout of {over.candidate!r} {whose} has these requests already: stop it "
+                    "first"
                 )
 
     def _is_seen(self, act: Act, standing: Standing) -> bool:

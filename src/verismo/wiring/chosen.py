@@ -40,6 +40,17 @@ def policy_digest(config: Config) -> str:
         StateError: the bundle is refused; the detail names file and line.
         OperatorError: the interpreter is not installed, or broken.
     """
+    with closing(loaded_policy(config)) as engine:
+        return engine.bundle
+
+
+def loaded_policy(config: Config) -> "PolicyEngine":
+    """Return the policy as a worker would load it, for the calling thread; close it.
+
+    Raises:
+        StateError: the bundle is refused; the detail names file and line.
+        OperatorError: the interpreter is not installed, or broken.
+    """
     try:
         engine: PolicyEngine = importlib.import_module("verismo.wiring.policy").open_policy(
             config.policy
@@ -49,8 +60,7 @@ def policy_digest(config: Config) -> str:
             f"the policy cannot be loaded without its interpreter: {error}",
             next_step="Run: pip install 'verismo[gateway]'",
         ) from error
-    with closing(engine):
-        return engine.bundle
+    return engine
 
 
 def scaling_shell(
