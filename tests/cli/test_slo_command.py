@@ -81,7 +81,16 @@ def test_burns_and_alarms_are_shown(folder, run):
     assert "14.4 over 1h and 5m, 6 over 6h and 30m, 1 over 3d and 6h" in text
 
 
+def test_a_span_of_which_too_little_was_seen_says_how_much_it_was(folder, run):
+    write(folder, 45, errors=2)
+    text = run()
+    [row] = [one for one in text.splitlines() if " errors " in one]
+    assert "  20.00  seen 12 %  seen 1 %  " in row
+    assert "too little of a span was seen" in text
+
+
 def test_without_windows_there_is_no_number(run):
+    assert "seen 0 %" not in run(), "nothing was counted at all"
     found = json.loads(run("--json"))
     assert {burn["burn_milli"] for one in found for burn in one["burns"]} == {None}
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 import msgspec
 
-from verismo.adapt.burn import PAIRS, SPANS_MS, Burn
+from verismo.adapt.burn import COVERED_PPM_MIN, PAIRS, SPANS_MS, Burn
 from verismo.cli.options import columns, config_option, json_option
 from verismo.config.load import load_config
 from verismo.control.slo import Standing, span_text
@@ -67,6 +67,8 @@ def show(config: Path, *, as_json: bool) -> None:
     ]
     spans = tuple(span_text(span_ms).upper() for span_ms in SPANS_MS)
     click.echo(columns(("SLO", "OBJECTIVE", "PROMISED", *spans, "ALARM"), rows))
+    if any(_is_thin(burn) for one in views for burn in one.burns):
+        click.echo("seen N %: too little of a span was seen to have a number yet; half is needed.")
     factors = ", ".join(
         f"{pair.factor_milli / 1_000:g} over {span_text(pair.long_ms)} and "
         f"{span_text(pair.short_ms)}"
@@ -103,4 +105,11 @@ def _view(burn: Burn) -> BurnView:
 
 
 def _spelled(burn: BurnView) -> str:
-    return "" if burn.burn_milli is None else f"{burn.burn_milli / 1_000:.2f}"
+    if burn.burn_milli is not None:
+        return f"{burn.burn_milli / 1_000:.2f}"
+    # A share that is rounded up to a half would look like enough.
+    return f"seen {burn.covered_ppm // 10_000} %" if _is_thin(burn) else ""
+
+
+def _is_thin(burn: BurnView) -> bool:
+    return burn.total > 0 and burn.covered_ppm < COVERED_PPM_MIN
