@@ -18,7 +18,7 @@ WORDS: Final[Mapping[str, str]] = MappingProxyType(
         "configuration_lacks_it": "the configuration does not know it, and nothing is split",
         "cost_severe": "each request of the candidate costs far more",
         "cost_unknown": "more than 1 % of an arm's answers have no known cost: {text}",
-        "deployment_changed": "another deployment is behind the name of the {text}: all begins anew",
+        "deployment_changed": "another deployment stands for the {text} now: all begins anew",
         "error_severe": "the candidate fails far more often",
         "evidence_no_worse": "no metric with a weight reaches its harm margin",
         "evidence_open": "the evidence decides nothing yet",
