@@ -231,7 +231,8 @@ def test_old_ring_that_was_put_back_signs_nothing_until_the_newest_is_adopted(
         shutil.copytree(tmp_path / "old", data / "keyring")
     files = sorted((data / "keys").rglob("*"))
     kept = data / "keys" / "checkpoints" / "keyring.json"
-    for command in (("serve",), ("keys", "rotate"), revoke):
+    shows = [("keys", "list"), ("keys", "ring"), ("keys", "jwks")] if is_gone else []
+    for command in (("serve",), ("keys", "rotate"), revoke, *shows):
         refused = verismo(*command)
         assert refused.code == 2
         assert "version 2 was in use before" in refused.err

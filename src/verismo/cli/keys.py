@@ -233,6 +233,8 @@ def jwks(config: Path, out: Path | None) -> None:
 def _rotation(config: Config) -> Rotation:
     rotation = open_rotation(config.data, config.keys)
     if rotation.newest() is None:
+        # One that is lost is another matter than none yet, and no start makes it again.
+        open_newest_rotation(config.data, config.keys)
         raise StateError(
             f"{config.data} has no key ring yet",
             next_step="`verismo serve` makes it at its first start, `verismo keys rotate` too.",
