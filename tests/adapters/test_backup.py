@@ -161,6 +161,14 @@ def test_every_data_key_comes_back_also_the_one_of_what_belongs_to_no_tenant(
         assert restored.open_file(tenant, "name", content) == b"records"
 
 
+def test_file_that_no_restore_takes_is_told_when_the_backup_is_made(data: Path, out: Path):
+    (data / "keys" / "token (old).pem").write_bytes(b"somebody's copy")
+    with pytest.raises(StateError, match=r"token \(old\)\.pem is no file of a data folder"):
+        back_up(data, out)
+    assert not out.exists()
+    back_up(data, out, with_keys=False)
+
+
 def test_finished_days_are_copied_so_that_no_day_is_rolled_up_twice(
     data: Path, out: Path, tmp_path: Path
 ):

@@ -17,6 +17,7 @@ Forged records are found by their signatures, which `verismo verify` checks.
 
 import hashlib
 import os
+import re
 import shutil
 import sqlite3
 import tarfile
@@ -42,6 +43,15 @@ CHECKPOINTS_FOLDER = "checkpoints"
 """Below the keys: the second place of `ports.ledger.CheckpointMemory`."""
 KEYS_FOLDER = "keys"
 ARCHIVE_SUFFIXES = (".tar.gz", ".tgz")
+PATH = re.compile(
+    rf"{JOURNAL_FOLDER}/[a-z0-9-]{{1,64}}\.db|{re.escape(STATE_FILE)}|{re.escape(LEDGER_FILE)}"
+    rf"|{re.escape(ADAPT_FILE)}"
+    rf"|{RING_FOLDER}/[0-9]{{8}}\.json"
+    rf"|{ROLLUPS_FOLDER}(/[A-Za-z0-9_~-][A-Za-z0-9._~-]{{0,127}}){{4,6}}"
+    # `~gateway.key` is the data key of what belongs to no tenant.
+    rf"|{KEYS_FOLDER}(/[A-Za-z0-9_~][A-Za-z0-9._-]{{0,127}}){{1,4}}"
+)
+"""Of every file of a backup: a restore writes nothing else, so a backup holds nothing else."""
 CHUNK_BYTES = 1_048_576
 _GZIP_LEVEL = 1
 """Records are mostly hashes and signatures, which no level makes smaller."""
@@ -87,8 +97,8 @@ def make_backup(data: Path, out: Path, *, with_keys: bool, now_ms: int) -> Manif
         The manifest of the backup. Files are 0600, folders 0700, and so is the archive.
 
     Raises:
-        StateError: there is nothing to copy, `out` exists, or a file cannot be copied. Nothing is
-            left at `out`.
+        StateError: there is nothing to copy, `out` exists, a file cannot be copied, or a restore
+            would refuse its name. Nothing is left at `out`.
     """
     _refuse_places(data, out)
     staging: Path | None = None
@@ -114,7 +124,7 @@ def make_backup(data: Path, out: Path, *, with_keys: bool, now_ms: int) -> Manif
             made_ms=now_ms,
             has_keys=with_keys,
             slots=slots,
-            files={path: _describe(content / path) for path in _paths(content)},
+            files=_files(content),
             left_out=_left_out(data, with_keys=with_keys),
         )
         write_durably(content / BACKUP_MANIFEST, msgspec.json.encode(manifest))
@@ -224,6 +234,18 @@ def _paths(folder: Path) -> Iterator[str]:
     for path in sorted(folder.rglob("*")):
         if path.is_file() and not path.is_symlink():
             yield path.relative_to(folder).as_posix()
+
+
+def _files(content: Path) -> dict[str, BackupFile]:
+    """Describe every file that was copied; a copy that no restore takes is none."""
+    names = list(_paths(content))
+    for name in names:
+        if not PATH.fullmatch(name):
+            raise StateError(
+                f"{name} is no file of a data folder, and no restore would take it",
+                next_step="Move it elsewhere, then run the backup again.",
+            )
+    return {name: _describe(content / name) for name in names}
 
 
 def _describe(path: Path) -> BackupFile:

@@ -19,7 +19,6 @@ served from; empty the folder and restore again.
 
 import hashlib
 import os
-import re
 import shutil
 import sqlite3
 import tarfile
@@ -39,6 +38,7 @@ from verismo.adapters.backup import (
     KEYS_FOLDER,
     LEDGER_FILE,
     MANIFEST_VERSION,
+    PATH,
     STATE_FILE,
     BackupFile,
     Manifest,
@@ -60,14 +60,6 @@ from verismo.model.errors import StateError
 
 MANIFEST_BYTES_MAX = 16_777_216
 """About 100,000 files; a manifest over this is no manifest."""
-_PATH = re.compile(
-    rf"{JOURNAL_FOLDER}/[a-z0-9-]{{1,64}}\.db|{re.escape(STATE_FILE)}|{re.escape(LEDGER_FILE)}"
-    rf"|{re.escape(ADAPT_FILE)}"
-    rf"|{RING_FOLDER}/[0-9]{{8}}\.json"
-    rf"|{ROLLUPS_FOLDER}(/[A-Za-z0-9_~-][A-Za-z0-9._~-]{{0,127}}){{4,6}}"
-    # `~gateway.key` is the data key of what belongs to no tenant.
-    rf"|{KEYS_FOLDER}(/[A-Za-z0-9_~][A-Za-z0-9._-]{{0,127}}){{1,4}}"
-)
 LEDGER_MARKER = "LEDGER-RESTORED"
 """In a data folder it says: the ledger's state may be older than what is published."""
 _PARTS = ("", "-wal", "-shm")
@@ -184,7 +176,7 @@ def _extract_all(manifest: Manifest, members: Members, data: Path) -> None:
     missing = dict(manifest.files)
     for name, file in members:
         expected = missing.pop(name, None)
-        if expected is None or not _PATH.fullmatch(name):
+        if expected is None or not PATH.fullmatch(name):
             raise StateError(
                 f"the backup holds {name!r}, which is not or only once in its manifest"
             )
