@@ -13,6 +13,7 @@ from tests.support.tilelog import NoteKey, witness_key
 from tests.support.waiting import until
 from tests.support.witness import Clock, open_place, serving
 
+from verismo.adapters.contradictions_file import ContradictionsFile
 from verismo.adapters.cosigned_folder import FolderCosigned
 from verismo.adapters.tiles_folder import FolderTiles
 from verismo.adapters.witness_http import HttpWitnesses
@@ -45,6 +46,7 @@ class Setting:
         self.clock_ms = NOW_MS
         self.integrator = place.integrator()
         self.cosigned = FolderCosigned(place.log_folder)
+        self.contradictions = ContradictionsFile(place.folder)
 
     def policy(self, quorum="all"):
         lines = [f"witness {name} {key.vkey}" for name, key in self.keys.items()]
@@ -60,6 +62,7 @@ class Setting:
             client=self.client,
             tiles=self.place.tiles,
             cosigned=self.cosigned,
+            contradictions=self.contradictions,
             now_ms=lambda: self.clock_ms,
         )
         return Witnessing(msgspec.structs.replace(desk, **parts))
@@ -488,7 +491,8 @@ async def test_a_snapshot_of_the_whole_machine_that_is_put_back_is_told(tmp_path
     restored.source.lists = {"s0": list(one.place.source.lists["s0"][:3])}
     integrator = restored.integrator()
     kept = FolderCosigned(restored.log_folder)
-    again = one.witnessing(tiles=restored.tiles, cosigned=kept)
+    said = ContradictionsFile(snapshot)
+    again = one.witnessing(tiles=restored.tiles, cosigned=kept, contradictions=said)
 
     async def go_on(count):
         one.clock_ms += 2 * PAUSE_MS_MAX
@@ -498,7 +502,11 @@ async def test_a_snapshot_of_the_whole_machine_that_is_put_back_is_told(tmp_path
         return failures(again)
 
     assert await go_on(2) == {"ahead": 1}
+    assert said.contradictions().stops, "the only witness is the quorum"
     assert await go_on(9) == {"ahead": 1, "split": 1}
+    [contradiction] = said.contradictions().said
+    assert (contradiction.log, contradiction.witness) == (EU.path, "alice")
+    assert contradiction.reason == "split"
     assert size_of(kept.cosigned(EU)) == 3
     assert size_of(restored.tiles.read(EU, "checkpoint")) == 14, "answers and proofs go on"
 
@@ -741,3 +749,141 @@ async def test_closing_gives_up_what_is_under_way(one):
     await witnessing.aclose()
     assert held.held == 0
     assert one.published_by() == (3, ())
+
+
+class Liars:
+    """A client over a real one whose chosen witnesses claim to have cosigned a larger tree."""
+
+    def __init__(self, setting, *names):
+        self._client = setting.client
+        self._urls = {setting.urls[name] for name in names}
+
+    async def add_checkpoint(self, url, body):
+        if url in self._urls:
+            return SizeConflict(9_999)
+        return await self._client.add_checkpoint(url, body)
+
+
+@pytest.mark.parametrize(
+    ("quorum", "liars", "stops"),
+    [
+        ("any", 1, False),
+        ("any", 2, True),
+        ("2", 1, False),
+        ("2", 2, True),
+        ("all", 2, False),
+        ("all", 3, True),
+    ],
+)
+async def test_a_quorum_that_knows_more_stops_the_ledger_and_one_alone_never_does(
+    three, quorum, liars, stops
+):
+    witnessing = three.witnessing(quorum, client=Liars(three, *NAMES[:liars]))
+    witnessing.notice(three.publish(3))
+    await witnessing.round()
+    found = three.contradictions.contradictions
+    await until(lambda: len(found().said) == liars)
+    assert found().stops is stops
+    assert {one.reason for one in found().said} == {"ahead"}
+    await witnessing.aclose()
+
+
+async def test_a_witness_that_cosigns_again_takes_its_contradiction_back(three):
+    witnessing = three.witnessing("2", client=Liars(three, "alice"))
+    witnessing.notice(three.publish(3))
+    await witnessing.round()
+    await until(lambda: bool(three.contradictions.contradictions().said))
+    await witnessing.aclose()
+    again = three.witnessing("2")
+    again.notice(three.publish(3))
+    await again.round()
+    await until(lambda: not three.contradictions.contradictions().said)
+    await again.aclose()
+    assert not (three.place.folder / "witness-contradictions.json").exists()
+
+
+async def test_what_a_quorum_has_said_is_not_taken_back_by_one_of_them(three):
+    witnessing = three.witnessing("2", client=Liars(three, "alice", "bob"))
+    witnessing.notice(three.publish(3))
+    await witnessing.round()
+    await until(lambda: three.contradictions.contradictions().stops)
+    await witnessing.aclose()
+    again = three.witnessing("all")
+    again.notice(three.publish(3))
+    await again.round()
+    assert three.published_by() == (6, NAMES)
+    assert three.contradictions.contradictions().stops
+
+
+async def test_before_anything_is_signed_a_snapshot_that_was_put_back_is_told(tmp_path, one):
+    witnessing = one.witnessing()
+    witnessing.notice(one.publish(3))
+    await witnessing.round()
+    snapshot = tmp_path / "snapshot"
+    shutil.copytree(one.place.folder, snapshot)
+    witnessing.notice(one.publish(4))
+    await witnessing.round()
+    said, restored = ContradictionsFile(snapshot), Place(snapshot)
+    again = one.witnessing(tiles=restored.tiles, contradictions=said)
+    await again.look({EU: restored.tiles.read(EU, "checkpoint")})
+    assert failures(again) == {"ahead": 1}
+    [contradiction] = said.contradictions().said
+    assert "at size 7, which this ledger, at size 3, has not reached" in contradiction.detail
+    assert said.contradictions().stops
+
+
+async def test_before_anything_is_signed_another_history_of_one_size_is_told(tmp_path, one):
+    copy = tmp_path / "copy"
+    shutil.copytree(one.place.folder, copy)
+    witnessing = one.witnessing()
+    witnessing.notice(one.publish(3))
+    await witnessing.round()
+    other = Place(copy)
+    other.source.add(3, slot="s9")
+    published = other.integrator().step(one.clock_ms).published
+    again = one.witnessing(tiles=other.tiles, contradictions=ContradictionsFile(copy))
+    await again.look(published)
+    assert failures(again) == {"split": 1}
+
+
+@pytest.mark.parametrize(
+    "answer", [SizeConflict(0), SizeConflict(2), Declined(404, "no"), Declined(403, "no")]
+)
+async def test_a_witness_that_knows_no_more_says_nothing_at_the_start(one, answer):
+    published = one.publish(3)
+    witnessing = one.witnessing(client=Answering(answer))
+    await witnessing.look({**published, US: b"damaged"})
+    assert failures(witnessing) == {}
+    assert not one.contradictions.contradictions().said
+
+
+async def test_the_newest_log_is_cosigned_again_or_not_reached_at_the_start(one):
+    witnessing = one.witnessing()
+    published = one.publish(3)
+    witnessing.notice(published)
+    await witnessing.round()
+    await one.witnessing().look({EU: one.place.tiles.read(EU, "checkpoint")})
+    await one.witnessing(client=Faulty(one.client, "not stored", (1,))).look(published)
+    assert not one.contradictions.contradictions().said
+
+
+async def test_what_another_process_has_published_since_is_no_contradiction(one):
+    """A process that lost its lease asks for its last checkpoint, late."""
+    stale = one.publish(3)
+    another = one.witnessing()
+    another.notice(one.publish(4))
+    await another.round()
+    (one.place.log_folder / EU.path / "cosigned").unlink()
+    late = one.witnessing()
+    late.notice(stale)
+    await late.round()
+    assert failures(late) == {"conflict": 1}
+    assert not one.contradictions.contradictions().said
+
+
+async def test_a_contradiction_that_cannot_be_kept_is_a_failure_of_our_own(one):
+    (one.place.folder / "witness-contradictions.json").mkdir()
+    witnessing = one.witnessing(client=Answering(SizeConflict(99)))
+    witnessing.notice(one.publish(3))
+    await witnessing.round()
+    assert failures(witnessing) == {"ahead": 1, "state": 1}

@@ -17,7 +17,7 @@ import msgspec
 
 from verismo.adapters.folder_sync import sync_folder
 from verismo.model.errors import StateError
-from verismo.model.ledger import LogId
+from verismo.model.ledger import LogId, read_log_id
 from verismo.model.retention import UploadProof
 
 FOLDER = "rollups"
@@ -35,6 +35,13 @@ class FolderRollups:
 
     def __init__(self, root: Path) -> None:
         self._root = root
+
+    def logs(self) -> list[LogId]:
+        """Return every log that has a folder here, sorted."""
+        with _translated(self._root):
+            paths = [path for path in self._root.glob("*/*") if path.is_dir()]
+        found = [read_log_id(path.parts[-2], path.parts[-1]) for path in paths]
+        return sorted(one for one in found if one is not None)
 
     def days(self, log: LogId) -> Sequence[date]:
         """Return the finished days of a log, earliest first."""

@@ -43,7 +43,8 @@ ledger.add_command(rollup)
 def status(config: Path, *, as_json: bool) -> None:
     """Say how far each log is, what waits, who has cosigned, and each log's verifier key.
 
-    Exit code 1 if the ledger refuses to go on; the line that begins with REFUSED says why.
+    Exit code 1 if the ledger refuses to go on, or a witness knows another ledger than this one;
+    a line that begins with REFUSED, AHEAD or SPLIT says why.
     """
     with closing(LedgerTools(load_config(config))) as tools:
         found = tools.status(time.time_ns() // 1_000_000)
@@ -173,6 +174,8 @@ def adopt(config: Path, tiles: Path | None, *, unsafe_nothing_newer: bool) -> No
         click.echo(f"{one.log.path}: goes on from {one.size} entries{lost}")
     if outcome.appended:
         click.echo(f"{outcome.appended} records will be added that the logs lack")
+    for words in outcome.silent:
+        click.echo(f"could not be asked whether the log is the newest: {words}")
     if outcome.kept is not None:
         click.echo(f"the old state is kept as {outcome.kept}")
     click.echo("the ledger goes on with the next start of the gateway")
@@ -197,7 +200,7 @@ def _problems(count: int) -> str:
 
 
 def _exit_refused(found: LedgerStatus) -> None:
-    if found.is_restored or found.lost:
+    if found.is_restored or found.lost or found.contradictions.said:
         raise click.exceptions.Exit(1)
 
 
@@ -213,6 +216,14 @@ def _standing(found: LedgerStatus) -> list[str]:
             "published (docs/runbooks/ledger-refused.md)"
         )
     lines += [f"REFUSED: {words}" for words in found.lost]
+    if found.contradictions.stops:
+        lines.append(
+            "REFUSED: a quorum of witnesses knows another ledger than this one, so nothing is "
+            "signed (docs/runbooks/witness-split-view.md)"
+        )
+    for one in found.contradictions.said:
+        name = ascii(one.witness)[1:-1]
+        lines.append(f"{one.reason.upper()}: {one.log}: the witness {name}: {one.detail}")
     lines.append(f"integrated by: {found.integrator or 'nobody; the gateway does not run here'}")
     return lines
 

@@ -28,8 +28,8 @@ class Finding(msgspec.Struct, frozen=True):
 
     Args:
         kind: what sort, stable: `checkpoint`, `tile`, `bundle`, `leaf`, `root`, `history`,
-            `foreign`, `record`, `sequence`, `missing`, `key`, `column`, `cosigned`, `rollup` or
-            `unknown`.
+            `foreign`, `record`, `sequence`, `missing`, `key`, `column`, `cosigned`, `rollup`,
+            `unknown` or `witness`.
         where: the log's origin, or the source.
         detail: exactly what.
     """

@@ -29,6 +29,7 @@ from verismo.attest.note import (
 from verismo.attest.submission import Submission
 from verismo.attest.tile import Tile, TileMissing, TileRefused, TileTree
 from verismo.attest.witnesspolicy import WitnessPolicy
+from verismo.control.contradictions import UNKNOWN, Contradicting, look
 from verismo.control.witnesspeer import (
     Peer,
     PeerRefused,
@@ -36,11 +37,12 @@ from verismo.control.witnesspeer import (
     WitnessStanding,
     verified,
 )
-from verismo.control.witnesstarget import Target, ahead, declined, head_in
+from verismo.control.witnesstarget import Target, ahead, declined, head_in, target_of
 from verismo.model.errors import StateError
 from verismo.model.ledger import LogId
 from verismo.ports.ledger import LedgerForked, TileStore
 from verismo.ports.witness import (
+    ContradictionStore,
     Cosigned,
     CosignedStore,
     Declined,
@@ -64,6 +66,7 @@ class WitnessDesk(msgspec.Struct, frozen=True):
         client: asks them.
         tiles: proofs are made from them, and the checkpoint is published there.
         cosigned: keeps the largest checkpoint with a quorum.
+        contradictions: keeps who knows another ledger than this one.
         now_ms: returns Unix ms.
         timeout_ms: for one checkpoint at one witness, every try included.
     """
@@ -73,6 +76,7 @@ class WitnessDesk(msgspec.Struct, frozen=True):
     client: WitnessClient
     tiles: TileStore
     cosigned: CosignedStore
+    contradictions: ContradictionStore
     now_ms: Callable[[], int]
     timeout_ms: int = 5_000
 
@@ -117,6 +121,7 @@ class Witnessing:
         self._peers = [Peer(address) for address in desk.addresses]
         self._sought: dict[LogId, _Sought] = {}
         self._publishing = asyncio.Lock()
+        self._contradicting = Contradicting(desk.policy, desk.contradictions)
 
     def notice(self, published: Mapping[LogId, bytes]) -> None:
         """Take note of checkpoints that were published; the next round asks for them.
@@ -149,6 +154,24 @@ class Witnessing:
                 asked.add(peer.task)
         while asked and not all(self._is_settled(one) for one in targets):
             _, asked = await asyncio.wait(asked, return_when=asyncio.FIRST_COMPLETED)
+
+    async def look(self, published: Mapping[LogId, bytes]) -> None:
+        """Ask every witness whether it knows another ledger than this one; for the start.
+
+        Whoever does not answer in time, or has never heard of a log, holds nothing up.
+
+        Args:
+            published: signed notes by log; those that are damaged are left out.
+        """
+        made = [target_of(log_id, note) for log_id, note in sorted(published.items())]
+        targets = [one for one in made if one is not None]
+        await asyncio.gather(*(self._look(peer, targets) for peer in self._peers))
+
+    async def _look(self, peer: Peer, targets: Sequence[Target]) -> None:
+        client, limit_ms = self._desk.client, self._desk.timeout_ms
+        for target, refusal in await look(client, peer.address, targets, limit_ms):
+            if refusal.reason != UNKNOWN:
+                await self._refused(peer, target, refusal)
 
     async def aclose(self) -> None:
         """Give up what is under way."""
@@ -255,6 +278,7 @@ class Witnessing:
                     signature = await self._submit(peer, target)
                 await self._publish(target, peer.address.name, signature)
                 peer.succeeded(target.log, target.checkpoint.size, self._desk.now_ms())
+                await self._contradicting.cosigned(target.log, peer.address.name)
             except TimeoutError:
                 peer.failed(None, "timeout", "it does not answer in time", self._desk.now_ms())
                 return
@@ -262,7 +286,7 @@ class Witnessing:
                 peer.failed(None, "unavailable", error.detail, self._desk.now_ms())
                 return
             except PeerRefused as error:
-                peer.failed(target.log, error.reason, error.detail, self._desk.now_ms())
+                await self._refused(peer, target, error)
             except StateError as error:
                 peer.failed(target.log, "state", error.detail, self._desk.now_ms())
 
@@ -277,8 +301,7 @@ class Witnessing:
         size = peer.size(target.log)
         for _ in range(TRIES_MAX):
             if size > target.checkpoint.size:
-                newest = read_note(self._sought[target.log].newest).text
-                raise ahead(read_checkpoint(newest), size)
+                raise ahead(await self._newest(target), size)
             proof, older = await asyncio.to_thread(self._prove, target, size)
             body = Submission(size, proof, target.note.encode()).encode()
             answer = await self._desk.client.add_checkpoint(peer.address.url, body)
@@ -289,6 +312,20 @@ class Witnessing:
             peer.told_size(target.log, answer.size, self._desk.now_ms())
             size = answer.size
         raise PeerRefused("conflict", f"it names another size at each of {TRIES_MAX} tries")
+
+    async def _newest(self, target: Target) -> Checkpoint:
+        """Return the newest checkpoint here: another process may have published since."""
+        noticed = read_checkpoint(read_note(self._sought[target.log].newest).text)
+        published = await asyncio.to_thread(self._desk.tiles.read, target.log, CHECKPOINT)
+        return max(noticed, head_in(published) or noticed, key=lambda one: one.size)
+
+    async def _refused(self, peer: Peer, target: Target, error: PeerRefused) -> None:
+        """Count a refusal, and keep it if the witness knows another ledger than this one."""
+        peer.failed(target.log, error.reason, error.detail, self._desk.now_ms())
+        try:
+            await self._contradicting.heard(target, peer.address.name, error.reason, error.detail)
+        except StateError as failure:
+            peer.failed(target.log, "state", failure.detail, self._desk.now_ms())
 
     def _prove(self, target: Target, size: int) -> tuple[tuple[bytes, ...], bytes]:
         """Return the proof from a size and the root there, checked against the target."""

@@ -27,6 +27,21 @@ class Target(msgspec.Struct, frozen=True):
     note: Note
 
 
+def target_of(log: LogId, data: bytes) -> Target | None:
+    """Return the target that a published checkpoint makes; None if it is damaged.
+
+    Args:
+        log: which log.
+        data: the note, with cosignatures or without.
+    """
+    checkpoint = head_in(data)
+    if checkpoint is None:
+        return None
+    note = read_note(data)
+    own = tuple(one for one in note.signatures if one.name == checkpoint.origin)
+    return Target(log, checkpoint, Note(note.text, own))
+
+
 def ahead(newest: Checkpoint, size: int) -> PeerRefused:
     """Say what it means that a witness knows a larger tree than it is asked for.
 

@@ -200,3 +200,54 @@ class CosignedStore(Protocol):
             StateError: it cannot be written.
         """
         ...
+
+
+class Contradiction(msgspec.Struct, frozen=True, order=True):
+    """A witness knows another ledger than this one.
+
+    Args:
+        log: `<region>/<yyyy>`.
+        witness: as in the policy.
+        reason: `ahead` if it has cosigned a larger tree, `split` if other entries.
+        detail: for the operator.
+    """
+
+    log: str
+    witness: str
+    reason: str
+    detail: str
+
+
+class Contradictions(msgspec.Struct, frozen=True):
+    """All that witnesses say against the ledger.
+
+    Args:
+        stops: whether a quorum has; nothing is signed until the ledger was adopted anew.
+        said: what each said last, sorted.
+    """
+
+    stops: bool = False
+    said: tuple[Contradiction, ...] = ()
+
+
+class ContradictionStore(Protocol):
+    """Keeps what witnesses say against the ledger, for the integrator and for operators.
+
+    Durability and atomicity: as for `CosignedStore`.
+    """
+
+    def contradictions(self) -> Contradictions:
+        """Return what was said.
+
+        Raises:
+            StateError: it cannot be read; nothing may be signed then.
+        """
+        ...
+
+    def keep(self, contradictions: Contradictions) -> None:
+        """Replace it.
+
+        Raises:
+            StateError: it cannot be written.
+        """
+        ...

@@ -47,8 +47,8 @@ async def run_control(config: Config, ready: Callable[[], None]) -> None:
         drain_s_max=1,
     )
     witnesses = witness_loop(config)
-    notice = None if witnesses is None else witnesses.notice
-    ledger = LedgerLoop(config, notice) if config.ledger.enabled else None
+    asking = () if witnesses is None else (witnesses.notice, witnesses.look)
+    ledger = LedgerLoop(config, *asking) if config.ledger.enabled else None
     rollups = RollupLoop(config) if config.ledger.enabled else None
     siem = siem_loop(config)
     adapt = AdaptLoop(config) if config.adapt.enabled else None

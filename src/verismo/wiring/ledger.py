@@ -7,12 +7,13 @@ import secrets
 import socket
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from verismo.adapters.adapt_leaves import SqliteAdaptLeaves, open_leaves
 from verismo.adapters.checkpoint_file import FolderCheckpoints
+from verismo.adapters.contradictions_file import ContradictionsFile
 from verismo.adapters.journal_reader import SqliteJournalReader
 from verismo.adapters.keyring_files import KeyRingFiles
 from verismo.adapters.ledger_sqlite import SqliteLedger
@@ -35,6 +36,8 @@ from verismo.wiring.rounds import Rounds
 FAILURE_REASONS = ("state", "refused")
 HEALTH_EVERY_MS = 1_000
 
+Look = Callable[[], Awaitable[None]]
+"""Asks the witnesses, before the first step, whether they know another ledger than this one."""
 Notice = Callable[[Mapping[LogId, bytes]], None]
 """Is given the checkpoints that were just published, by log."""
 
@@ -59,11 +62,16 @@ class LedgerLoop:
         config: the validated configuration.
         notice: told of each checkpoint that was published, in the integrator's thread; it may not
             wait.
+        look: awaited once, before the first step.
     """
 
-    def __init__(self, config: Config, notice: Notice | None = None) -> None:
+    def __init__(
+        self, config: Config, notice: Notice | None = None, look: Look | None = None
+    ) -> None:
         self._config = config
         self._notice = notice
+        self._look = look
+        self._contradictions = ContradictionsFile(config.data)
         self._journal = SqliteJournalReader(config.data)
         self._adapt = open_leaves(config.data)
         self._sources = leaf_sources(config.data, self._journal, self._adapt)
@@ -86,6 +94,9 @@ class LedgerLoop:
 
     async def round(self) -> None:
         """Integrate everything there is."""
+        if self._look is not None:
+            await self._look()
+            self._look = None
         await asyncio.get_running_loop().run_in_executor(self._thread, self._work)
 
     async def expose(self) -> list[str]:
@@ -119,6 +130,7 @@ class LedgerLoop:
     def _step(self, integrator: Integrator) -> bool:
         """Do one step; returns whether there may be more to do at once."""
         self._refuse_restored()
+        self._refuse_contradicted()
         progress = integrator.step(_now_ms())
         if self._notice is not None and progress.published:
             self._notice(progress.published)
@@ -172,6 +184,19 @@ class LedgerLoop:
             f"{self._config.data} was restored; the published log may be ahead of the backup",
             next_step="Stop the gateway and run `verismo ledger adopt`; "
             "docs/runbooks/ledger-refused.md.",
+        )
+
+    def _refuse_contradicted(self) -> None:
+        """Do nothing once a quorum of witnesses knows another ledger than this one."""
+        found = self._contradictions.contradictions()
+        if not found.stops:
+            return
+        self._drop()
+        words = "; ".join(f"{one.log}: {one.witness}: {one.reason}" for one in found.said)
+        raise LedgerForked(
+            f"a quorum of witnesses knows another ledger than this one: {words}",
+            next_step="Stop the gateway; `verismo ledger adopt` goes on from the newest published "
+            "tiles; docs/runbooks/witness-split-view.md.",
         )
 
     def _drop(self) -> None:

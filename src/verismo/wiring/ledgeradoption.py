@@ -4,7 +4,7 @@ Crash points: the marker is made first and removed last, and no integrator works
 that did not end is therefore run again; what it has written is the same the second time.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from pathlib import Path
 
@@ -12,6 +12,7 @@ import msgspec
 
 from verismo.adapters.adapt_leaves import open_leaves
 from verismo.adapters.checkpoint_file import FolderCheckpoints
+from verismo.adapters.contradictions_file import ContradictionsFile
 from verismo.adapters.folder_sync import sync_folder
 from verismo.adapters.journal_reader import SqliteJournalReader
 from verismo.adapters.journal_slot import SlotOwnership, has_ended, slot_files
@@ -35,6 +36,8 @@ from verismo.ports.ledger import (
     StoredCheckpoint,
     TileReader,
 )
+from verismo.ports.witness import Contradictions
+from verismo.wiring.ledgernewer import ask_witnesses, rolled_roots
 from verismo.wiring.ledgerreads import LedgerPlaces, ledger_places
 from verismo.wiring.ledgertools import LedgerTools
 
@@ -50,11 +53,13 @@ class Adoptions(msgspec.Struct, frozen=True):
         logs: every log that it goes on from.
         appended: records that the logs lack before ones that they have.
         kept: where the old state is kept; None if there was none.
+        silent: who may know a newer log and could not be asked, in words.
     """
 
     logs: tuple[Adopted, ...]
     appended: int
     kept: Path | None
+    silent: tuple[str, ...] = ()
 
 
 def adopt_ledger(config: Config, tiles: Path | None, now_ms: int) -> Adoptions:
@@ -67,8 +72,9 @@ def adopt_ledger(config: Config, tiles: Path | None, now_ms: int) -> Adoptions:
         now_ms: Unix ms.
 
     Raises:
-        LedgerForked: the tiles are damaged, or older than a place here knows them to be. Nothing
-            was changed: a ledger that was whole goes on as before.
+        LedgerForked: the tiles are damaged, or older than a place here, a rollup, the archive or a
+            witness knows them to be. Nothing was changed: a ledger that was whole goes on as
+            before.
         OperatorError: there is no data folder, or no log below `tiles`.
         StateError: the gateway runs, or something cannot be read or written.
     """
@@ -93,12 +99,14 @@ def adopt_ledger(config: Config, tiles: Path | None, now_ms: int) -> Adoptions:
             _mark(config.data)
             _rebuild(places, sources, tools)
         published = places.tiles if tiles is None else tiles
-        found = _published(published, places, tools, now_ms)
+        known = rolled_roots(config, tools.ring())
+        found = _published(published, places, tools, known.roots, now_ms)
         if tiles is not None and not found:
             raise OperatorError(
                 f"{tiles} holds no log",
                 next_step=f"Name the folder that holds REGION/YEAR/{CHECKPOINT}.",
             )
+        silent = known.silent + ask_witnesses(config, found)
         _mark(config.data)
         unfinished = config.data / UNFINISHED
         _remove(unfinished)
@@ -115,9 +123,10 @@ def adopt_ledger(config: Config, tiles: Path | None, now_ms: int) -> Adoptions:
             memory.remember(tools.log_key(one.log).name, one.note)
             FolderTiles(places.tiles).publish(one.log, one.note)
     kept = _swap(places.state, unfinished, now_ms)
+    ContradictionsFile(config.data).keep(Contradictions())
     (config.data / LEDGER_MARKER).unlink()
     sync_folder(config.data)
-    return Adoptions(tuple(logs), appended, kept)
+    return Adoptions(tuple(logs), appended, kept, silent)
 
 
 def _mark(data: Path) -> None:
@@ -155,18 +164,23 @@ def _rebuild(places: LedgerPlaces, sources: tuple[LeafSource, ...], tools: Ledge
 
 
 def _published(
-    root: Path, places: LedgerPlaces, tools: LedgerTools, now_ms: int
+    root: Path,
+    places: LedgerPlaces,
+    tools: LedgerTools,
+    rolled: Mapping[LogId, Mapping[int, bytes]],
+    now_ms: int,
 ) -> list[StoredCheckpoint]:
     """Audit every log below a folder, and return its checkpoint."""
     tiles, memory = FolderTiles(root), FolderCheckpoints(places.memory)
     found: list[StoredCheckpoint] = []
     with closing(SqliteLedger(places.state, read_only=True)) as reader:
         logs = {state.log for state in reader.logs() if reader.latest_checkpoint(state.log)}
-        logs |= set(tiles.logs())
+        logs |= {*tiles.logs(), *rolled}
         for log in sorted(logs):
             published = tiles.read(log, CHECKPOINT)
             key = tools.signer_of(log, published)
             history = {one.size: one.root for one in reader.checkpoints(log)}
+            history.update(rolled.get(log, {}))
             for note in (memory.remembered(key.name), _here(places, log)):
                 if note is not None:
                     checkpoint = _open(note, tools.signer_of(log, note))

@@ -26,6 +26,7 @@ from verismo.ports.journal import JournalReader
 from verismo.ports.keyring import KeyRingStore
 from verismo.ports.ledger import CheckpointMemory, LeafSource, LedgerReader
 from verismo.ports.rollups import RollupStore
+from verismo.ports.witness import ContradictionStore
 
 RUNBOOK = "docs/runbooks/ledger-refused.md"
 
@@ -59,6 +60,7 @@ class AuditParts(msgspec.Struct, frozen=True):
         ring: the key ring.
         keys: the log keys of it.
         policy: whose cosignatures count; None if nobody is asked.
+        contradictions: what witnesses say against the ledger.
         owners: returns the tenants by their handles.
     """
 
@@ -73,6 +75,7 @@ class AuditParts(msgspec.Struct, frozen=True):
     ring: KeyRingStore
     keys: LogKeys
     policy: WitnessPolicy | None
+    contradictions: ContradictionStore
     owners: Callable[[], dict[str, TenantId]]
 
 
@@ -99,6 +102,9 @@ class LedgerAudit:
         cursors = parts.reader.cursors()
         counted: dict[str, int] = {}
         yield from unknown_logs(parts)
+        for one in parts.contradictions.contradictions().said:
+            words = f"{one.reason}: the witness {one.witness}: {one.detail}"
+            yield Finding("witness", one.log, words)
         for state in parts.reader.logs():
             yield from self._audit_log(state.log, counted, report)
         judge = self._judge()

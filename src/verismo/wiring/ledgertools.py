@@ -9,6 +9,7 @@ import msgspec
 
 from verismo.adapters.adapt_leaves import open_leaves
 from verismo.adapters.checkpoint_file import FolderCheckpoints
+from verismo.adapters.contradictions_file import ContradictionsFile
 from verismo.adapters.cosigned_folder import FolderCosigned
 from verismo.adapters.journal_reader import SqliteJournalReader
 from verismo.adapters.keyring_files import KeyRingFiles
@@ -19,6 +20,7 @@ from verismo.adapters.rollups_folder import FolderRollups
 from verismo.adapters.tiles_folder import FolderTiles, read_file
 from verismo.adapters.tiles_http import HttpLog
 from verismo.attest.checkpoint import Checkpoint, read_checkpoint
+from verismo.attest.keyring import KeyRing
 from verismo.attest.merkle import ProofRefused, consistency_proof, root_of, verify_consistency
 from verismo.attest.note import NoteRefused, VerifierKey, parse_vkey, read_note
 from verismo.attest.tile import Tile, TileMissing, TileRefused, TileTree
@@ -33,6 +35,7 @@ from verismo.model.errors import OperatorError, StateError
 from verismo.model.ids import ProvId
 from verismo.model.ledger import LogId, origin_of
 from verismo.ports.ledger import LeafSource
+from verismo.ports.witness import Contradictions
 from verismo.wiring.handles import tenants_by_handle
 from verismo.wiring.ledgeraudit import Audited, AuditParts, LedgerAudit, unknown_logs
 from verismo.wiring.ledgerreads import ledger_places
@@ -70,6 +73,7 @@ class LedgerStatus(msgspec.Struct, frozen=True):
         is_restored: whether the folder was restored, so that nothing is signed before it is gone
             on from what is published.
         lost: what is published here and the ledger's state does not know, in words.
+        contradictions: what witnesses say against the ledger.
     """
 
     logs: tuple[LogStatus, ...]
@@ -77,6 +81,7 @@ class LedgerStatus(msgspec.Struct, frozen=True):
     integrator: str
     is_restored: bool
     lost: tuple[str, ...] = ()
+    contradictions: Contradictions = Contradictions()
 
 
 class LedgerTools:
@@ -90,6 +95,7 @@ class LedgerTools:
         places = ledger_places(config.data)
         self._marker = config.data / LEDGER_MARKER
         self._issuer = config.plan.issuer
+        self._contradictions = ContradictionsFile(config.data)
         self._journal = SqliteJournalReader(config.data)
         self._adapt = open_leaves(config.data)
         self._reader = SqliteLedger(places.state, read_only=True)
@@ -111,6 +117,7 @@ class LedgerTools:
             ring=ring_files,
             keys=LogKeys(self._issuer, ring_files),
             policy=self._policy,
+            contradictions=self._contradictions,
             owners=lambda: tenants_by_handle(config.data, config.plan.tenants),
         )
 
@@ -147,6 +154,7 @@ class LedgerTools:
             self._reader.holder(now_ms),
             self._marker.exists(),
             tuple(f"{one.where}: {one.detail}" for one in unknown_logs(self._parts)),
+            self._contradictions.contradictions(),
         )
 
     def _witnessed(self, log: LogId, note: bytes | None) -> Standing | None:
@@ -218,6 +226,10 @@ class LedgerTools:
             StateError: a store cannot be read, so nothing can be said.
         """
         return LedgerAudit(self._parts).findings(report)
+
+    def ring(self) -> KeyRing | None:
+        """Return the newest version of the key ring; see `LogKeys.ring`."""
+        return self._parts.keys.ring()
 
     def log_key(self, log: LogId) -> VerifierKey:
         """Return the verifier key of a log; see `LogKeys.newest`."""

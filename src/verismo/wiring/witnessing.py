@@ -4,9 +4,10 @@ import asyncio
 import time
 from collections.abc import Mapping
 
+from verismo.adapters.contradictions_file import ContradictionsFile
 from verismo.adapters.cosigned_folder import FolderCosigned
 from verismo.adapters.telemetry_witness import witness_lines
-from verismo.adapters.tiles_folder import FolderTiles
+from verismo.adapters.tiles_folder import CHECKPOINT, FolderTiles
 from verismo.adapters.witness_http import HttpWitnesses
 from verismo.attest.witnesspolicy import WitnessPolicy
 from verismo.config.schema import Config
@@ -31,6 +32,7 @@ class WitnessLoop:
     def __init__(self, config: Config, policy: WitnessPolicy) -> None:
         settings = config.witness
         tiles = ledger_places(config.data).tiles
+        self._tiles = FolderTiles(tiles)
         self._loop = asyncio.get_running_loop()
         self._client = HttpWitnesses(settings.timeout_ms / 1_000)
         self._witnessing = Witnessing(
@@ -38,8 +40,9 @@ class WitnessLoop:
                 policy=policy,
                 addresses=tuple(WitnessAddress(o.name, o.key, o.url) for o in settings.urls),
                 client=self._client,
-                tiles=FolderTiles(tiles),
+                tiles=self._tiles,
                 cosigned=FolderCosigned(tiles),
+                contradictions=ContradictionsFile(config.data),
                 now_ms=lambda: time.time_ns() // 1_000_000,
                 timeout_ms=settings.timeout_ms,
             )
@@ -48,6 +51,18 @@ class WitnessLoop:
     def begin(self, rounds: Rounds) -> None:
         """Begin the loop."""
         rounds.begin("witnesses", WITNESSES_S, self._witnessing.round)
+
+    async def look(self) -> None:
+        """Ask every witness, before anything is signed, whether it knows another ledger.
+
+        Raises:
+            StateError: what is published cannot be read.
+        """
+        await self._witnessing.look(await asyncio.to_thread(self._published))
+
+    def _published(self) -> dict[LogId, bytes]:
+        found = {one: self._tiles.read(one, CHECKPOINT) for one in self._tiles.logs()}
+        return {one: note for one, note in found.items() if note is not None}
 
     def notice(self, published: Mapping[LogId, bytes]) -> None:
         """Take note of checkpoints that were published; from any thread, without waiting."""

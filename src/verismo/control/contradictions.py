@@ -1,0 +1,134 @@
+"""Which witnesses know another ledger than this one, and when that is enough to stop signing.
+
+A witness that has cosigned more than there is here, or other entries, is either wrong or right that
+an old copy of the ledger is in use. One alone may be wrong, or lie, and must not stop a gateway; a
+quorum is whom everybody who verifies believes.
+
+Source: ADR-020.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Final
+
+from verismo.attest.submission import Submission
+from verismo.attest.witnesspolicy import WitnessPolicy
+from verismo.control.witnesspeer import PeerRefused, WitnessAddress
+from verismo.control.witnesstarget import Target, ahead, declined
+from verismo.model.ledger import LogId
+from verismo.ports.witness import (
+    Contradiction,
+    Contradictions,
+    ContradictionStore,
+    Declined,
+    SizeConflict,
+    WitnessClient,
+    WitnessUnavailable,
+)
+
+REASONS: Final = ("ahead", "split")
+UNKNOWN: Final = "unknown"
+"""Stands for a witness that could not say anything."""
+
+
+def is_refusal(policy: WitnessPolicy, names: frozenset[str]) -> bool:
+    """Say whether so many witnesses contradict that nothing may be signed any more.
+
+    Args:
+        policy: whose cosignatures count.
+        names: of those that contradict about one log.
+
+    Returns:
+        True for a quorum of two or more; of one only where the policy names no other witness.
+    """
+    is_alone = len(names) < 2 and len(policy.witnesses) > 1
+    return bool(names) and policy.is_quorum(names) and not is_alone
+
+
+class Contradicting:
+    """Keeps what witnesses say against the ledger; used from one event loop.
+
+    Args:
+        policy: whose cosignatures count.
+        store: keeps it, for the integrator and for `verismo ledger status`.
+    """
+
+    def __init__(self, policy: WitnessPolicy, store: ContradictionStore) -> None:
+        self._policy = policy
+        self._store = store
+        self._known: Contradictions | None = None
+        self._lock = asyncio.Lock()
+
+    async def heard(self, target: Target, witness: str, reason: str, detail: str) -> None:
+        """Take note of a refusal; one that is no contradiction is none.
+
+        Raises:
+            StateError: it cannot be kept.
+        """
+        if reason not in REASONS:
+            return
+        log = target.log.path
+        async with self._lock:
+            known = await self._read()
+            rest = [one for one in known.said if (one.log, one.witness) != (log, witness)]
+            said = (*rest, Contradiction(log, witness, reason, detail))
+            names = frozenset(one.witness for one in said if one.log == log)
+            stops = known.stops or is_refusal(self._policy, names)
+            await self._keep(Contradictions(stops, tuple(sorted(said))))
+
+    async def cosigned(self, log: LogId, witness: str) -> None:
+        """Take back what a witness said before it cosigned; not once a quorum has said it.
+
+        Raises:
+            StateError: it cannot be kept.
+        """
+        async with self._lock:
+            known = await self._read()
+            said = tuple(o for o in known.said if (o.log, o.witness) != (log.path, witness))
+            if not known.stops and said != known.said:
+                await self._keep(Contradictions(known.stops, said))
+
+    async def _read(self) -> Contradictions:
+        if self._known is None:
+            self._known = await asyncio.to_thread(self._store.contradictions)
+        return self._known
+
+    async def _keep(self, found: Contradictions) -> None:
+        await asyncio.to_thread(self._store.keep, found)
+        self._known = found
+
+
+async def look(
+    client: WitnessClient, address: WitnessAddress, targets: Sequence[Target], timeout_ms: int
+) -> list[tuple[Target, PeerRefused]]:
+    """Ask a witness whether it knows another ledger, without a proof of anything.
+
+    It is asked to cosign again what it has cosigned if it knows nothing newer. One that knows less
+    answers a size, and one that knows more or others says so.
+
+    Args:
+        client: asks it.
+        address: of the witness.
+        targets: what is published.
+        timeout_ms: for all of them.
+
+    Returns:
+        What it said against each; with the reason `unknown` where nothing can be said.
+    """
+    found: list[tuple[Target, PeerRefused]] = []
+    for target in targets:
+        size = target.checkpoint.size
+        body = Submission(size, (), target.note.encode()).encode()
+        try:
+            async with asyncio.timeout(timeout_ms / 1_000):
+                answer = await client.add_checkpoint(address.url, body)
+        except (TimeoutError, WitnessUnavailable) as error:
+            found += [(one, PeerRefused(UNKNOWN, str(error))) for one in targets]
+            return found
+        if isinstance(answer, SizeConflict) and answer.size > size:
+            found.append((target, ahead(target.checkpoint, answer.size)))
+        elif isinstance(answer, Declined):
+            refusal = declined(target, size, target.checkpoint.root, answer)
+            is_said = refusal.reason in REASONS
+            found.append((target, refusal if is_said else PeerRefused(UNKNOWN, refusal.detail)))
+    return found
