@@ -180,3 +180,17 @@ def test_who_holds_a_rollout_is_said_as_far_as_it_is_known(channel, said, capsys
         )
     )
     assert f"    {said}\n" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("action", "said"),
+    [
+        (Action("replicas", 0, 0), "replicas unknown"),
+        (Action("replicas", 3, 3), "replicas 3"),
+        (Action("replicas", 3, 4), "replicas 3 -> 4"),
+        (Action("weight_ppm", 50_000, 0), "weight 5 % -> 0 %"),
+    ],
+)
+def test_replicas_that_could_not_be_read_are_no_zero(action, said, capsys):
+    tell_decision(Listed(1, "scaling", 1, 1, adaptdb.ROUTE, "NODATA", action, (), "", ""))
+    assert capsys.readouterr().out.endswith(f"  {said}\n")

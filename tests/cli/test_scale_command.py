@@ -73,25 +73,26 @@ def run(folder):
     return run
 
 
-def record(folder, decision):
+def record(folder, decision, seen=None):
     """Keep a decision as the control process does, without its signature."""
     (folder / "var").mkdir(exist_ok=True)
     file = AdaptFile(folder / "var" / FILE_NAME)
     token = file.acquire("test", T0, 5_000)
     digest = decision_digest(decision)
-    empty = canonical.digest(b"{}")
+    empty, inputs = canonical.digest(b"{}"), canonical.encode(seen)
     record = ControlRecord(
         *(1, "verismo", T0, 1, NO_RECORD, "decision", "scaling", decision.version),
         subject=decision.subject,
         verdict=decision.verdict,
         before=empty,
-        inputs=empty,
+        inputs=canonical.digest(inputs),
         settings=empty,
         decision=digest,
     )
     subject = canonical.encode(decision.subject).decode()
     row = DecisionRow(1, "scaling", subject, decision.verdict, canonical.encode(record), b"jws", T0)
-    SqliteDecisions(file).append(token, row, {digest: encode_decision(decision), empty: b"{}"})
+    blobs = {digest: encode_decision(decision), empty: b"{}", record.inputs: inputs}
+    SqliteDecisions(file).append(token, row, blobs)
     file.close()
 
 
@@ -137,6 +138,17 @@ def test_show_gives_people_words_and_no_codes(folder, run, seen, shown, why):
     assert shown in " ".join(told.split())
     for code in (made.verdict, *made.reasons):
         assert code not in told
+
+
+def test_show_names_the_numbers_that_are_missing(folder, run):
+    seen = ScalingObservation(T0, T0 + 10_000, 40_000, None, 5, 0, None)
+    record(folder, decided(folder, seen), seen)
+    assert json.loads(run("show", "--json").stdout)[0]["missing"] == ["queued_milli", "replicas"]
+    told = run("show").stdout
+    assert (
+        "reader: a number of the sample is missing; the replicas stay as they are; "
+        "missing: requests in the queue, replicas\n"
+    ) in told
 
 
 def test_show_without_targets_says_where_they_are_written(folder, run):

@@ -103,6 +103,29 @@ def test_a_token_in_clear_is_warned_about(workspace):
     assert any("in clear" in str(one) for one in workspace.load({}).warnings)
 
 
+def test_without_tls_no_certificate_is_read(workspace):
+    target = target_of(workspace, STRICT + 'api_url = "http://127.0.0.1:8001"\n')
+    assert target.ca_file is None
+
+
+def test_a_file_that_the_api_server_needs_and_is_not_there_is_warned_about(workspace):
+    files = 'token_file = "k8s/token"\nca_file = "k8s/ca.crt"\n'
+    workspace.append("verismo.toml", STRICT + files)
+    told = [str(one) for one in workspace.load({}).warnings]
+    for name in ("token", "ca.crt"):
+        [one] = [one for one in told if f"there is no file {workspace.root / 'k8s' / name}" in one]
+        assert "scaling.reader" in one
+    (workspace.root / "k8s").mkdir()
+    for name in ("token", "ca.crt"):
+        (workspace.root / "k8s" / name).write_text("held\n")
+    assert not any("there is no file" in str(one) for one in workspace.load({}).warnings)
+
+
+def test_no_file_is_missed_where_the_api_server_is_not_asked(workspace):
+    workspace.append("verismo.toml", TABLE)
+    assert not any("there is no file" in str(one) for one in workspace.load({}).warnings)
+
+
 def test_it_is_shown_with_what_is_in_force(workspace):
     workspace.append("verismo.toml", STRICT)
     shown = effective(workspace.load({}))

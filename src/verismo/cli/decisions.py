@@ -14,7 +14,7 @@ from verismo.cli.options import config_option, json_option, printable
 from verismo.config.load import load_config
 from verismo.control.decisionlist import Listed, Wanted, list_decisions
 from verismo.control.reasonwords import in_words, spell, who_by
-from verismo.model.decision import Subject
+from verismo.model.decision import Action, Subject
 from verismo.model.units import moment_utc
 from verismo.ports.decisions import DecisionReader
 from verismo.wiring.decisionaudit import recorded_decisions
@@ -113,18 +113,24 @@ def tell_decision(one: Listed, *, as_json: bool = False) -> None:
     if as_json:
         click.echo(msgspec.json.encode(one))
         return
-    action = one.action
-    before, after = spell(action.kind, action.before), spell(action.kind, action.after)
-    changed = ""
-    if action.kind != "none":
-        name = action.kind.removesuffix("_ppm").removesuffix("_usd_micros")
-        changed = f"  {name} {before} -> {after}" if before != after else f"  {name} {after}"
     about = printable(_about(one.subject))
+    changed = _changed(one.action)
     click.echo(f"{one.n}  {moment_utc(one.at_ms)}  {one.rule}  {one.verdict}  {about}{changed}")
     if one.person:
         click.echo(f"    by {printable(one.person)}: {printable(one.why)}")
     for reason in one.reasons:
         click.echo(f"    {printable(in_words(reason, who_by(one.channel)))}")
+
+
+def _changed(action: Action) -> str:
+    if action.kind == "none":
+        return ""
+    if action.kind == "replicas" and not action.after:
+        # No target may have 0: the number stands for one that could not be read.
+        return "  replicas unknown"
+    before, after = spell(action.kind, action.before), spell(action.kind, action.after)
+    name = action.kind.removesuffix("_ppm").removesuffix("_usd_micros")
+    return f"  {name} {before} -> {after}" if before != after else f"  {name} {after}"
 
 
 def _about(subject: Subject) -> str:

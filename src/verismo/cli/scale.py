@@ -50,6 +50,14 @@ _DECIDED = {
     "NODATA": "stay: no data",
 }
 """Verdicts of decisions in words; another one is shown as it is."""
+_NUMBERS = {
+    "in_flight_milli": "requests in flight",
+    "queued_milli": "requests in the queue",
+    "requests": "requests that began",
+    "late": "requests that waited too long",
+    "replicas": "replicas",
+}
+"""Fields of a sample in words; another one is shown as it is."""
 _VERDICTS = {
     "kept": "every gap is proven",
     "breached": "the gap was not kept",
@@ -71,6 +79,7 @@ class TargetView(msgspec.Struct, frozen=True):
     headroom_ppm: int | None
     wait_ms: int | None
     at_ms: int | None
+    missing: tuple[str, ...]
 
 
 @click.group()
@@ -106,7 +115,9 @@ def show(config: Path, *, as_json: bool) -> None:
     click.echo(columns(header, rows))
     for one in views:
         why = "; ".join(in_words(reason) for reason in one.reasons)
-        click.echo(printable(f"{one.target}: {why or _UNDECIDED}"))
+        names = ", ".join(_NUMBERS.get(name, name) for name in one.missing)
+        missing = f"; missing: {names}" if names else ""
+        click.echo(printable(f"{one.target}: {why or _UNDECIDED}{missing}"))
 
 
 @scale.command()
@@ -202,6 +213,7 @@ def _view(standing: Standing) -> TargetView:
         headroom_ppm=None if state is None else state.headroom_ppm,
         wait_ms=None if state is None else state.wait_ms,
         at_ms=None if decision is None else decision.at_ms,
+        missing=standing.missing,
     )
 
 

@@ -82,7 +82,8 @@ def _target(name: str, table: ScalingTable, source: Source, where: KeyPath) -> S
         queue_query=table.queue_query,
         api_url=_url(table.api_url, source, (*where, "api_url")),
         token_file=root / table.token_file,
-        ca_file=root / table.ca_file if table.ca_file else None,
+        # Without TLS no certificate is looked at, and the usual file is only there in a pod.
+        ca_file=root / table.ca_file if table.ca_file and not _is_plain(table) else None,
         hpa_tolerance=table.hpa_tolerance,
     )
 
@@ -121,8 +122,27 @@ def _check_sources(table: ScalingTable, source: Source, where: KeyPath) -> None:
         source.error((*where, "prometheus_url"), "is missing: a query needs it")
     if table.prometheus_url and not (asks_replicas or table.queue_query):
         source.error((*where, "prometheus_url"), "is of use with a query only")
-    if table.api_url.startswith("http://"):
+    if _is_plain(table):
         source.warn((*where, "api_url"), "the token goes to the API server in clear; use https")
+    _check_files(table, source, where)
+
+
+def _check_files(table: ScalingTable, source: Source, where: KeyPath) -> None:
+    """Warn of files without which the API server is never reached; a pod may still get them."""
+    if table.mode != "strict" and table.replicas_from != "scale":
+        return
+    wanted = ("token_file",) if _is_plain(table) else ("token_file", "ca_file")
+    for key in wanted:
+        name = getattr(table, key)
+        file = source.path.parent / name
+        if name and not file.is_file():
+            source.warn(
+                (*where, key), f"there is no file {file}: without it nothing is decided here"
+            )
+
+
+def _is_plain(table: ScalingTable) -> bool:
+    return table.api_url.startswith("http://")
 
 
 def _url(url: str, source: Source, where: KeyPath) -> str:

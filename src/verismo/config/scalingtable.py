@@ -41,7 +41,8 @@ class ScalingTable(msgspec.Struct, frozen=True):
             not told apart from those being worked on; they are part of the load all the same.
         api_url: the cluster's API server.
         token_file: the service account's token; read anew for each call.
-        ca_file: PEM certificates that the API server is trusted by; empty takes the system's.
+        ca_file: PEM certificates that an API server is trusted by over https; empty takes the
+            system's.
         hpa_tolerance: whether the cluster's HPAs know `behavior.*.tolerance`; for the manifest.
     """
 

@@ -18,7 +18,8 @@ import msgspec
 from verismo.adapt.demand import ScalingObservation
 from verismo.adapt.scaling import VERSION, ScalingDecision, ScalingState, start
 from verismo.adapt.scalingsettings import ScalingSettings
-from verismo.attest.controlrecord import RecordRefused, read_record
+from verismo.attest.controlrecord import ControlRecord, RecordRefused, read_record
+from verismo.control.byhand import part_of
 from verismo.control.looks import Look, Steered
 from verismo.control.rules import SCALING
 from verismo.model import canonical
@@ -242,21 +243,49 @@ def newest_decision(decisions: DecisionReader, target: str) -> ScalingDecision |
     Raises:
         StateError: the records cannot be read.
     """
-    subject = canonical.encode(Subject(target=target)).decode("ascii")
-    row = decisions.newest((SCALING.name,), subject)
-    if row is None:
-        return None
     try:
-        record = read_record(row.statement)
-        if record.rule_version != VERSION:
-            return None
-        data = decisions.blob(record.decision)
+        record = _newest_record(decisions, target)
+        data = None if record is None else decisions.blob(record.decision)
         return None if data is None else decode_decision(data, ScalingDecision)
     except (RecordRefused, canonical.NotCanonical) as error:
-        raise StateError(
-            f"the newest decision about {target} cannot be read: {error}",
-            next_step="Run `verismo audit`; bring adapt.db back from a backup.",
-        ) from error
+        raise _unreadable(target, error) from error
+
+
+def missing_numbers(decisions: DecisionReader, target: str) -> tuple[str, ...]:
+    """Return the fields of the newest sample of a target that could not be read, in its order.
+
+    Args:
+        decisions: what was decided.
+        target: its name.
+
+    Returns:
+        Names of `ScalingObservation`; none where there was no sample, or is none any more.
+
+    Raises:
+        StateError: the records cannot be read.
+    """
+    try:
+        record = _newest_record(decisions, target)
+    except RecordRefused as error:
+        raise _unreadable(target, error) from error
+    data = None if record is None else decisions.blob(record.inputs)
+    sample = part_of(data, ScalingObservation)
+    names = ScalingObservation.__struct_fields__
+    return () if sample is None else tuple(one for one in names if getattr(sample, one) is None)
+
+
+def _newest_record(decisions: DecisionReader, target: str) -> ControlRecord | None:
+    subject = canonical.encode(Subject(target=target)).decode("ascii")
+    row = decisions.newest((SCALING.name,), subject)
+    record = None if row is None else read_record(row.statement)
+    return record if record is not None and record.rule_version == VERSION else None
+
+
+def _unreadable(target: str, error: ValueError) -> StateError:
+    return StateError(
+        f"the newest decision about {target} cannot be read: {error}",
+        next_step="Run `verismo audit`; bring adapt.db back from a backup.",
+    )
 
 
 def _newest_run(spans: Sequence[Loaded]) -> list[Loaded]:

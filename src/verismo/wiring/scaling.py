@@ -14,7 +14,13 @@ from verismo.adapters.prometheus_query import PrometheusNumber
 from verismo.adapters.telemetry_scaling import TargetFigures, scaling_lines
 from verismo.config.scalingtable import ScalingTarget
 from verismo.config.schema import Config
-from verismo.control.scaling import ScalingDesk, ScalingShell, TargetDesk, newest_decision
+from verismo.control.scaling import (
+    ScalingDesk,
+    ScalingShell,
+    TargetDesk,
+    missing_numbers,
+    newest_decision,
+)
 from verismo.control.windowreads import WindowReads
 from verismo.model.errors import StateError
 from verismo.ports.decisions import DecisionReader
@@ -25,10 +31,17 @@ SHOWN_MS_MAX = 40_000
 
 
 class Standing(msgspec.Struct, frozen=True):
-    """What was decided last about a target; None where nothing was."""
+    """What was decided last about a target; None where nothing was.
+
+    Args:
+        target: of the configuration.
+        decision: the newest.
+        missing: fields of its sample that could not be read.
+    """
 
     target: ScalingTarget
     decision: ScalingDecision | None
+    missing: tuple[str, ...] = ()
 
 
 def open_scaling(
@@ -84,7 +97,12 @@ def read_standings(config: Config) -> list[Standing]:
     file = AdaptFile(config.data / FILE_NAME, read_only=True)
     try:
         decisions = SqliteDecisions(file)
-        return [Standing(one, newest_decision(decisions, one.name)) for one in config.scaling]
+        return [
+            Standing(
+                one, newest_decision(decisions, one.name), missing_numbers(decisions, one.name)
+            )
+            for one in config.scaling
+        ]
     finally:
         file.close()
 
