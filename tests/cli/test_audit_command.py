@@ -134,6 +134,12 @@ def test_only_what_is_wanted_is_listed(recorded, arguments, expected):
     assert numbers(recorded, *arguments) == expected
 
 
+def test_where_nothing_fits_it_says_so(recorded):
+    result = run(decisions, "--data", recorded, "--operation", "nope")
+    assert result.exit_code == 0
+    assert (result.stdout, "no recorded decision fits" in result.stderr) == ("", True)
+
+
 def test_following_goes_on_with_each_new_decision_once(tmp_path):
     with closing(adaptdb.AdaptFolder(tmp_path)) as folder:
         folder.act("start")

@@ -72,7 +72,7 @@ def kept(out):
 
 @pytest.mark.slow
 def test_the_literal_command_without_data_is_held_with_exit_code_3(tmp_path):
-    out = tmp_path / "evidence" / "v0.3.5" / "adapt" / "canary-decisions.json"
+    out = Path("evidence/v0.3.5/adapt/canary-decisions.json")
     found = subprocess.run(
         [
             *(sys.executable, str(SHIM), "--window", "10", *WEIGHTS, "--window-s", "1"),
@@ -86,7 +86,7 @@ def test_the_literal_command_without_data_is_held_with_exit_code_3(tmp_path):
     )
     assert found.returncode == 3, found.stderr
     assert found.stdout.startswith("HOLD")
-    file = kept(out)
+    file = kept(tmp_path / out)
     assert (file.verdict, file.reasons[0]) == ("HOLD", "insufficient_data")
     assert file.score.weights.p95_ppm == 500_000
 
@@ -151,6 +151,13 @@ def test_a_page_that_is_no_metrics_is_no_data(verismo, published, tmp_path):
 def test_wrong_usage_is_exit_code_2(verismo, tmp_path, words):
     found = compare(verismo, tmp_path / "f", AWAY, GONE, "--window", 1, *words)
     assert found.code == 2
+
+
+def test_a_folder_is_made_below_the_working_folder_and_nowhere_else(verismo, tmp_path):
+    away = tmp_path / "nonexist"
+    found = compare(verismo, away / "o.json", AWAY, GONE, "--window", 1)
+    assert (found.code, away.exists()) == (2, False)
+    assert f"{away / 'o.json'} cannot be written: No such file" in found.err
 
 
 @pytest.mark.parametrize("other", [AWAY, "http://ada:hidden@127.0.0.1:9/metrics"])

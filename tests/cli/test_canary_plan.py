@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from verismo.adapters.windows_sqlite import FILE_NAME, SqliteWindows
+from verismo.cli.canaryplans import minutes
 from verismo.model.window import Tally, Window
 from verismo.ports.windows import Interval
 
@@ -44,7 +45,7 @@ def test_a_plan_says_how_long_each_share_takes(verismo, counted):
     counted(100)
     found = verismo("canary", "plan", "--operation", "support.answer")
     assert found.code == 0, found.err
-    assert "18000 requests in 30 minutes, 600 a minute" in found.out
+    assert "18,000 requests in 30 minutes, 600 a minute" in found.out
     report = msgspec.json.decode(
         verismo("canary", "plan", "--operation", "support.answer", "--json").out
     )
@@ -58,6 +59,14 @@ def test_a_route_with_little_traffic_is_told_so(verismo, counted):
     found = verismo("canary", "plan", "--operation", "support.answer")
     assert found.code == 0
     assert "too little traffic" in found.out
+
+
+@pytest.mark.parametrize(
+    ("ms", "said"),
+    [(52_000, "0.9"), (1, "0.1"), (780_000, "13"), (790_000, "13.2"), (600_006_000, "10,000.1")],
+)
+def test_minutes_are_told_in_tenths_and_never_as_none(ms, said):
+    assert minutes(ms) == said
 
 
 def test_without_counts_there_is_no_plan(verismo, counted, initialised):

@@ -190,7 +190,8 @@ def _key_file(name: str, text: str) -> Callable[[Command], Command]:
     "--out",
     type=click.Path(path_type=Path, dir_okay=False),
     required=True,
-    help="Takes the decisions and the parameters of the score, as JSON.",
+    help="Takes the decisions and the parameters of the score, as JSON; folders of a relative path "
+    "are made.",
 )
 @click.pass_context
 def compare(ctx: click.Context, out: Path, **asked: Unpack[Asked]) -> None:
@@ -357,7 +358,9 @@ def _now_ms() -> int:
 def _prepare(out: Path) -> None:
     """Make sure before the comparison, not after it, that its result can be written."""
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
+        if not out.is_absolute():
+            # Elsewhere a folder that is not there is a slip of the pen.
+            out.parent.mkdir(parents=True, exist_ok=True)
         with out.open("ab"):
             pass
     except OSError as error:

@@ -10,6 +10,7 @@ from verismo.adapt.canaryplan import Rung, plan
 from verismo.cli.moments import Moment, since
 from verismo.cli.options import columns, config_option, json_option
 from verismo.config.load import load_config
+from verismo.control.reasonwords import spell
 from verismo.model.decision import Subject
 from verismo.model.errors import OperatorError
 from verismo.model.ids import OperationId
@@ -63,19 +64,26 @@ def plan_rollout(config: Path, operation: str, tenant: str, moment_ms: int, as_j
         click.echo(msgspec.json.encode(PlanReport(per_minute_milli, look_ms, rungs)))
         return
     click.echo(
-        f"{traffic.window.requests} requests in {traffic.span_ms / 60_000:g} minutes, "
-        f"{per_minute_milli / 1_000:g} a minute; a look every {look_ms / 1_000:g} s"
+        f"{traffic.window.requests:,} requests in {minutes(traffic.span_ms)} minutes, "
+        f"{spell('milli', per_minute_milli)} a minute; a look every {spell('ms', look_ms)}"
     )
     rows = [(f"{one.weight_ppm / 10_000:g} %", *_told(one, look_ms)) for one in rungs]
     click.echo(columns(("SHARE", "MINUTES", "REQUESTS OF THE CANDIDATE"), rows))
     if any(one.looks is None for one in rungs):
         click.echo("too little traffic to leave that share before the bake is over")
     else:
-        total = sum(one.looks or 0 for one in rungs) * look_ms / 60_000
-        click.echo(f"{total:g} minutes to all requests, for a candidate like the baseline")
+        total_ms = sum(one.looks or 0 for one in rungs) * look_ms
+        click.echo(
+            f"{minutes(total_ms)} minutes to all requests, for a candidate like the baseline"
+        )
 
 
 def _told(rung: Rung, look_ms: int) -> tuple[str, str]:
     if rung.looks is None:
         return ("-", "-")
-    return (f"{rung.looks * look_ms / 60_000:g}", str(rung.requests))
+    return (minutes(rung.looks * look_ms), f"{rung.requests:,}")
+
+
+def minutes(time_ms: int) -> str:
+    """Spell a time in minutes with a tenth at most, rounded up: some time is never none."""
+    return spell("tenths_milli", -(-time_ms // 6_000) * 100)

@@ -75,7 +75,10 @@ def decisions(
     )
     with recorded_decisions(folder) as reader:
         last = reader.last()
-        for one in list_decisions(reader, wanted, limit):
+        found = list_decisions(reader, wanted, limit)
+        if not found and not follow and not as_json:
+            click.echo("no recorded decision fits what was asked for", err=True)
+        for one in found:
             # What comes meanwhile is told by following, once.
             if one.n <= last:
                 tell_decision(one, as_json=as_json)
