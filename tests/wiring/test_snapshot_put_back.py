@@ -127,7 +127,10 @@ async def test_an_old_copy_signs_nothing_and_says_so_until_it_goes_on_from_the_n
             await adopt(config, config.data / "log")
         assert ContradictionsFile(config.data).contradictions().stops, "still refused"
 
+        for place in (config.data, tmp_path / "newest"):  # a mirror need not have it
+            (place / "log" / US.path / "cosigned").unlink()
         outcome = await adopt(config, tmp_path / "newest" / "log")
+        assert findings(config) == []
         assert [one.size for one in outcome.logs if one.log == US] == [size]
         assert outcome.silent == ()
         assert ContradictionsFile(config.data).contradictions() == Contradictions()

@@ -13,6 +13,7 @@ import msgspec
 from verismo.adapters.adapt_leaves import open_leaves
 from verismo.adapters.checkpoint_file import FolderCheckpoints
 from verismo.adapters.contradictions_file import ContradictionsFile
+from verismo.adapters.cosigned_folder import FolderCosigned
 from verismo.adapters.folder_sync import sync_folder
 from verismo.adapters.journal_reader import SqliteJournalReader
 from verismo.adapters.journal_slot import SlotOwnership, has_ended, slot_files
@@ -21,7 +22,8 @@ from verismo.adapters.ledger_sqlite import SqliteLedger
 from verismo.adapters.restoration import LEDGER_MARKER
 from verismo.adapters.tiles_folder import FolderTiles
 from verismo.attest.checkpoint import open_checkpoint
-from verismo.attest.note import NoteRefused, VerifierKey
+from verismo.attest.note import NoteRefused, VerifierKey, read_note
+from verismo.attest.witnesspolicy import WitnessPolicy
 from verismo.config.schema import Config
 from verismo.control.adoption import Adopted, Adoption, rebuild_tiles
 from verismo.control.leafsources import AdaptSource, JournalSource, KeyRingSource, LogChooser
@@ -122,11 +124,26 @@ def adopt_ledger(config: Config, tiles: Path | None, now_ms: int) -> Adoptions:
             memory = FolderCheckpoints(places.memory)
             memory.remember(tools.log_key(one.log).name, one.note)
             FolderTiles(places.tiles).publish(one.log, one.note)
+            _keep_quorum(FolderCosigned(places.tiles), config.witness.policy, one)
     kept = _swap(places.state, unfinished, now_ms)
     ContradictionsFile(config.data).keep(Contradictions())
     (config.data / LEDGER_MARKER).unlink()
     sync_folder(config.data)
     return Adoptions(tuple(logs), appended, kept, silent)
+
+
+def _keep_quorum(
+    store: FolderCosigned, policy: WitnessPolicy | None, one: StoredCheckpoint
+) -> None:
+    """Keep a published checkpoint that has a quorum: a mirror need not have `cosigned`."""
+    if policy is None or store.cosigned(one.log) is not None:
+        return
+    try:
+        is_met = policy.quorum_met(read_note(one.note)).met
+    except NoteRefused:
+        return  # the audit names it, and the next cosigned checkpoint takes its place
+    if is_met:
+        store.keep(one.log, one.note)
 
 
 def _mark(data: Path) -> None:
