@@ -63,6 +63,16 @@ def test_trusting_again_changes_nothing(store):
     assert len(store.trusted()) == 2
 
 
+def test_distrusting_leaves_other_keys_and_what_was_cosigned(store):
+    kept = TrustedLog(ORIGIN, b"k" * 32)
+    store.trust([TrustedLog(ORIGIN, bytes(32)), kept])
+    assert store.advance(None, head(3))
+    assert store.distrust(bytes(32)) == (TrustedLog(ORIGIN, bytes(32)),)
+    assert store.distrust(bytes(32)) == ()
+    assert store.trusted() == (kept,)
+    assert store.head(ORIGIN) == head(3), "the next key goes on from there"
+
+
 def test_evidence_is_kept_once_for_a_size_and_does_not_fill_the_disk(store):
     first = SplitView(ORIGIN, 1, NOW_S, b"known", b"other")
     store.keep_evidence(first)

@@ -116,6 +116,9 @@ def test_revoked_log_key_prints_what_witnesses_and_verifiers_need_next(
         ledger.assign(token, [Growth(log, 0, bytes(ENTRY_BYTES), ()) for log in logs], {})
         ledger.release(token)
     (before,) = listed(verismo, "--role", "log")
+    old = json.loads(verismo("ledger", "status", "--json").out)["logs"][0]["vkey"]
+    verismo("witness", "init", tmp_path / "w", "--name", "witness.example/w1")
+    verismo("witness", "trust", tmp_path / "w", "--vkey", old, "--every-log")
     outcome = verismo("keys", "revoke", before["kid"], "--reason", "copied", "--yes", "--json")
     assert outcome.code == 0, outcome.err
     assert json.loads(outcome.out)["key"]["role"] == "log", "what scripts read stays JSON"
@@ -124,11 +127,15 @@ def test_revoked_log_key_prints_what_witnesses_and_verifiers_need_next(
     vkeys = [one["vkey"] for one in status["logs"]]
     assert len(vkeys) == 2
     assert all(f"  {vkey}\n" in outcome.err for vkey in vkeys)
-    [command] = [line for line in outcome.err.splitlines() if "witness trust" in line]
-    words = shlex.split(command.partition("verismo ")[2])
-    verismo("witness", "init", tmp_path / "w", "--name", "witness.example/w1")
-    trusted = verismo(*(tmp_path / "w" if word == "DIR" else word for word in words))
-    assert (trusted.code, trusted.out.splitlines()[-1]) == (0, "1 new, 0 known before")
+    commands = [line for line in outcome.err.splitlines() if "verismo witness" in line]
+    told = [
+        verismo(*(tmp_path / "w" if word == "DIR" else word for word in shlex.split(line)[1:]))
+        for line in commands
+    ]
+    assert [(one.code, one.out.splitlines()[-1]) for one in told] == [
+        (0, "1 new, 0 known before"),
+        (0, f"no longer trusted: {old.partition('+')[0].removesuffix('eu/2026')}REGION/YEAR"),
+    ]
 
 
 def test_other_revocations_speak_of_no_witness(started, verismo):

@@ -13,7 +13,7 @@ from tests.support.tilelog import ORIGIN, NoteKey, TileLog, entry_of
 from tests.support.witness import NAME, forked, submission
 
 from verismo.attest.cosignature import verify_cosignature
-from verismo.attest.note import parse_vkey, read_signature_lines
+from verismo.attest.note import parse_vkey, read_signature_lines, verifier_key
 from verismo.cli.main import cli
 from verismo.model.errors import OperatorError
 
@@ -56,6 +56,20 @@ def test_trust_takes_one_log_or_every_log_of_a_gateway(folder):
     assert "0 new, 1 known before" in run("trust", folder, "--vkey", VKEY)
     output = run("trust", folder, "--vkey", VKEY, "--every-log")
     assert "trusted: gateway.example/log/REGION/YEAR\n1 new" in output
+
+
+def test_distrust_takes_a_key_away_from_every_log_that_it_signed_for(folder):
+    other = verifier_key(ORIGIN, NoteKey("another").key.raw).vkey
+    for arguments in (("--vkey", VKEY), ("--vkey", VKEY, "--every-log"), ("--vkey", other)):
+        run("trust", folder, *arguments)
+    gone = run("distrust", folder, "--vkey", VKEY).splitlines()
+    assert gone == [
+        "no longer trusted: gateway.example/log/REGION/YEAR",
+        f"no longer trusted: {ORIGIN}",
+    ]
+    assert json.loads(run("status", folder, "--json"))["trusted"] == [ORIGIN], "the other key stays"
+    with pytest.raises(OperatorError, match="not trusted here"):
+        run("distrust", folder, "--vkey", VKEY)
 
 
 def test_trust_takes_the_logs_of_a_policy_file(folder, tmp_path):

@@ -131,6 +131,13 @@ class SqliteWitness:
         with self._writing() as connection:
             return connection.executemany(insert, rows).rowcount
 
+    def distrust(self, raw: bytes) -> Sequence[TrustedLog]:
+        """Take a key away from every log; returns what it was trusted for. Heads stay."""
+        delete = "DELETE FROM trusted WHERE raw = ? RETURNING origin, raw, every_log"
+        with self._writing() as connection:
+            rows = connection.execute(delete, (raw,)).fetchall()
+        return tuple(TrustedLog(origin, key, bool(every)) for origin, key, every in sorted(rows))
+
     def head(self, origin: str) -> WitnessedHead | None:
         """Return what was last cosigned for a log, None if nothing ever was."""
         with self._reading() as connection:

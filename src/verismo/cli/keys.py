@@ -186,7 +186,11 @@ def revoke(config: Path, as_json: bool, kid: str, reason: str, at: str | None, y
         click.echo(f"revoked {kid}")
     _tell(outcome, as_json=as_json)
     if outcome.key is not None and outcome.key.role == "log":
-        _tell_log_keys(log_vkeys(loaded.data, loaded.plan.issuer, outcome.key))
+        (old,) = [one for one in rotation.history()[-1].ring.keys if one.kid == kid]
+        new, before = (
+            log_vkeys(loaded.data, loaded.plan.issuer, one) for one in (outcome.key, old)
+        )
+        _tell_log_keys(new, before)
 
 
 @keys.command()
@@ -306,7 +310,7 @@ def _tell(outcome: Outcome, *, as_json: bool) -> None:
         click.echo(f"it signs from {moment(row.not_before_ms)} on")
 
 
-def _tell_log_keys(vkeys: Sequence[str]) -> None:
+def _tell_log_keys(vkeys: Sequence[str], before: Sequence[str]) -> None:
     """Say who has to be told: a log key is pinned, so a new one is refused until then."""
     if not vkeys:
         return
@@ -317,11 +321,9 @@ def _tell_log_keys(vkeys: Sequence[str]) -> None:
     )
     for one in vkeys:
         click.echo(f"  {one}", err=True)
-    click.echo(
-        f"The operator of each witness runs: verismo witness trust DIR --vkey '{vkeys[-1]}' "
-        "--every-log",
-        err=True,
-    )
+    click.echo("The operator of each witness runs:", err=True)
+    click.echo(f"  verismo witness trust DIR --vkey '{vkeys[-1]}' --every-log", err=True)
+    click.echo(f"  verismo witness distrust DIR --vkey '{before[-1]}'", err=True)
 
 
 def _print_json(value: object) -> None:

@@ -10,6 +10,7 @@ import msgspec
 from verismo.cli.options import columns, json_option
 from verismo.config.writing import write_whole
 from verismo.model.errors import OperatorError
+from verismo.ports.witness import TrustedLog
 from verismo.wiring.logs import set_up_logs
 from verismo.wiring.witness import (
     make_witness,
@@ -80,8 +81,27 @@ def trust(folder: Path, vkey: tuple[str, ...], policy: Path | None, *, every_log
     with open_witness(folder) as opened:
         count = opened.store.trust(logs)
     for one in logs:
-        click.echo(f"trusted: {one.origin}{'REGION/YEAR' if one.every_log else ''}")
+        click.echo(f"trusted: {_scope(one)}")
     click.echo(f"{count} new, {len(logs) - count} known before")
+
+
+@witness.command()
+@folder_argument
+@click.option("--vkey", required=True, help="A log's verifier key.")
+def distrust(folder: Path, vkey: str) -> None:
+    """Cosign nothing more that only this key has signed. A running witness follows at once.
+
+    For a log key that was revoked. Trust the new one as well; what was cosigned last stays known.
+    """
+    raw = trusted_log(vkey, every_log=False).raw
+    with open_witness(folder) as opened:
+        removed = opened.store.distrust(raw)
+    if not removed:
+        raise OperatorError(
+            "that key is not trusted here", next_step="Compare it with `verismo witness status`."
+        )
+    for one in removed:
+        click.echo(f"no longer trusted: {_scope(one)}")
 
 
 @witness.command()
@@ -118,9 +138,7 @@ def status(folder: Path, evidence: Path | None, *, as_json: bool) -> None:
         found = WitnessStatus(
             name=opened.name,
             vkey=opened.vkey,
-            trusted=tuple(
-                one.origin + ("REGION/YEAR" if one.every_log else "") for one in store.trusted()
-            ),
+            trusted=tuple(_scope(one) for one in store.trusted()),
             logs=tuple(
                 HeadRow(h.origin, h.size, base64.b64encode(h.root).decode(), h.timestamp_s)
                 for h in store.heads()
@@ -137,6 +155,10 @@ def status(folder: Path, evidence: Path | None, *, as_json: bool) -> None:
         _print_status(found)
     if splits:
         raise click.exceptions.Exit(1)
+
+
+def _scope(one: TrustedLog) -> str:
+    return one.origin + ("REGION/YEAR" if one.every_log else "")
 
 
 def _print_status(found: WitnessStatus) -> None:

@@ -88,6 +88,10 @@ class WitnessStore(Protocol):
         """Add log keys; returns how many were new."""
         ...
 
+    def distrust(self, raw: bytes) -> Sequence[TrustedLog]:
+        """Take a key away from every log; returns what it was trusted for. Heads stay."""
+        ...
+
     def head(self, origin: str) -> WitnessedHead | None:
         """Return what was last cosigned for a log, None if nothing ever was."""
         ...
