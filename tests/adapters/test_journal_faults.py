@@ -373,6 +373,23 @@ async def test_trying_out_tells_of_a_full_disk_before_the_first_record(tmp_path:
     assert shape_of(tmp_path) == [("answer", 1)], "nothing is left of what was tried out"
 
 
+async def test_disk_that_does_not_answer_is_told_and_not_waited_for(tmp_path: Path):
+    go_on = threading.Event()
+
+    def held(connection: sqlite3.Connection, batch: Batch) -> None:
+        assert go_on.wait(30)
+        commit_batch(connection, batch)
+
+    limits = JournalLimits(silent_s_max=0.05)
+    journal = SqliteJournal(tmp_path, "s0", void, limits=limits, commit=held)
+    await journal.try_out()
+    await until(lambda: journal.failure().startswith("the disk has not answered for "))
+    go_on.set()
+    await until(lambda: journal.failure() == "")
+    await journal.append(answer(1))
+    await journal.close()
+
+
 async def test_failed_opening_of_a_stream_is_told_as_well(tmp_path: Path):
     journal = SqliteJournal(tmp_path, "s0", void, limits=SOON, commit=Faults(fail_before_write))
     with pytest.raises(JournalFailed):

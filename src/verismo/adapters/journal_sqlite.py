@@ -55,6 +55,7 @@ class JournalLimits(msgspec.Struct, frozen=True):
         waiting_bytes_max: bytes that may wait; beyond it appends fail closed at once.
         reader_wait_s_max: after a failed commit, how long to wait for readers to leave the log.
         trial_pause_s: after a failed commit, how long until a trial if no record comes.
+        silent_s_max: how long the disk may take for a commit before that is told as a failure.
     """
 
     rows_max: int = 128
@@ -63,6 +64,7 @@ class JournalLimits(msgspec.Struct, frozen=True):
     waiting_bytes_max: int = 268_435_456
     reader_wait_s_max: float = 5.0
     trial_pause_s: float = 1.0
+    silent_s_max: float = 10.0
 
 
 SignVoid = Callable[[int, int], Record]
@@ -111,6 +113,7 @@ class SqliteJournal:
         self._trial: asyncio.TimerHandle | None = None
         self._is_asking = False
         self._is_busy = False
+        self._handed_over_s = 0.0
         self._is_closing = False
         self._waiting: deque[_Entry] = deque()
         self._waiting_bytes = 0
@@ -162,8 +165,9 @@ class SqliteJournal:
 
     async def try_out(self) -> None:
         """Commit nothing, to learn whether a commit would succeed; `failure` tells the outcome."""
-        with contextlib.suppress(JournalFailed):
-            await self._enqueue(_Entry(ProvId(""), ENTRY_BYTES), self._accepted)
+        with contextlib.suppress(JournalFailed, TimeoutError):
+            async with asyncio.timeout(self._limits.silent_s_max):
+                await self._enqueue(_Entry(ProvId(""), ENTRY_BYTES), self._accepted)
 
     def lost_streams(self) -> Sequence[OpenStream]:
         """Return the streams that were open when the journal was last left, oldest first."""
@@ -175,6 +179,10 @@ class SqliteJournal:
 
     def failure(self) -> str:
         """Return why the newest commit failed, empty while it did not; trials count as well."""
+        if self._is_busy and self._loop is not None and not self._failure:
+            silent_s = self._loop.time() - self._handed_over_s
+            if silent_s >= self._limits.silent_s_max:
+                return f"the disk has not answered for {silent_s:.0f} s"
         return self._failure
 
     async def close(self) -> None:
@@ -269,6 +277,7 @@ class SqliteJournal:
             return
         self._in_flight = entries
         self._is_busy = True
+        self._handed_over_s = asyncio.get_running_loop().time()
         self._jobs.put(partial(self._file.commit, batch))
 
     def _batch_of(self, entries: "Sequence[_Entry]") -> Batch:

@@ -103,7 +103,10 @@ class Journal(Protocol):
         ...
 
     async def try_out(self) -> None:
-        """Commit nothing, to learn whether a commit would succeed; `failure` tells the outcome."""
+        """Commit nothing, to learn whether a commit would succeed; `failure` tells the outcome.
+
+        It waits some seconds at most.
+        """
         ...
 
     def lost_streams(self) -> Sequence[OpenStream]:
@@ -115,7 +118,7 @@ class Journal(Protocol):
         ...
 
     def failure(self) -> str:
-        """Return why the newest commit failed, in a few words; empty while it did not fail."""
+        """Return why the newest commit failed, or that it does not end; empty if neither is so."""
         ...
 
     async def close(self) -> None:
