@@ -1,6 +1,7 @@
 """A key ring that is gone or an old copy is noticed, whoever signs by it next."""
 
 import shutil
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -12,9 +13,17 @@ from verismo.adapters.keyring_memory import RingMemory
 from verismo.adapters.ledger_sqlite import FILE_NAME, SqliteLedger
 from verismo.adapters.restoration import restore_backup
 from verismo.adapters.signer_file import FileSigner
+from verismo.attest.succession import KeyRules
 from verismo.control.leafsources import KEY_RING
 from verismo.model.errors import StateError
-from verismo.wiring.keys import TokenKeys, open_rotation, open_signer, prepare_keys
+from verismo.wiring.keys import (
+    TokenKeys,
+    clock_ms,
+    open_newest_rotation,
+    open_rotation,
+    open_signer,
+    prepare_keys,
+)
 
 
 def with_versions(data: Path, count: int) -> None:
@@ -73,6 +82,33 @@ def test_lost_or_old_ring_is_refused_and_nothing_is_made(
         assert "verismo keys ring --adopt" in refused.value.advice
     assert keys_of(tmp_path) == before
     assert (tmp_path / "keyring").exists() is not is_gone
+
+
+@pytest.mark.parametrize(("place", "name"), [(RingMemory, "read"), (SqliteLedger, "cursors")])
+@pytest.mark.parametrize("begin", [TokenKeys, open_newest_rotation])
+def test_version_that_is_made_during_the_look_is_not_missed(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    place: type,
+    name: str,
+    begin: Callable[[Path, KeyRules], object],
+):
+    """A rotation in the same moment: whatever tells of it, the ring has it."""
+    prepare_keys(tmp_path, RULES, clock_ms())
+    took(tmp_path, 1)
+    look, begun = getattr(place, name), []
+
+    def look_after_rotation(self: object) -> object:
+        if not begun:
+            begun.append(True)
+            open_rotation(tmp_path, RULES).rotate("token", clock_ms(), "again")
+            took(tmp_path, 2)
+        return look(self)
+
+    monkeypatch.setattr(place, name, look_after_rotation)
+    begin(tmp_path, RULES)
+    assert begun
+    assert len(open_rotation(tmp_path, RULES).history()) == 2
 
 
 def test_second_copy_brings_the_ring_back(tmp_path: Path):

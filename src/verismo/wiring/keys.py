@@ -66,7 +66,7 @@ def open_newest_rotation(data: Path, rules: KeyRules) -> Rotation:
         StateError: it is damaged, gone, or an old copy.
     """
     rotation = open_rotation(data, rules)
-    require_newest_ring(data, rotation.history())
+    require_newest_ring(data, rotation.history)
     return rotation
 
 
@@ -236,8 +236,7 @@ class TokenKeys:
         self._history = RingHistory(self._files)
         self._open = opener
         self._now_ms = now_ms
-        history = self._history.read()
-        require_newest_ring(data, history)
+        history = require_newest_ring(data, self._history.read)
         self._version = len(history)
         self._entries = history[-1].ring.keys if history else ()
         self.signer = self._opened(_signing(next(reversed(history), None), "token", now_ms()))

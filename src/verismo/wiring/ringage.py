@@ -6,7 +6,7 @@ begun anew beside an old log shows the world a second gateway of the same name.
 
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -23,7 +23,9 @@ _LATER_TOKEN = re.compile(r"token-[A-Za-z0-9_-]{43}\.key")
 log = logging.getLogger("verismo.keys")
 
 
-def require_newest_ring(data: Path, history: Sequence[SignedRing]) -> None:
+def require_newest_ring(
+    data: Path, read: Callable[[], tuple[SignedRing, ...]]
+) -> tuple[SignedRing, ...]:
     """Refuse a key ring that is gone, older than it was, or another one.
 
     Three places tell: the second copy beside the keys, how many versions the ledger took, and a
@@ -31,18 +33,24 @@ def require_newest_ring(data: Path, history: Sequence[SignedRing]) -> None:
 
     Args:
         data: the data folder.
-        history: its ring as it is; empty for none.
+        read: reads its ring as it is; empty for none.
+
+    Returns:
+        The ring as it was read.
 
     Raises:
-        StateError: it is not the newest one; says how to bring that back.
+        StateError: it is damaged or not the newest one; says how to bring that back.
     """
     memory = RingMemory(data)
     known = memory.read()
-    memory.refuse_other(known, history)
     had = max(len(known), _taken(data))
-    is_lost = not history and _has_later_token(data / KEYS_FOLDER)
-    if len(history) >= had and not is_lost:
-        return
+    has_later = _has_later_token(data / KEYS_FOLDER)
+    # Last: each of the three follows the ring, so a version that another process makes meanwhile
+    # is in it, and is not missed.
+    history = read()
+    memory.refuse_other(known, history)
+    if len(history) >= had and (history or not has_later):
+        return history
     ring = data / RING_FOLDER
     now = f"ends with version {len(history)}" if history else "is gone"
     before = f"version {had} was in use before" if had else f"{data / KEYS_FOLDER} has keys of it"
