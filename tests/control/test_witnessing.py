@@ -27,7 +27,14 @@ from verismo.control.witnesspeer import PAUSE_MS_MAX, WitnessAddress
 from verismo.model.errors import StateError
 from verismo.model.ledger import origin_of
 from verismo.ports.ledger import LedgerForked
-from verismo.ports.witness import Cosigned, Declined, SizeConflict, TrustedLog, WitnessUnavailable
+from verismo.ports.witness import (
+    Contradictions,
+    Cosigned,
+    Declined,
+    SizeConflict,
+    TrustedLog,
+    WitnessUnavailable,
+)
 from verismo.wiring.witness import MEMORY_FILE
 
 pytestmark = pytest.mark.slow
@@ -879,6 +886,27 @@ async def test_what_another_process_has_published_since_is_no_contradiction(one)
     await late.round()
     assert failures(late) == {"conflict": 1}
     assert not one.contradictions.contradictions().said
+
+
+async def test_what_another_process_publishes_while_we_ask_at_a_start_is_no_contradiction(one):
+    """A second control process begins to ask while the first goes on."""
+
+    class Overtaken:
+        """A client over a real one; the other process publishes right before the question."""
+
+        async def add_checkpoint(self, url, body):
+            another.notice(one.publish(4))
+            await another.round()
+            return await one.client.add_checkpoint(url, body)
+
+    another = one.witnessing()
+    another.notice(one.publish(3))
+    await another.round()
+    second = one.witnessing(client=Overtaken())
+    await second.look({EU: one.place.tiles.read(EU, "checkpoint")})
+    assert one.published_by() == (7, ("alice",))
+    assert failures(second) == {}
+    assert one.contradictions.contradictions() == Contradictions()
 
 
 async def test_a_contradiction_that_cannot_be_kept_is_a_failure_of_our_own(one):

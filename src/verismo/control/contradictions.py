@@ -8,9 +8,10 @@ Source: ADR-020.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
+from verismo.attest.checkpoint import Checkpoint
 from verismo.attest.submission import Submission
 from verismo.attest.witnesspolicy import WitnessPolicy
 from verismo.control.witnesspeer import PeerRefused, WitnessAddress
@@ -29,6 +30,9 @@ from verismo.ports.witness import (
 REASONS: Final = ("ahead", "split")
 UNKNOWN: Final = "unknown"
 """Stands for a witness that could not say anything."""
+
+Newest = Callable[[Target], Awaitable[Checkpoint]]
+"""Returns the newest checkpoint here of a target's log."""
 
 
 def is_refusal(policy: WitnessPolicy, names: frozenset[str]) -> bool:
@@ -99,7 +103,11 @@ class Contradicting:
 
 
 async def look(
-    client: WitnessClient, address: WitnessAddress, targets: Sequence[Target], timeout_ms: int
+    client: WitnessClient,
+    address: WitnessAddress,
+    targets: Sequence[Target],
+    timeout_ms: int,
+    newest: Newest | None = None,
 ) -> list[tuple[Target, PeerRefused]]:
     """Ask a witness whether it knows another ledger, without a proof of anything.
 
@@ -111,6 +119,7 @@ async def look(
         address: of the witness.
         targets: what is published.
         timeout_ms: for all of them.
+        newest: where others may publish meanwhile; None if the targets stay the newest.
 
     Returns:
         What it said against each; with the reason `unknown` where nothing can be said.
@@ -126,7 +135,9 @@ async def look(
             found += [(one, PeerRefused(UNKNOWN, str(error))) for one in targets]
             return found
         if isinstance(answer, SizeConflict) and answer.size > size:
-            found.append((target, ahead(target.checkpoint, answer.size)))
+            here = target.checkpoint if newest is None else await newest(target)
+            if answer.size > here.size:
+                found.append((target, ahead(here, answer.size)))
         elif isinstance(answer, Declined):
             refusal = declined(target, size, target.checkpoint.root, answer)
             is_said = refusal.reason in REASONS

@@ -169,7 +169,9 @@ class Witnessing:
 
     async def _look(self, peer: Peer, targets: Sequence[Target]) -> None:
         client, limit_ms = self._desk.client, self._desk.timeout_ms
-        for target, refusal in await look(client, peer.address, targets, limit_ms):
+        for target, refusal in await look(
+            client, peer.address, targets, limit_ms, self._newest
+        ):
             if refusal.reason != UNKNOWN:
                 await self._refused(peer, target, refusal)
 
@@ -315,7 +317,9 @@ class Witnessing:
 
     async def _newest(self, target: Target) -> Checkpoint:
         """Return the newest checkpoint here: another process may have published since."""
-        noticed = read_checkpoint(read_note(self._sought[target.log].newest).text)
+        sought = self._sought.get(target.log)
+        note = target.note if sought is None else read_note(sought.newest)
+        noticed = read_checkpoint(note.text)
         published = await asyncio.to_thread(self._desk.tiles.read, target.log, CHECKPOINT)
         return max(noticed, head_in(published) or noticed, key=lambda one: one.size)
 
