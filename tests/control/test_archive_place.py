@@ -18,6 +18,7 @@ pytestmark = pytest.mark.slow
 
 FIRST, SECOND, THIRD = day("2026-11-20"), day("2026-11-21"), day("2026-11-22")
 MORNING = at("2026-11-20 09:00")
+NOW = at("2026-11-23 09:00")
 ORIGIN = origin_of(ISSUER, EU)
 
 
@@ -71,7 +72,7 @@ async def test_days_after_those_of_another_archive_are_refused(gateway, vaulted,
     bring_up(gateway, vaulted, SECOND)
     make_rollup(gateway.desk(), EU, THIRD, morning_after(THIRD))
     with pytest.raises(StateError, match="up to 2026-11-21 lie in a folder that") as refused:
-        archive_log(gateway.desk(), other, EU)
+        archive_log(gateway.desk(), other, EU, NOW)
     assert "archive-failing" in refused.value.advice
     assert everything(other) == []
     assert gateway.rollups.proofs(EU, THIRD) is None
@@ -82,7 +83,7 @@ async def test_archive_without_the_days_of_before_is_told_while_nothing_waits(
 ):
     bring_up(gateway, vaulted, SECOND)
     with pytest.raises(StateError, match="holds no day of it"):
-        archive_log(gateway.desk(), other, EU)
+        archive_log(gateway.desk(), other, EU, NOW)
     with pytest.raises(StateError, match="holds no day of it"):
         Rollups(gateway.desk(), other).step(morning_after(SECOND))
 
@@ -94,7 +95,7 @@ async def test_archive_that_ends_before_the_days_that_were_uploaded_is_refused(
     shutil.copytree(tmp_path / "archive", tmp_path / "other")
     bring_up(gateway, vaulted, SECOND)
     with pytest.raises(StateError, match="which ends with 2026-11-20"):
-        archive_log(gateway.desk(), other, EU)
+        archive_log(gateway.desk(), other, EU, NOW)
 
 
 async def test_copy_of_the_archive_is_gone_on_with(gateway, vaulted, other, tmp_path):
@@ -139,13 +140,13 @@ async def test_rollup_that_was_begun_anew_by_hand_is_not_uploaded(gateway, vault
     make_rollup(gateway.desk(), EU, THIRD, morning_after(THIRD))
     before = everything(vaulted)
     with pytest.raises(StateError, match="go on to 2026-11-21"):
-        archive_log(gateway.desk(), vaulted, EU)
+        archive_log(gateway.desk(), vaulted, EU, NOW)
     # The old ones beside it do not make it follow them.
     for which in (FIRST, SECOND):
         kept = tmp_path / "aside" / "eu" / "2026" / which.isoformat()
         shutil.copytree(kept, gateway.folder / "rollups" / "eu" / "2026" / which.isoformat())
     with pytest.raises(StateError, match="does not follow the one before it"):
-        archive_log(gateway.desk(), vaulted, EU)
+        archive_log(gateway.desk(), vaulted, EU, NOW)
     assert everything(vaulted) == before
     # Once it is out of the way too, the day is made again and follows.
     shutil.rmtree(gateway.folder / "rollups" / "eu" / "2026" / THIRD.isoformat())
@@ -159,7 +160,7 @@ async def test_rollups_without_their_beginning_are_not_uploaded_to_an_empty_arch
     bring_up(gateway, None, SECOND)
     shutil.rmtree(gateway.folder / "rollups" / "eu" / "2026" / FIRST.isoformat())
     with pytest.raises(StateError, match="begin with 2026-11-21"):
-        archive_log(gateway.desk(), other, EU)
+        archive_log(gateway.desk(), other, EU, NOW)
     assert everything(other) == []
 
 
@@ -169,16 +170,54 @@ async def test_another_gateways_day_in_the_same_place_is_refused(gateway, vaulte
     vaulted.archive.put(name, b"another gateway's", compliance_lock(FIRST))
     before = everything(vaulted)
     with pytest.raises(IntegrityError, match=r"rollup\.dsse\.json of the archive is not the one"):
-        archive_log(gateway.desk(), vaulted, EU)
+        archive_log(gateway.desk(), vaulted, EU, NOW)
     assert everything(vaulted) == before
 
 
 async def test_answers_of_the_archive_are_asked_for_again(gateway, vaulted):
     bring_up(gateway, vaulted, SECOND)
     (gateway.folder / "rollups" / "eu" / "2026" / FIRST.isoformat() / "uploads.json").unlink()
-    assert archive_log(gateway.desk(), vaulted, EU)
+    assert archive_log(gateway.desk(), vaulted, EU, NOW)
     assert gateway.rollups.proofs(EU, FIRST) is not None
-    assert archive_log(gateway.desk(), vaulted, EU) == ()
+    assert archive_log(gateway.desk(), vaulted, EU, NOW) == ()
+
+
+async def begin_last_years_log(gateway, vaulted):
+    """Leave a log behind whose only day was uploaded before its locks were."""
+    Rollups(gateway.desk(), vaulted).step(morning_after(THIRD))
+    await gateway.serve(1, at("2026-12-31 09:00"))
+    gateway.integrate(at("2026-12-31 09:01"))
+    Rollups(gateway.desk(), vaulted).step(at("2027-01-01 09:00"))
+
+
+def remove_unlocked(vaulted, now_ms):
+    for name in everything(vaulted):
+        vaulted.archive.remove(name, now_ms)
+
+
+async def test_log_of_a_past_year_may_be_deleted_once_its_locks_have_run_out(gateway, vaulted):
+    await begin_last_years_log(gateway, vaulted)
+    end = at("2034-01-10 09:00")
+    remove_unlocked(vaulted, end)
+    assert everything(vaulted) == []
+    assert archive_log(gateway.desk(), vaulted, EU, end) == ()
+    assert Rollups(gateway.desk(), vaulted).step(end) == []
+
+
+async def test_days_that_are_locked_still_are_missed(gateway, vaulted, other):
+    await begin_last_years_log(gateway, vaulted)
+    with pytest.raises(StateError, match="holds no day of it"):
+        archive_log(gateway.desk(), other, EU, at("2034-01-07 09:00"))
+
+
+async def test_day_that_waits_is_not_sent_where_the_days_before_were_deleted(gateway, vaulted):
+    await begin_last_years_log(gateway, vaulted)
+    end = at("2034-01-10 09:00")
+    remove_unlocked(vaulted, end)
+    (gateway.folder / "rollups" / "eu" / "2026" / "2026-12-31" / "uploads.json").unlink()
+    with pytest.raises(StateError, match="holds no day of it"):
+        archive_log(gateway.desk(), vaulted, EU, end)
+    assert everything(vaulted) == []
 
 
 class Counted(FolderArchive):

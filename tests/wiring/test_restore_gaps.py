@@ -139,7 +139,7 @@ async def test_what_the_gateway_keeps_of_a_day_is_put_back(
 ):
     drop(tmp_path, prefix(EU_ORIGIN, SECOND) + name)
     (gateway.folder / "rollups" / "eu" / "2026" / SECOND.isoformat() / "uploads.json").unlink()
-    archive_log(gateway.desk(), Vaulted(archive, compliance_lock), EU)
+    archive_log(gateway.desk(), Vaulted(archive, compliance_lock), EU, LATER)
     found = restore(archive)
     assert (found.incomplete, found.missing) == ((), ())
 

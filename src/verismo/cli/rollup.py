@@ -114,10 +114,11 @@ def archive(config: Path) -> None:
     proofs: list[UploadProof] = []
     failure: StateError | IntegrityError | None = None
     with _explained():
-        with open_desk(loaded, clock_ms()) as desk:
+        now_ms = clock_ms()
+        with open_desk(loaded, now_ms) as desk:
             for state in desk.leaves.ledger.logs():
                 try:
-                    proofs += archive_log(desk, vaulted, state.log)
+                    proofs += archive_log(desk, vaulted, state.log, now_ms)
                 except (StateError, IntegrityError) as error:
                     failure = failure or error
         _show_uploads(proofs)

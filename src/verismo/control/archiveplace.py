@@ -27,13 +27,14 @@ LOST = (
 )
 
 
-def check_place(desk: RollupDesk, archive: Archive, log: LogId) -> None:
+def check_place(desk: RollupDesk, archive: Archive, log: LogId, now_ms: int) -> None:
     """Check that an archive ends where the days of a log that wait for it begin.
 
     Args:
         desk: the parts.
         archive: where days of the log are to go.
         log: which log.
+        now_ms: Unix ms; says which locks have run out.
 
     Raises:
         StateError: the days before lie in another archive, or the archive goes on beyond what is
@@ -51,6 +52,8 @@ def check_place(desk: RollupDesk, archive: Archive, log: LogId) -> None:
         )
     uploaded = [day for day in finished if desk.rollups.proofs(log, day) is not None]
     if uploaded and (newest is None or newest < uploaded[-1]):
+        if uploaded == list(finished) and _may_be_gone(desk, log, uploaded, now_ms):
+            return
         raise StateError(
             f"the days of {origin} up to {uploaded[-1]} lie in {_where(desk, log, uploaded[-1])} "
             f"that is not this archive, which {_end(newest)}",
@@ -101,6 +104,12 @@ def _check_waiting(
                 f"{error}",
                 next_step=LOST,
             ) from error
+
+
+def _may_be_gone(desk: RollupDesk, log: LogId, days: Sequence[date], now_ms: int) -> bool:
+    """Say whether the locks of everything that was uploaded of some days have run out."""
+    proofs = (one for day in days for one in desk.rollups.proofs(log, day) or ())
+    return all(one.until_ms <= now_ms for one in proofs)
 
 
 def _where(desk: RollupDesk, log: LogId, day: date) -> str:

@@ -94,14 +94,16 @@ def archive_day(
     return proofs
 
 
-def archive_log(desk: RollupDesk, vaulted: Vaulted, log: LogId) -> tuple[UploadProof, ...]:
+def archive_log(
+    desk: RollupDesk, vaulted: Vaulted, log: LogId, now_ms: int
+) -> tuple[UploadProof, ...]:
     """Upload every day of a log that waits, and return what the archive answered.
 
     Raises:
         StateError, IntegrityError: see `check_place`, before anything is uploaded, and
             `archive_day`.
     """
-    check_place(desk, vaulted.archive, log)
+    check_place(desk, vaulted.archive, log, now_ms)
     waiting = [day for day in desk.rollups.days(log) if desk.rollups.proofs(log, day) is None]
     return tuple(one for day in waiting for one in archive_day(desk, vaulted, log, day))
 
@@ -149,12 +151,12 @@ class Rollups:
             try:
                 # Before anything is made: a log that was begun anew beside its archive would keep
                 # the wrong days.
-                self._upload(state.log)
+                self._upload(state.log, now_ms)
                 for day in self.due(state.log, now_ms):
                     make_rollup(self._desk, state.log, day, now_ms)
                     made.append((state.log, day))
                     # At once, so that the next rollup can carry what the archive answered.
-                    self._upload(state.log)
+                    self._upload(state.log, now_ms)
             except (StateError, IntegrityError) as error:
                 failure = failure or error
         if failure is not None:
@@ -178,10 +180,10 @@ class Rollups:
         size = rolled_up(self._desk.rollups, log, finished[-1]).size if finished else 0
         return list(due_days(log, checkpoints, finished, size, now_ms))
 
-    def _upload(self, log: LogId) -> None:
+    def _upload(self, log: LogId, now_ms: int) -> None:
         if self._vaulted is None:
             return
         kept = [self._desk.rollups.proofs(log, day) for day in self._desk.rollups.days(log)]
         if log not in self._placed or None in kept:
-            archive_log(self._desk, self._vaulted, log)
+            archive_log(self._desk, self._vaulted, log, now_ms)
             self._placed.add(log)
