@@ -138,6 +138,21 @@ def test_revoked_log_key_prints_what_witnesses_and_verifiers_need_next(
     ]
 
 
+@pytest.mark.parametrize("options", [(), ("--json",)])
+def test_log_key_is_revoked_though_its_logs_cannot_be_read(started, verismo, options):
+    """The command has done what it was asked for: nobody has to guess whether."""
+    (started / "var" / "ledger.db").write_bytes(b"damaged" * 2_000)
+    (before,) = listed(verismo, "--role", "log")
+    outcome = verismo("keys", "revoke", before["kid"], "--reason", "copied", "--yes", *options)
+    assert outcome.code == 0, outcome.err
+    assert f"{before['kid']} is revoked, but its logs cannot be named: " in outcome.err
+    assert "witnesses answer 403" in outcome.err
+    assert "`verismo ledger status`" in outcome.err
+    assert [bool(row["reason"]) for row in listed(verismo, "--role", "log")] == [True, False]
+    if options:
+        assert json.loads(outcome.out)["key"]["role"] == "log", "what scripts read stays JSON"
+
+
 def test_other_revocations_speak_of_no_witness(started, verismo):
     (token,) = listed(verismo, "--role", "token")
     outcome = verismo("keys", "revoke", token["kid"], "--reason", "x", "--yes")

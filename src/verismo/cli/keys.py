@@ -35,6 +35,11 @@ out_option = click.option(
 )
 
 
+UNTIL_TOLD = (
+    "Until they trust the new log key, witnesses answer 403 and verifiers refuse proofs. Send its "
+    "verifier keys to each of them"
+)
+"""Said of a revoked log key, with where its successor's verifier keys are."""
 _DASHED_KID = re.compile(r"-[A-Za-z0-9_-]{42}")
 
 
@@ -187,10 +192,14 @@ def revoke(config: Path, as_json: bool, kid: str, reason: str, at: str | None, y
     _tell(outcome, as_json=as_json)
     if outcome.key is not None and outcome.key.role == "log":
         (old,) = [one for one in rotation.history()[-1].ring.keys if one.kid == kid]
-        new, before = (
-            log_vkeys(loaded.data, loaded.plan.issuer, one) for one in (outcome.key, old)
-        )
-        _tell_log_keys(new, before)
+        try:
+            new, before = (
+                log_vkeys(loaded.data, loaded.plan.issuer, one) for one in (outcome.key, old)
+            )
+        except StateError as error:
+            _tell_unread(kid, error)
+        else:
+            _tell_log_keys(new, before)
 
 
 @keys.command()
@@ -314,16 +323,19 @@ def _tell_log_keys(vkeys: Sequence[str], before: Sequence[str]) -> None:
     """Say who has to be told: a log key is pinned, so a new one is refused until then."""
     if not vkeys:
         return
-    click.echo(
-        "Until they trust the new log key, witnesses answer 403 and verifiers refuse proofs. Send "
-        "its verifier keys to each of them, by another way than this gateway:",
-        err=True,
-    )
+    click.echo(f"{UNTIL_TOLD}, by another way than this gateway:", err=True)
     for one in vkeys:
         click.echo(f"  {one}", err=True)
     click.echo("The operator of each witness runs:", err=True)
     click.echo(f"  verismo witness trust DIR --vkey '{vkeys[-1]}' --every-log", err=True)
     click.echo(f"  verismo witness distrust DIR --vkey '{before[-1]}'", err=True)
+
+
+def _tell_unread(kid: str, error: StateError) -> None:
+    """Say that a log key is revoked although which logs it signed cannot be read."""
+    click.echo(f"{kid} is revoked, but its logs cannot be named: {error.detail}", err=True)
+    click.echo(error.advice, err=True)
+    click.echo(f"{UNTIL_TOLD}; `verismo ledger status` shows them once it can be read.", err=True)
 
 
 def _print_json(value: object) -> None:
