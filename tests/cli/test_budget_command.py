@@ -185,10 +185,19 @@ def test_what_cannot_be_done_is_refused_with_what_would_be(site, initialised, wo
     assert told in outcome.err
 
 
-def test_route_that_does_not_exist_is_refused_before_anybody_is_asked(site):
+def test_route_that_does_not_exist_is_refused_with_where_to_look(site):
     outcome = site("resume", "--tenant", "TENANT_9", "--operation", "x", *REASON)
     assert outcome.code == 2
-    assert "no budget for the operation" in outcome.err
+    assert "there is no such route with a budget" in outcome.err
+    assert "`verismo budget show`" in outcome.err
+
+
+def test_a_configuration_of_another_gateway_keeps_nobody_from_a_limit(site, initialised):
+    route = route_of(initialised)
+    file = initialised / "verismo.toml"
+    file.write_text(file.read_text().replace("TENANT_001", "TENANT_ELSEWHERE"))
+    raised = site("raise", *route, "--usd-per-minute", "0.10", "--for", "2h", *REASON)
+    assert (raised.code, "a person set the limit" in raised.out) == (0, True), raised.err
 
 
 def test_a_tenant_that_does_not_exist_is_not_taken_for_one_without_traffic(site):

@@ -36,6 +36,12 @@ models = ["*"]
 enforcement = "safelist"
 """,
 )
+ANOTHER = """
+[deployments.other]
+provider = "up"
+model = "m3"
+region = "eu"
+"""
 REASON = ("--reason", "the provider says that it is mended")
 
 
@@ -67,12 +73,14 @@ def control(tmp_path, verismo, request):
             expositions=None,
             unready=list,
             now_ms=lambda: site.now_ms,
-            adapt=AdaptDesk(site.loop.take, site.loop.decisions, site.loop.steering),
+            adapt=AdaptDesk(
+                lambda make: site.loop.take(make), site.loop.decisions, site.loop.steering
+            ),
         )
         server = uvicorn.Server(
             uvicorn.Config(control_app(desk), host="127.0.0.1", port=0, log_config=None)
         )
-        began = threading.Event()
+        began, first = threading.Event(), site.loop
 
         async def serve():
             config = server.config
@@ -82,7 +90,8 @@ def control(tmp_path, verismo, request):
             began.set()
             await server.main_loop()
             await server.shutdown()
-            await site.loop.close()
+            for one in {first, site.loop}:
+                await one.close()
 
         thread = threading.Thread(target=lambda: asyncio.run(serve()))
         thread.start()
@@ -122,6 +131,56 @@ def test_a_rollout_that_the_configuration_does_not_know_is_shown_with_no_share(c
     shown = control.run("status").out
     assert "0 %" in shown.splitlines()[1].split("  ")
     assert "the configuration does not know it, and nothing is split" in shown
+
+
+def reconfigured(site, before, after):
+    """Write the operation otherwise, and start the control process anew with it."""
+    operation = site.config.path.parent / "operations" / "chat.toml"
+    text = operation.read_text()
+    assert before in text
+    operation.write_text(text.replace(before, after))
+    site.now_ms += 2 * LEASE_MS
+    site.config = load_config(site.config.path, {})
+    first = site.process()
+    asyncio.run(first.round())
+    asyncio.run(first.close())
+    site.loop = site.process()
+
+
+@pytest.mark.parametrize("named", [(), ("--baseline", "old", "--candidate", "new")])
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [("operations.chat", "operations.other"), ('candidates = ["new"]', "candidates = []")],
+    ids=["operation", "candidate"],
+)
+def test_a_rollout_that_left_the_configuration_is_rolled_back_and_stopped(
+    control, before, after, named
+):
+    control.run("start", *REASON)
+    reconfigured(control.site, before, after)
+    for verb, verdict in (("rollback", "ROLLBACK"), ("stop", "REVERT_STATIC")):
+        found = control.run(verb, *REASON, *named)
+        assert (found.code, found.out[: len(verdict)]) == (0, verdict), found.err
+
+
+def test_a_configuration_of_another_gateway_keeps_nobody_from_a_rollback(control):
+    control.run("start", *REASON)
+    operation = control.site.config.path.parent / "operations" / "chat.toml"
+    operation.write_text(operation.read_text().replace("operations.chat", "operations.other"))
+    assert "share 5 % -> 0 %" in control.run("rollback", *REASON).out
+    assert control.run("stop", *REASON).code == 0
+
+
+@pytest.mark.parametrize("control", [CONFIG + ANOTHER], indirect=True)
+def test_where_several_rollouts_may_be_meant_they_are_named(control):
+    reconfigured(control.site, '["new"]', '["new", "other"]')
+    for candidate in ("new", "other"):
+        control.run("start", *REASON, "--candidate", candidate)
+        assert control.run("rollback", *REASON).code == 0
+    found = control.run("stop", *REASON)
+    assert (found.code, "its rollouts: old -> new, old -> other" in found.err) == (2, True)
+    for candidate in ("other", "new"):
+        assert control.run("stop", *REASON, "--candidate", candidate).code == 0
 
 
 def test_an_override_names_a_decision_that_no_longer_holds(control):

@@ -30,7 +30,7 @@ from verismo.control.rules import BUDGET_ACT, BUDGET_LIMIT
 from verismo.model.act import Verb
 from verismo.model.decision import Subject
 from verismo.model.errors import OperatorError
-from verismo.model.ids import OperationId, TenantId
+from verismo.model.ids import TenantId
 from verismo.model.steering import Throttle
 from verismo.model.units import moment_utc
 from verismo.wiring.shells import budget_terms
@@ -191,14 +191,8 @@ budget.add_command(simulate)
 
 
 def _act(verb: Verb, lasting_ms: int, values: dict[str, int], asked: Asked) -> None:
-    with reach_control(asked["config"], asked["url"], asked["key"]) as (api, config):
-        route = (TenantId(asked["tenant"]), OperationId(asked["operation"]))
-        if config is not None and not budget_terms(config).cap(route):
-            raise OperatorError(
-                f"the tenant {route[0]!r} has no budget for the operation {route[1]!r}",
-                next_step="`verismo tenant list` and `verismo operation list` show what there is.",
-            )
-        subject = Subject(tenant=route[0], operation=route[1])
+    with reach_control(asked["config"], asked["url"], asked["key"]) as (api, _):
+        subject = Subject(tenant=asked["tenant"], operation=asked["operation"])
         newest = api.newest(THROTTLING, subject)
         if newest is not None:
             click.echo(f"as it stands: {_line(newest)}", err=True)

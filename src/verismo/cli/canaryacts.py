@@ -23,6 +23,7 @@ from verismo.model.act import Verb
 from verismo.model.decision import Subject
 from verismo.model.errors import OperatorError, StateError
 from verismo.model.ids import OperationId
+from verismo.model.operation import Operation
 from verismo.model.steering import Rollout
 from verismo.wiring.canarypolicy import kept_from_splitting
 
@@ -94,7 +95,7 @@ def until_option(what: str) -> Callable[[Command], Command]:
 def start(reason: str, **named: Unpack[Named]) -> None:
     """Begin a rollout: the candidate gets the first share of the ladder."""
     with reach_control(named["config"], named["url"], named["key"]) as (api, config):
-        subject = _subject(api, config, named)
+        subject = _begun(api, config, named)
         told = _act(api, NewAct("canary", "start", subject, reason, channel="cli"))
         if config is not None and told.verdict == "CONTINUE":
             _warn(config, subject)
@@ -171,7 +172,7 @@ def status(config: Path, url: str | None, key: str, as_json: bool) -> None:
 
 def _override(verb: Verb, lasting_ms: int, asked: Override) -> None:
     with reach_control(asked["config"], asked["url"], asked["key"]) as (api, config):
-        subject = _subject(api, config, asked)
+        subject = _meant(api, config, asked)
         newest = api.newest(RULES, subject)
         if newest is None:
             raise _absent(api, subject)
@@ -232,33 +233,93 @@ def _act(api: ControlClient, asked: NewAct) -> ToldDecision:
     return told.decision
 
 
-def _subject(api: ControlClient, config: Config | None, named: Named) -> Subject:
-    """Return the rollout that is meant; what is not named follows from what runs, or is set."""
-    name = OperationId(named["operation"])
-    operation = None if config is None else config.plan.operations.get(name)
+def _begun(api: ControlClient, config: Config | None, named: Named) -> Subject:
+    """Return the rollout that is to begin; what is not named follows from what runs, or is set."""
+    if named["baseline"] and named["candidate"]:
+        return _named(named)
+    operation = _operation(config, named)
     if config is not None and operation is None:
         raise OperatorError(
-            f"there is no operation {name!r}", next_step="`verismo operation list` shows them."
+            f"there is no operation {named['operation']!r}",
+            next_step="`verismo operation list` shows them.",
         )
-    running = next((one for one in _rollouts(api) if _route(one) == (name, named["tenant"])), None)
-    baseline, candidate = named["baseline"], named["candidate"]
-    if running is not None and candidate in ("", running.candidate):
-        baseline, candidate = baseline or running.baseline, running.candidate
+    return _one_of(_running(api, named), named) or _configured(operation, named, ())
+
+
+def _meant(api: ControlClient, config: Config | None, named: Named) -> Subject:
+    """Return the rollout that is meant; what is not named follows from what there is, or is set.
+
+    The configuration comes last: a rollout may be of an operation or of deployments that left it.
+    """
+    if named["baseline"] and named["candidate"]:
+        return _named(named)
+    found = _one_of(_running(api, named), named)
+    if found is not None:
+        return found
+    known = _decided(api, named)
+    return _one_of(known, named) or _configured(_operation(config, named), named, known)
+
+
+def _named(named: Named) -> Subject:
+    return Subject(named["tenant"], named["operation"], named["baseline"], named["candidate"])
+
+
+def _operation(config: Config | None, named: Named) -> Operation | None:
+    if config is None:
+        return None
+    return config.plan.operations.get(OperationId(named["operation"]))
+
+
+def _running(api: ControlClient, named: Named) -> tuple[Subject, ...]:
+    """Return the rollouts of a route by which requests are split."""
+    route = (named["operation"], named["tenant"])
+    return tuple(
+        Subject(one.tenant, one.operation, one.baseline, one.candidate)
+        for one in _rollouts(api)
+        if (one.operation, one.tenant) == route
+    )
+
+
+def _decided(api: ControlClient, named: Named) -> tuple[Subject, ...]:
+    """Return the rollouts of a route of which something was decided not long ago, save stopped."""
+    route = (named["operation"], named["tenant"])
+    newest = {
+        one.subject: one
+        for one in api.decisions()
+        if one.rule in RULES and (one.subject.operation, one.subject.tenant) == route
+    }
+    return tuple(one for one, view in newest.items() if view.reasons[:1] != ("stopped_by_hand",))
+
+
+def _one_of(known: tuple[Subject, ...], named: Named) -> Subject | None:
+    """Return the only one that has the names that were given; None if none has, or several."""
+    found = [
+        one
+        for one in known
+        if named["baseline"] in ("", one.baseline) and named["candidate"] in ("", one.candidate)
+    ]
+    return found[0] if len(found) == 1 else None
+
+
+def _configured(operation: Operation | None, named: Named, known: tuple[Subject, ...]) -> Subject:
+    """Return the rollout that the configuration makes of the names that were given."""
     deployments, candidates = (
         (operation.deployments, operation.candidates) if operation else ((), ())
     )
+    baseline, candidate = named["baseline"], named["candidate"]
     if not baseline and deployments:
         baseline = deployments[0]
     if not candidate and len(candidates) == 1:
         candidate = candidates[0]
-    if not baseline or not candidate:
-        known = "not known here" if operation is None else ", ".join(candidates) or "none"
-        raise OperatorError(
-            f"it does not follow which deployments of {name!r} are meant; its candidates are: "
-            f"{known}",
-            next_step="Name --baseline and --candidate, or set `candidates` of the operation.",
-        )
-    return Subject(named["tenant"], name, baseline, candidate)
+    if baseline and candidate:
+        return Subject(named["tenant"], named["operation"], baseline, candidate)
+    configured = "not known here" if operation is None else ", ".join(candidates) or "none"
+    there_are = ", ".join(f"{one.baseline} -> {one.candidate}" for one in known)
+    raise OperatorError(
+        f"it does not follow which deployments of {named['operation']!r} are meant; its candidates "
+        f"are: {configured}" + (f"; its rollouts: {there_are}" if there_are else ""),
+        next_step="Name --baseline and --candidate, or set `candidates` of the operation.",
+    )
 
 
 def _subjects(api: ControlClient, config: Config | None) -> list[Subject]:
@@ -276,10 +337,6 @@ def _subjects(api: ControlClient, config: Config | None) -> list[Subject]:
 def _rollouts(api: ControlClient) -> tuple[Rollout, ...]:
     steering = api.steering().steering
     return () if steering is None else steering.rollouts
-
-
-def _route(rollout: Rollout) -> tuple[str, str]:
-    return rollout.operation, rollout.tenant
 
 
 def _line(view: DecisionView) -> str:
