@@ -13,6 +13,7 @@ from verismo.control.rollups import Rollups, Vaulted, archive_log
 from verismo.model.errors import IntegrityError, StateError
 from verismo.model.ledger import origin_of
 from verismo.model.retention import compliance_lock
+from verismo.ports.archive import ArchiveUnreachable, ArchiveUnusable
 
 pytestmark = pytest.mark.slow
 
@@ -183,7 +184,7 @@ async def test_answers_of_the_archive_are_asked_for_again(gateway, vaulted):
 
 
 async def begin_last_years_log(gateway, vaulted):
-    """Leave a log behind whose only day was uploaded before its locks were."""
+    """Leave a log behind whose year is over and every day uploaded."""
     Rollups(gateway.desk(), vaulted).step(morning_after(THIRD))
     await gateway.serve(1, at("2026-12-31 09:00"))
     gateway.integrate(at("2026-12-31 09:01"))
@@ -249,3 +250,52 @@ async def test_log_that_is_refused_does_not_hold_up_the_others(gateway, vaulted,
         bring_up(gateway, other, THIRD)
     assert gateway.rollups.days(US) == [THIRD]
     assert gateway.rollups.proofs(US, THIRD) is not None
+
+
+class Away(FolderArchive):
+    """Answers nothing."""
+
+    error = ArchiveUnreachable("no route")
+
+    def put(self, name, content, lock):
+        raise self.error
+
+    def find(self, name):
+        raise self.error
+
+    def names(self, prefix):
+        raise self.error
+
+
+class Refusing(Away):
+    error = ArchiveUnusable("expired", next_step="Renew the credentials.")
+
+
+@pytest.mark.parametrize("kind", [Away, Refusing])
+async def test_days_wait_on_this_machine_while_the_archive_is_away_from_the_start_on(
+    gateway, vaulted, tmp_path, kind
+):
+    bring_up(gateway, vaulted, FIRST)
+    with pytest.raises(StateError, match=kind.error.detail):
+        bring_up(gateway, Vaulted(kind(tmp_path / "archive"), compliance_lock), THIRD)
+    assert gateway.rollups.days(EU) == [FIRST, SECOND, THIRD]
+    assert gateway.rollups.proofs(EU, SECOND) is None
+    assert bring_up(gateway, vaulted, THIRD) == []
+    assert restorable(vaulted) == [FIRST, SECOND, THIRD]
+
+
+async def test_log_without_a_day_waits_for_the_archive_that_may_have_its_days(
+    gateway, vaulted, tmp_path
+):
+    bring_up(gateway, vaulted, FIRST)
+    lose_rollups(gateway, tmp_path)
+    with pytest.raises(ArchiveUnreachable):
+        bring_up(gateway, Vaulted(Away(tmp_path / "archive"), compliance_lock), SECOND)
+    assert gateway.rollups.days(EU) == []
+
+
+async def test_misplaced_log_makes_no_day_while_its_archive_answers(gateway, vaulted, other):
+    bring_up(gateway, vaulted, FIRST)
+    with pytest.raises(StateError, match="holds no day of it"):
+        bring_up(gateway, other, SECOND)
+    assert gateway.rollups.days(EU) == [FIRST]

@@ -15,7 +15,7 @@ from verismo.control.dayrollup import SETTLE_MS, RollupDesk, head_of, make_rollu
 from verismo.model.errors import IntegrityError, StateError
 from verismo.model.ledger import LogId, origin_of
 from verismo.model.retention import Lock, UploadProof, day_end, day_of, midnight_ms
-from verismo.ports.archive import Archive
+from verismo.ports.archive import Archive, ArchiveUnreachable, ArchiveUnusable
 from verismo.ports.ledger import StoredCheckpoint
 
 LockOf = Callable[[date], Lock]
@@ -149,19 +149,25 @@ class Rollups:
         failure: StateError | IntegrityError | None = None
         for state in self._desk.leaves.ledger.logs():
             try:
-                # Before anything is made: a log that was begun anew beside its archive would keep
-                # the wrong days.
-                self._upload(state.log, now_ms)
-                for day in self.due(state.log, now_ms):
-                    make_rollup(self._desk, state.log, day, now_ms)
-                    made.append((state.log, day))
-                    # At once, so that the next rollup can carry what the archive answered.
-                    self._upload(state.log, now_ms)
+                self._bring_up(state.log, now_ms, made)
             except (StateError, IntegrityError) as error:
                 failure = failure or error
         if failure is not None:
             raise failure
         return made
+
+    def _bring_up(self, log: LogId, now_ms: int, made: list[tuple[LogId, date]]) -> None:
+        """Make and upload what is due of one log; each rollup that was made goes into `made`."""
+        # Before anything is made: a log that was begun anew beside its archive would keep the
+        # wrong days.
+        away = self._try_upload(log, now_ms)
+        for day in self.due(log, now_ms):
+            make_rollup(self._desk, log, day, now_ms)
+            made.append((log, day))
+            # At once, so that the next rollup can carry what the archive answered.
+            away = away or self._try_upload(log, now_ms)
+        if away is not None:
+            raise away
 
     def waiting(self, now_ms: int) -> dict[LogId, int]:
         """Return how many days of each log are over and not where they should be by now."""
@@ -179,6 +185,20 @@ class Rollups:
         finished = self._desk.rollups.days(log)
         size = rolled_up(self._desk.rollups, log, finished[-1]).size if finished else 0
         return list(due_days(log, checkpoints, finished, size, now_ms))
+
+    def _try_upload(self, log: LogId, now_ms: int) -> StateError | None:
+        """Upload what waits; return the error where the archive is away and days may wait for it.
+
+        A log without a day on this machine may have lost those of the archive: it does not begin
+        before the archive has been asked.
+        """
+        try:
+            self._upload(log, now_ms)
+        except (ArchiveUnusable, ArchiveUnreachable) as error:
+            if not self._desk.rollups.days(log):
+                raise
+            return error
+        return None
 
     def _upload(self, log: LogId, now_ms: int) -> None:
         if self._vaulted is None:
