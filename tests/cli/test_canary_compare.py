@@ -103,7 +103,7 @@ def test_an_equal_candidate_is_promoted_with_exit_code_0(verismo, published, tmp
     assert found.code == 0, found.err
     assert found.out.startswith("PROMOTE")
     file = kept(out)
-    assert (file.origin, len(file.decisions)) == ("scraped", 7)
+    assert (file.origin, len(file.decisions)) == ("scraped", 8)
     assert replay(file).differing == ()
     assert replay(file).is_concluded
 
@@ -115,6 +115,16 @@ def test_a_candidate_that_fails_is_rolled_back_with_exit_code_4(verismo, publish
     found = compare(verismo, out, *urls, "--window", 4)
     assert found.code == 4
     assert kept(out).verdict == "ROLLBACK"
+
+
+@pytest.mark.slow
+def test_windows_that_do_not_count_are_told_with_those_in_their_place(verismo, published, tmp_path):
+    urls = published(CountedGateway(1), 7), published(CountedGateway(2), 7)
+    weights = ("--score-weights", "error=0.6,cost=0.4")
+    found = compare(verismo, tmp_path / "f.json", *urls, "--window", 1, *weights)
+    assert found.code == 3
+    assert "with up to 2 more in place of those that do not count" in found.err
+    assert "window 2, in place of one that does not count: " in found.err
 
 
 @pytest.mark.slow

@@ -57,34 +57,95 @@ async def compared(
 
 
 @pytest.mark.slow
-async def test_an_equal_candidate_is_promoted_once_four_windows_of_five_are_judged():
+async def test_an_equal_candidate_is_promoted_after_all_windows():
     found = await compared(CountedGateway(1), CountedGateway(2), requests=200)
-    assert (found.verdict, len(found.decisions)) == ("PROMOTE", 9)
-    assert found.score.windows_min == 8
+    assert (found.verdict, len(found.decisions)) == ("PROMOTE", 11)
+    assert found.score.windows_min == 10
     assert found.decisions[0].reasons == ("reference_only",)
     assert "tolerance at least" in found.note
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("bad", [3, 12])
-async def test_one_window_without_data_does_not_keep_an_equal_candidate_from_promotion(bad):
+@pytest.mark.parametrize("arms", [{BLUE}, {BLUE, GREEN}], ids=["baseline", "both"])
+@pytest.mark.parametrize(("bad", "lost"), [((3,), 1), ((36,), 2)], ids=["within", "between"])
+async def test_windows_that_the_candidate_did_not_lose_alone_are_made_up_for(arms, bad, lost):
+    ways = {BLUE: CountedGateway(1), GREEN: CountedGateway(2)}
+    bounds = ways[BLUE].bounds
+
+    def before(number, url):
+        ways[url].bounds = None if url in arms and number - 1 - 2 * PARTS in bad else bounds
+
+    found = await compared(*ways.values(), requests=200, before=before)
+    assert (found.verdict, len(found.decisions)) == ("PROMOTE", 11 + lost)
+    assert [one.verdict for one in found.decisions].count("NODATA") == lost
+    assert replay(found).differing == ()
+    assert replay(found).is_concluded
+
+
+@pytest.mark.slow
+async def test_a_baseline_that_loses_more_windows_than_may_be_made_up_for_is_no_data():
+    blue = CountedGateway(1)
+
+    def before(number, url):
+        if url == BLUE and number % PARTS == 4 and number > PARTS:
+            blue.reset()
+
+    found = await compared(blue, CountedGateway(2), requests=200, windows=5, before=before)
+    assert found.reasons == ("insufficient_data", "no_window")
+    assert len(found.decisions) == 8
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("weights", ["p95=0.5,error=0.3,cost=0.2", "error=0.6,cost=0.4"])
+@pytest.mark.parametrize("bad", [(3,), (3, 7)], ids=str)
+async def test_a_candidate_that_fails_and_restarts_is_not_promoted(bad, weights):
     green = CountedGateway(2)
-    bounds = green.bounds
 
     def before(number, url):
         if url == GREEN:
-            green.bounds = None if number == bad * PARTS + 3 else bounds
+            window, part = divmod(number - 1, PARTS)
+            green.failing = 0.9 if window in bad and part in (2, 3) else 0.0
+            if window in bad and part == 4:
+                green.reset()
+                green.started += 100
 
-    ways = CountedGateway(1), green
-    found = await compared(*ways, windows=12, requests=200, before=before)
-    assert found.verdict == "PROMOTE"
-    assert replay(found).differing == ()
+    found = await compared(CountedGateway(1), green, weights, requests=200, before=before)
+    assert found.verdict == "HOLD"
+    assert found.reasons[:2] == ("insufficient_data", f"candidate_lost_windows={len(bad)}")
+    assert len(found.decisions) == 11
+    assert replay(found).is_concluded
+
+
+@pytest.mark.slow
+async def test_a_candidate_that_restarts_while_neither_can_be_read_is_not_promoted():
+    ways = {BLUE: CountedGateway(1), GREEN: CountedGateway(2)}
+    bounds = ways[BLUE].bounds
+
+    def before(number, url):
+        ways[url].bounds = None if number == 15 else bounds
+        if (number, url) == (16, GREEN):
+            ways[GREEN].reset()
+
+    found = await compared(*ways.values(), requests=200, before=before)
+    assert found.reasons[:2] == ("insufficient_data", "candidate_lost_windows=1")
+
+
+@pytest.mark.slow
+async def test_harm_in_the_last_window_that_was_asked_for_is_seen():
+    green = CountedGateway(2)
+
+    def before(number, url):
+        green.failing = 0.5 * (url == GREEN and number > 10 * PARTS + 1)
+
+    found = await compared(CountedGateway(1), green, requests=200, before=before)
+    assert (found.verdict, len(found.decisions)) == ("ROLLBACK", 11)
 
 
 async def test_thin_windows_are_told_apart_from_too_few_requests():
     ways, weights = (CountedGateway(1), CountedGateway(2)), "error=0.6,cost=0.4"
     found = await compared(*ways, weights, requests=8, windows=12)
-    assert found.reasons == ("insufficient_data", "too_few_windows windows=6 least=10")
+    assert found.reasons == ("insufficient_data", "too_few_windows windows=7 least=13")
+    assert len(found.decisions) == 15
 
 
 @pytest.mark.slow

@@ -100,6 +100,11 @@ def test_no_words_are_kept_for_reasons_that_no_rule_gives():
         ("history_too_short hours=3 min=72", "3 hours of history, 72 are needed"),
         ("insufficient_data", "there are not enough data"),
         (
+            "candidate_lost_windows=2",
+            "2 windows have no data of the candidate, or pages came late, and are not made up for: "
+            "find out why it began anew or could not be read",
+        ),
+        (
             "too_few_requests requests=253 least=1500",
             "the candidate got 253 requests and needs 1,500",
         ),

@@ -136,8 +136,9 @@ def _key_file(name: str, text: str) -> Callable[[Command], Command]:
     type=click.IntRange(1, 1_000),
     default=10,
     show_default=True,
-    help="How many windows are judged, after one that is the reference; PROMOTE needs four of "
-    "five.",
+    help="How many windows are judged, after one that is the reference; PROMOTE needs them all. A "
+    "fifth as many more, two at least, make up for thin ones and for those that the baseline "
+    "loses; none that the candidate loses is made up for.",
 )
 @click.option(
     "--window-s",
@@ -316,7 +317,8 @@ def _say_begin(comparison: Comparison) -> None:
     _say(
         f"a window lasts {window_s} s: the first is the reference, the first judgement is due "
         f"{moment_utc(now_ms + 2 * comparison.window_ms)}, the last of {windows} "
-        f"{moment_utc(now_ms + (windows + 1) * comparison.window_ms)}"
+        f"{moment_utc(now_ms + (windows + 1) * comparison.window_ms)}, with up to "
+        f"{comparison.spare} more in place of those that do not count"
     )
 
 
@@ -326,6 +328,8 @@ async def _run(comparison: Comparison, keys: Mapping[str, str]) -> CanaryFile:
     def tell(look: FileLook) -> None:
         number = next(numbers)
         name = f"window {number} of {comparison.windows}" if number else "reference window"
+        if number > comparison.windows:
+            name = f"window {number}, in place of one that does not count"
         _say(f"{name}: {_look_line(look)}")
 
     async with open_metrics(TIMEOUT_S, keys) as metrics:

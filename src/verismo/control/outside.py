@@ -3,7 +3,9 @@
 Who splits the traffic is somebody else; nothing is changed here. The first window is the reference:
 it says where the baseline's p95 lies and which margins the buckets allow there. Then one window
 after another is judged by the canary's rule, until it answers or the windows are over. What the
-metrics do not tell is no data, and no data is HOLD; one window of five may be lost to that.
+metrics do not tell is no data, and no data is HOLD. A few windows that the baseline loses, or both
+arms alike, or that are thin, are made up for by as many more at the end. One that the candidate
+loses is not: a process that fails and starts anew loses just the window that tells of it.
 """
 
 import re
@@ -62,7 +64,9 @@ LATE_MS_MAX: Final = 10_000
 LATE: Final = "late: earlier pages took so long that this one was not read"
 DEFAULT_PORTS: Final[Mapping[str, int]] = {"http": 80, "https": 443}
 SPARE: Final = 5
-"""Of so many windows one may tell nothing, or be thin and merged with the next."""
+"""One more window for so many of them at most makes up for lost ones and for thin ones."""
+SPARE_MIN: Final = 2
+"""How many there are at least: a read that fails between two windows spoils both."""
 _credentials: Final = re.compile(r"//[^/]*@")
 SUBJECT: Final = Subject("", "outside", "baseline", "candidate")
 
@@ -88,6 +92,11 @@ class Comparison(msgspec.Struct, frozen=True):
     meters: Meters
     score: CanarySettings
     federated: Federated | None = None
+
+    @property
+    def spare(self) -> int:
+        """How many windows more there may be, in place of lost ones and of thin ones."""
+        return max(SPARE_MIN, self.windows // SPARE)
 
 
 class Clock(msgspec.Struct, frozen=True):
@@ -115,11 +124,16 @@ class Telling(msgspec.Struct, frozen=True):
 
 
 class _Part(msgspec.Struct, frozen=True):
-    """Both arms' growth in one window, or why there is none."""
+    """Both arms' growth in one window, or why there is none; a spare one may be made up for."""
 
     baseline: tuple[Growth, ...] = ()
     candidate: tuple[Growth, ...] = ()
     fault: str = ""
+    is_spare: bool = False
+
+
+_Pages = tuple[Reading | str, Reading | str]
+"""What each arm counts, or why it cannot be told."""
 
 
 class _Base(msgspec.Struct, frozen=True):
@@ -152,12 +166,14 @@ class OutsideWatch:
         self._clock = clock
         self._telling = telling
         self._looks: list[FileLook] = []
-        self._last: tuple[Reading | str, Reading | str] = ("", "")
+        self._last: _Pages = ("", "")
+        self._told: Reading | str = ""
 
     async def run(self) -> CanaryFile:
         """Compare until there is an answer."""
         began_ms = self._clock.now_ms()
         self._last = await self._read_both()
+        self._told = self._last[1]
         for name, found in zip(ARMS, self._last, strict=True):
             if isinstance(found, str):
                 # It may come later; a wrong key or address would cost a whole window.
@@ -174,7 +190,8 @@ class OutsideWatch:
     async def _judge(self, began_ms: int, part: _Part, base: _Base) -> Outcome:
         state = start(SUBJECT, base.settings, began_ms)
         since_ms = began_ms
-        for number in range(self._asked.windows + 1):
+        number = spare = lost = 0
+        while number <= self._asked.windows + (0 if lost else min(spare, self._asked.spare)):
             if number:
                 part = await self._window(since_ms)
             shown, fault = self._shown(part, since_ms, base)
@@ -188,13 +205,18 @@ class OutsideWatch:
                 return Outcome(decision.verdict, decision.reasons)
             if _has_left(state, base.reference):
                 return Outcome("HOLD", ("insufficient_data", "latency_left_the_buckets"))
+            spare += part.is_spare or decision.reasons[0] == "window_thin"
+            lost += bool(fault) and not part.is_spare
             since_ms += self._asked.window_ms
-        return conclude(state, base.settings, self._looks[-1])
+            number += 1
+        outcome = conclude(state, base.settings, self._looks[-1])
+        why = ("insufficient_data", f"candidate_lost_windows={lost}", *outcome.reasons[1:])
+        return Outcome("HOLD", why) if lost else outcome
 
     async def _window(self, since_ms: int) -> _Part:
         """Scrape both until a window is over."""
         grew: tuple[list[Growth], list[Growth]] = ([], [])
-        fault = ""
+        fault, is_lost = "", False
         readings = [*self._last]
         for part in range(1, PARTS + 1):
             due_ms = since_ms + self._asked.window_ms * part // PARTS
@@ -202,6 +224,7 @@ class OutsideWatch:
             is_late = self._clock.now_ms() > due_ms + LATE_MS_MAX
             last, self._last = self._last, (LATE, LATE) if is_late else await self._read_both()
             readings.extend(self._last)
+            is_lost = self._is_lost(self._last) or is_lost
             for found, name, before, after in zip(grew, ARMS, last, self._last, strict=True):
                 try:
                     found.append(_grown(before, after))
@@ -209,10 +232,26 @@ class OutsideWatch:
                     fault = fault or f"{name}: {error}"
         known = [one for one in readings if not isinstance(one, str)]
         if not fault and is_one_source(known):
-            fault = ONE_SOURCE
-        return _Part(tuple(grew[0]), tuple(grew[1]), fault)
+            fault, is_lost = ONE_SOURCE, True
+        return _Part(tuple(grew[0]), tuple(grew[1]), fault, bool(fault) and not is_lost)
 
-    async def _read_both(self) -> tuple[Reading | str, Reading | str]:
+    def _is_lost(self, pages: _Pages) -> bool:
+        """Say whether the candidate hides what it did; where neither arm can be read, it does not.
+
+        It does not either if its counters went on once they can be read again.
+        """
+        ours, theirs = pages
+        if isinstance(theirs, str):
+            # Pages are late or of shared targets for both arms, whichever of them is to blame.
+            return not isinstance(ours, str) or ours in (LATE, SHARED)
+        before, self._told = self._told, theirs
+        try:
+            _grown(before, theirs)
+        except SourceLies:
+            return True
+        return False
+
+    async def _read_both(self) -> _Pages:
         ours, theirs = [
             await self._read(one) for one in (self._asked.baseline, self._asked.candidate)
         ]
@@ -238,13 +277,15 @@ class OutsideWatch:
         ours, theirs = part.baseline[0].bounds_us, part.candidate[0].bounds_us
         if ours != theirs:
             raise SourceLies("buckets_differ: the two histograms have different bounds")
-        bake_ms = (self._asked.windows + 2) * self._asked.window_ms
+        has_latency = bool(self._asked.score.weights.p95_ppm or self._asked.score.weights.p99_ppm)
+        bake_ms = (self._asked.windows + self._asked.spare + 2) * self._asked.window_ms
         score = msgspec.structs.replace(
             self._asked.score,
-            windows_min=self._asked.windows - self._asked.windows // SPARE,
+            # Where no latency has to be known before, the rule judges the reference as well.
+            windows_min=self._asked.windows + (not has_latency),
             bake_ms_max=max(self._asked.score.bake_ms_max, bake_ms),
         )
-        if not score.weights.p95_ppm and not score.weights.p99_ppm:
+        if not has_latency:
             return _Base(score, None, "latency has no weight and is not compared")
         window = window_of(part.baseline, "baseline", 0, 1, has_latency=True)
         p95, p99 = (window.latency.quantile_edge(share) for share in (P95_PPM, P99_PPM))

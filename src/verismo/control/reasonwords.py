@@ -48,6 +48,8 @@ WORDS: Final[Mapping[str, str]] = MappingProxyType(
         # A comparison from outside.
         "arms_overlap": "the arms overlap: {text}",
         "buckets_differ": "histograms cannot be compared: {text}",
+        "candidate_lost_windows": "{value} windows have no data of the candidate, or pages came "
+        "late, and are not made up for: find out why it began anew or could not be read",
         "counter_reset": "a counter began anew: {text}",
         "latency_left_the_buckets": "latency left the part of the buckets that can be compared",
         "no_data_of": "there are no data of {text}",
