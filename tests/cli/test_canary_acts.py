@@ -242,10 +242,37 @@ class TestTenants:
         control.run("stop", *REASON, "--tenant", "T2")
         assert "warning" not in control.run("start", *REASON, "--tenant", "T1").err
 
+    def test_a_tenant_that_is_not_known_here_keeps_nobody_from_a_start(self, control):
+        path = control.site.config.path
+        path.write_text(path.read_text().replace("tenants.T2", "tenants.T3"))
+        started = control.run("start", *REASON, "--tenant", "T2")
+        assert started.code == 0
+        assert "not known here: tenant 'T2'" in started.err
+
     def test_a_policy_that_cannot_be_asked_keeps_nobody_from_a_start(self, control):
         started = control.run("start", *REASON, "--tenant", "T2")
         assert started.code == 0
         assert "whether the policy allows both is not known: " in started.err
+
+
+@pytest.mark.parametrize(
+    ("file", "before", "after", "told"),
+    [
+        ("operations/chat.toml", "operations.chat", "operations.other", "operation 'chat'"),
+        ("verismo.toml", "deployments.new", "deployments.newer", "deployment 'new'"),
+    ],
+)
+def test_a_start_succeeds_where_the_configuration_here_lacks_what_it_is_of(
+    control, file, before, after, told
+):
+    path = control.site.config.path.parent
+    chat = path / "operations" / "chat.toml"
+    chat.write_text(chat.read_text().replace('["new"]', "[]"))
+    (path / file).write_text((path / file).read_text().replace(before, after))
+    started = control.run("start", *REASON, "--baseline", "old", "--candidate", "new")
+    assert (started.code, "share 0 % -> 5 %" in started.out) == (0, True), started.err
+    assert f"whether the policy allows both is not known: not known here: {told}" in started.err
+    assert len(control.status()) == 1
 
 
 def test_an_operation_or_a_key_that_is_not_there_is_said(control):

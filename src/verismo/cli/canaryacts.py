@@ -21,7 +21,7 @@ from verismo.control.reasonwords import in_words, who_by
 from verismo.control.rollouts import RULES
 from verismo.model.act import Verb
 from verismo.model.decision import Subject
-from verismo.model.errors import OperatorError, StateError
+from verismo.model.errors import OperatorError, VerismoError
 from verismo.model.ids import OperationId
 from verismo.model.operation import Operation
 from verismo.model.steering import Rollout
@@ -208,10 +208,10 @@ def _absent(api: ControlClient, subject: Subject) -> OperatorError:
 
 
 def _warn(config: Config, subject: Subject) -> None:
-    """Say if the policy lets nobody's requests go to both deployments."""
+    """Say if the policy lets nobody's requests go to both deployments; what is done stays done."""
     try:
         kept = kept_from_splitting(config, subject)
-    except (StateError, OperatorError) as error:
+    except VerismoError as error:
         click.echo(f"whether the policy allows both is not known: {error}", err=True)
         return
     for one in kept[:KEPT_SHOWN_MAX]:

@@ -10,6 +10,7 @@ import msgspec
 
 from verismo.config.schema import Config
 from verismo.model.decision import Subject
+from verismo.model.errors import OperatorError
 from verismo.model.ids import DeploymentId, OperationId, TenantId
 from verismo.model.plan import Plan
 from verismo.ports.policy import PolicyInput
@@ -35,17 +36,32 @@ def kept_from_splitting(config: Config, subject: Subject) -> tuple[Kept, ...]:
     operation depends on the call, so nothing is said of one.
 
     Args:
-        config: has the operation and both deployments.
+        config: of the gateway that has the rollout; another one may lack what it is of.
         subject: of the rollout; without a tenant all are meant that may run the operation.
 
     Raises:
         StateError: the policy is refused.
-        OperatorError: its interpreter is not installed.
+        OperatorError: its interpreter is not installed, or the configuration lacks the operation, a
+            deployment or the tenant.
     """
     plan = config.plan
+    missing = [
+        f"{kind} {name!r}"
+        for kind, name, known in (
+            ("operation", subject.operation, plan.operations),
+            ("deployment", subject.baseline, plan.deployments),
+            ("deployment", subject.candidate, plan.deployments),
+            ("tenant", subject.tenant, plan.tenants),
+        )
+        if name and name not in known
+    ]
+    if missing:
+        raise OperatorError(
+            f"not known here: {', '.join(missing)}",
+            next_step="Name the configuration of the gateway that has the rollout with --config.",
+        )
     operation = plan.operations[OperationId(subject.operation)]
-    meant = [TenantId(subject.tenant)] if subject.tenant else sorted(plan.tenants)
-    tenants = [one for one in meant if one in plan.tenants]
+    tenants = [TenantId(subject.tenant)] if subject.tenant else sorted(plan.tenants)
     if not tenants or operation.kind == "mcp":
         return ()
     found = []
