@@ -2,6 +2,8 @@
 
 import json
 from importlib import resources
+from pathlib import Path
+from urllib.parse import urlencode
 
 import msgspec
 import pytest
@@ -9,6 +11,8 @@ from openapi_spec_validator import validate
 
 from verismo.control import acts, apikeys
 from verismo.control.api import ControlDesk, control_app
+from verismo.control.budgetrecords import THROTTLING
+from verismo.control.rollouts import RULES
 from verismo.model.decision import Decision
 from verismo.model.operation import Deployment, Operation, Provider
 from verismo.model.plan import Plan
@@ -82,3 +86,12 @@ def test_the_limits_of_a_new_key_are_those_of_the_code(document):
     properties = document["components"]["schemas"]["NewApiKey"]["properties"]
     assert properties["name"]["maxLength"] == apikeys.NAME_CHARACTERS_MAX
     assert properties["expires_s"]["maximum"] == apikeys.EXPIRES_S_MAX
+
+
+@pytest.mark.parametrize("rules", [RULES, THROTTLING])
+def test_who_reads_the_newest_decision_is_told_of_all_rules_that_make_it(document, rules):
+    parameters = document["paths"]["/v1/decisions/newest"]["get"]["parameters"]
+    told = next(one["description"] for one in parameters if one["name"] == "rule")
+    assert all(f"`{rule}`" in told for rule in rules)
+    page = Path(__file__).parents[2] / "docs" / "adapt-loop.md"
+    assert urlencode({"rule": rules}, doseq=True) in page.read_text()

@@ -21,6 +21,7 @@ from verismo.adapters.decisions_sqlite import SqliteDecisions, SqliteSteering
 from verismo.adapters.keyring_files import KeyRingFiles
 from verismo.attest.controlrecord import check_follows, open_record
 from verismo.attest.steeringdoc import open_steering
+from verismo.control.rollouts import RULES
 from verismo.control.rotation import RingHistory
 from verismo.model.apikey import RANDOM_BYTES, key_sha256, new_api_key
 from verismo.model.steering import steering_digest
@@ -73,7 +74,7 @@ class Controlled:
         return await self.serving.client.post(url, json=body, headers=self.headers)
 
     async def newest(self):
-        params = {"rule": ["canary", "canary-act"], **SUBJECT}
+        params = {"rule": list(RULES), **SUBJECT}
         url = f"{self.url}/v1/decisions/newest"
         return await self.serving.client.get(url, params=params, headers=self.headers)
 
