@@ -1,6 +1,8 @@
 """`verismo ledger rollup`, `archive`, `restore`: as an operator runs them, on real files."""
 
 import shutil
+import sqlite3
+from contextlib import closing
 
 import pytest
 from click.testing import CliRunner
@@ -77,6 +79,22 @@ async def test_rollup_of_one_region_leaves_the_others_alone(folder):
     assert not (folder / "var" / "rollups" / "eu").exists()
     with pytest.raises(OperatorError, match="no log of region ap"):
         roll_up(folder, "2026-03-01", "--region", "ap")
+
+
+async def test_days_that_were_made_are_shown_before_the_one_that_failed(folder):
+    [path] = (folder / "var" / "journal").glob("*.db")
+    with closing(sqlite3.connect(path)) as journal, journal:
+        journal.execute("DROP TRIGGER record_never_changes")
+        journal.execute("UPDATE record SET statement = x'7b7d' WHERE seq_n = 8")
+    arguments = ["ledger", "rollup", "-c", str(folder / "verismo.toml"), "--day", "2026-03-02"]
+    result = CliRunner().invoke(cli, arguments)
+    assert isinstance(result.exception, OperatorError)
+    rows = [line.split()[:2] for line in result.output.splitlines()[1:]]
+    assert rows == [
+        ["gateway.example/log/eu/2026", "2026-03-01"],
+        ["gateway.example/log/us/2026", "2026-03-01"],
+        ["gateway.example/log/us/2026", "2026-03-02"],
+    ]
 
 
 async def test_day_to_come_is_refused(folder):

@@ -55,13 +55,13 @@ def rollup(config: Path, day: datetime, region: str | None) -> None:
     with _explained():
         with open_desk(load_config(config), now_ms) as desk:
             for log in _logs(desk, region):
+                made: list[tuple[str, ...]] = []
                 try:
-                    made = list(_rolled_up(desk, log, wanted, now_ms))
+                    _roll_up(desk, log, wanted, now_ms, made)
+                    idle += [] if made else [origin_of(desk.issuer, log)]
                 except (StateError, IntegrityError) as error:
                     failure = failure or error
-                else:
-                    rows += made
-                    idle += [] if made else [origin_of(desk.issuer, log)]
+                rows += made
         if rows:
             click.echo(columns(("LOG", "DAY", "LEAVES", "SIZE", "ROOT"), rows))
         for origin in idle:
@@ -82,10 +82,10 @@ def _logs(desk: RollupDesk, region: str | None) -> list[LogId]:
     return logs
 
 
-def _rolled_up(
-    desk: RollupDesk, log: LogId, wanted: date, now_ms: int
-) -> Iterator[tuple[str, ...]]:
-    """Make what a log lacks up to a day, and yield a row for each rollup and for that day's."""
+def _roll_up(
+    desk: RollupDesk, log: LogId, wanted: date, now_ms: int, made: list[tuple[str, ...]]
+) -> None:
+    """Make what a log lacks up to a day; a row for each rollup, and for that day's, into `made`."""
     days = [one for one in Rollups(desk, None).due(log, now_ms) if one <= wanted]
     if wanted in desk.rollups.days(log):
         days.append(wanted)
@@ -93,7 +93,7 @@ def _rolled_up(
         make_rollup(desk, log, one, now_ms)
         told = rolled_up(desk.rollups, log, one)
         size, count = str(told.size), str(told.size - told.first)
-        yield origin_of(desk.issuer, log), one.isoformat(), count, size, told.root
+        made.append((origin_of(desk.issuer, log), one.isoformat(), count, size, told.root))
 
 
 @click.command()
