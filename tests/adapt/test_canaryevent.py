@@ -6,7 +6,7 @@ import pytest
 from verismo.adapt.canaryevent import CanaryEvent, decide
 from verismo.adapt.canaryevidence import Worse
 from verismo.adapt.canarysettings import CanarySettings
-from verismo.adapt.canarystate import start
+from verismo.adapt.canarystate import AHEAD_MS, start
 from verismo.adapt.sequential import Evidence
 from verismo.model.decision import SettingsRefused, Subject, encode_decision
 
@@ -21,7 +21,17 @@ def test_a_clock_that_is_set_back_takes_the_times_of_the_state_with_it():
     found = decide(state, CanaryEvent("clock_stepped"), GIVEN, NOW)
     assert (found.verdict, found.reasons) == ("NODATA", ("clock_stepped",))
     assert found.action.before == found.action.after == state.weight_ppm
-    assert found.state == start(ROUTE, GIVEN, NOW)
+    back = start(ROUTE, GIVEN, NOW)
+    unseen_ms = NOW + 2 * AHEAD_MS
+    assert found.state == msgspec.structs.replace(back, seen_until_ms=unseen_ms)
+
+
+@pytest.mark.parametrize("past_ms", [0, 1, AHEAD_MS // 2, AHEAD_MS - 1])
+def test_no_window_that_a_clock_ahead_may_have_dated_is_seen_after_it_is_set_back(past_ms):
+    state = start(ROUTE, GIVEN, NOW + AHEAD)
+    found = decide(state, CanaryEvent("clock_stepped"), GIVEN, NOW + past_ms).state
+    assert NOW + past_ms + AHEAD_MS < found.seen_until_ms <= NOW + past_ms + 2 * AHEAD_MS
+    assert found.seen_until_ms % AHEAD_MS == 0, "the next look begins where no window is cut"
 
 
 def test_no_time_goes_back_before_the_first_of_all():

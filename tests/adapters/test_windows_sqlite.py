@@ -95,7 +95,8 @@ def test_pruning_forgets_what_ended_before_and_nothing_else(windows):
 def test_intervals_that_a_clock_dated_that_was_ahead_are_forgotten_and_can_be_written(windows):
     for at in range(5):
         windows.write(interval(at * WINDOW_MS))
-    windows.forget_future(2 * WINDOW_MS)
+    assert windows.forget_future(2 * WINDOW_MS) == 2
+    assert windows.forget_future(2 * WINDOW_MS) == 0
     assert [one.start_ms for one in windows.written(0, 10**9)] == [0, 10_000, 20_000]
     windows.write(full(3 * WINDOW_MS))
     assert windows.intervals(3 * WINDOW_MS, 10**9) == [full(3 * WINDOW_MS)]

@@ -6,7 +6,7 @@ from tests.support.keptdecisions import KeptDecisions, newest_digest
 
 from verismo.adapt.canaryevidence import Better
 from verismo.adapt.canarysettings import CanarySettings
-from verismo.adapt.canarystate import CanaryState
+from verismo.adapt.canarystate import AHEAD_MS, CanaryState
 from verismo.attest.controlrecord import read_record
 from verismo.control.canary import PROPAGATION_MS, UNKNOWN_LATENCY_MS, CanaryShell
 from verismo.control.pins import pinned
@@ -476,15 +476,15 @@ class TestAClockThatWasAheadAndIsSetBack:
         assert (after.worse, after.better, after.points) == (
             *(before.worse, before.better, before.points),
         )
-        for name in ("weight_since_ms", "data_ms", "seen_until_ms"):
+        for name in ("weight_since_ms", "data_ms"):
             passed_ms = before.decided_ms - getattr(before, name)
             assert after.decided_ms - getattr(after, name) == passed_ms
 
     def test_shows_only_whole_intervals_afterwards(self, back):
         back.look(NOW + 75_000)
-        (look,) = back.shell.looks(NOW + 75_000 + 2 * STEP)
+        (look,) = back.shell.looks(NOW + 75_000 + 3 * STEP)
         assert look.observation.candidate.start_ms % STEP == 0
-        assert look.observation.candidate.start_ms >= NOW + 75_000
+        assert look.observation.candidate.start_ms >= NOW + 75_000 + AHEAD_MS
 
     def test_ends_in_a_hold_where_no_data_come_for_long(self, back):
         back.counted.is_missing = True
@@ -498,13 +498,25 @@ class TestAClockThatWasAheadAndIsSetBack:
     @pytest.mark.parametrize("verb", ["rollback", "stop", "hold", "promote", "extend"])
     def test_lets_a_person_act_at_once(self, back, verb):
         found = back.do(verb, now=NOW + 75_000)
-        assert (found.verdict, found.at_ms) != ("NOOP", NOW + 75_000 + self.AHEAD)
-        assert found.state.decided_ms == NOW + 75_000
+        assert found.verdict != "NOOP"
+        assert found.at_ms == NOW + 75_000
+
+    @pytest.mark.parametrize("verb", ["hold", "promote", "extend"])
+    def test_shows_no_window_twice_after_an_act(self, back, verb):
+        shown = [until for _, until in back.counted.asked]
+        back.do(verb, now=NOW + 75_000)
+        (event,) = back.look(NOW + 76_000)
+        assert event.reasons == ("clock_stepped",)
+        (look,) = back.shell.looks(NOW + 200_000)
+        assert look.observation.candidate.start_ms >= NOW + 76_000 + AHEAD_MS
+        assert max(shown) > NOW + self.AHEAD, "that time was seen already, by its wrong name"
 
     def test_lets_a_person_start_again_what_was_stopped_by_it(self, back):
         back.do("stop", now=NOW + 80_000 + self.AHEAD)
         started = back.do("start", now=NOW + 80_000)
-        assert started.state.weight_since_ms == started.state.decided_ms == NOW + 80_000
+        assert started.at_ms == NOW + 80_000
+        (event,) = back.look(NOW + 81_000)
+        assert event.state.weight_since_ms == event.state.decided_ms == NOW + 81_000
         (look,) = back.shell.looks(NOW + 160_000)
         assert look.rule.name == "canary"
 
@@ -517,6 +529,10 @@ class TestAClockThatWasAheadAndIsSetBack:
     def test_of_less_than_a_look_is_waited_for(self, rolling):
         rolling.look(NOW + 60_000)
         assert rolling.look(NOW + 60_000 - STEP + 1) == []
+
+    def test_of_less_than_a_look_is_waited_for_after_an_act_too(self, rolling):
+        rolling.do("hold", now=NOW + 60_000 + STEP - 1)
+        assert rolling.look(NOW + 60_000) == []
 
 
 class TestADeploymentThatIsExchangedDuringARollout:

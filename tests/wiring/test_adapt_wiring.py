@@ -1,6 +1,7 @@
 """The controllers in a control process: acts over HTTP, what they leave, keys, other processes."""
 
 import json
+import sqlite3
 import time
 from contextlib import closing
 
@@ -47,11 +48,19 @@ class Site:
         self.config = load_config(write_site(folder, text), {})
         prepare_data(self.config.data, self.config.keys)
         self.now_ms = time.time_ns() // 1_000_000
+        self.ticks_ms = 0
         self.loop = self.process()
         self.keys = {}
 
     def process(self):
-        return AdaptLoop(self.config, lambda: self.now_ms)
+        return AdaptLoop(self.config, lambda: self.now_ms, lambda: self.ticks_ms)
+
+    async def elapse(self, duration_s):
+        """Let the loop go round while both clocks go on."""
+        for _ in range(0, duration_s, 5):
+            self.now_ms += 5_000
+            self.ticks_ms += 5_000
+            await self.loop.round()
 
     def client(self, state, loop=None):
         for number, role in enumerate(ROLES):
@@ -304,26 +313,98 @@ async def test_the_next_plan_key_signs_once_the_first_one_is_revoked(site, clien
     assert record.result == "published"
 
 
-async def test_a_clock_that_was_ahead_and_is_set_back_leaves_nothing_of_the_time_ahead(
-    site, client
-):
-    await post(site, client, start())
-    right_ms, ahead_ms = site.now_ms, 3_600_000
-    site.now_ms += ahead_ms
-    await site.loop.round()
-    dated_ms = site.now_ms // 10_000 * 10_000
-    with closing(SqliteWindows(site.config.data / WINDOWS_FILE)) as windows:
+class TestAClockThatIsSet:
+    AHEAD = 3_600_000
+    """By how much, ms."""
+
+    @pytest.fixture
+    def windows(self, site):
+        with closing(SqliteWindows(site.config.data / WINDOWS_FILE)) as opened:
+            yield opened
+
+    @pytest.fixture
+    async def back(self, site, client, windows):
+        """A rollout of a clock that was ahead, with an interval from then, now set back."""
+        await post(site, client, start())
+        right_ms = site.now_ms
+        site.now_ms += self.AHEAD
+        await site.loop.round()
+        dated_ms = site.now_ms // 10_000 * 10_000
         windows.write(Interval("s0", dated_ms, dated_ms + 10_000))
         site.now_ms = right_ms + 15_000
         await site.loop.round()
-        assert windows.written(0, 2 * dated_ms) == []
-    found = (await newest(site, client)).json()
-    assert found["verdict"] in ("NODATA", "CONTINUE")
-    assert (await post(site, client, start(verb="stop", of=found["digest"]))).status_code == 201
-    events = [row.rule for row in site.loop.decisions.rows(0, 9) if row.rule == "canary-event"]
-    assert events == ["canary-event"]
-    text = "".join(await site.loop.expose())
-    assert 'verismo_adapt_decisions_total{rule="canary-event",verdict="NODATA"} 1' in text
+        return site
+
+    def rules(self, site):
+        return [row.rule for row in site.loop.decisions.rows(0, 99) if row.rule != "outcome"]
+
+    async def test_leaves_nothing_of_the_time_ahead_once_it_went_on_for_a_minute(
+        self, back, windows
+    ):
+        before = self.rules(back)
+        await back.elapse(50)
+        assert self.rules(back) == before
+        assert len(windows.written(0, 2 * back.now_ms)) == 1
+        await back.elapse(20)
+        assert self.rules(back)[len(before)] == "canary-event"
+        assert self.rules(back).count("canary-event") == 1
+        assert windows.written(0, 2 * back.now_ms) == []
+        text = "".join(await back.loop.expose())
+        assert 'verismo_adapt_decisions_total{rule="canary-event",verdict="NODATA"} 1' in text
+
+    async def test_back_for_one_round_and_right_again_changes_nothing(self, site, client, windows):
+        await post(site, client, start())
+        ended_ms = site.now_ms // 10_000 * 10_000
+        for n in range(1, 361):
+            windows.write(Interval("s0", ended_ms - n * 10_000, ended_ms - n * 10_000 + 10_000))
+        await site.elapse(70)
+        before = self.rules(site)
+        site.now_ms -= self.AHEAD
+        await site.loop.round()
+        site.now_ms += self.AHEAD + 1_000
+        site.ticks_ms += 1_000
+        await site.loop.round()
+        assert self.rules(site) == before
+        assert len(windows.written(0, 2 * ended_ms)) == 360
+        await site.elapse(70)
+        assert "canary-event" not in self.rules(site)
+        assert len(windows.written(0, 2 * ended_ms)) == 360
+
+    async def test_lets_a_person_act_and_is_recorded_and_swept_all_the_same(
+        self, back, client, windows
+    ):
+        found = (await newest(back, client)).json()
+        until_ms = back.now_ms + 600_000
+        held = start(verb="hold", of=found["digest"], expires_ms=until_ms)
+        assert (await post(back, client, held, role="admin")).status_code == 201
+        await back.elapse(70)
+        assert self.rules(back).count("canary-event") == 1
+        assert windows.written(0, 2 * back.now_ms) == []
+
+    async def test_is_swept_by_a_process_that_was_started_since(self, back, windows):
+        await back.loop.close()
+        back.loop = back.process()
+        await back.elapse(50)
+        assert len(windows.written(0, 2 * back.now_ms)) == 1
+        await back.elapse(20)
+        assert windows.written(0, 2 * back.now_ms) == []
+        assert "canary-event" in self.rules(back)
+
+    async def test_takes_no_time_back_before_what_lies_ahead_is_forgotten(
+        self, back, windows, caplog
+    ):
+        with closing(sqlite3.connect(back.config.data / WINDOWS_FILE)) as changed:
+            changed.execute(
+                "CREATE TRIGGER kept BEFORE DELETE ON interval "
+                "BEGIN SELECT RAISE(ABORT, 'disk is full'); END"
+            )
+            await back.elapse(80)
+            assert "canary-event" not in self.rules(back)
+            assert "what is dated ahead was not forgotten" in caplog.messages
+            changed.execute("DROP TRIGGER kept")
+        await back.elapse(5)
+        assert "canary-event" in self.rules(back)
+        assert windows.written(0, 2 * back.now_ms) == []
 
 
 async def test_metrics_say_what_was_decided_and_how_old_the_last_round_is(site, client):

@@ -12,6 +12,9 @@ from verismo.model.decision import Subject
 from verismo.model.units import Milliseconds
 from verismo.model.window import Window
 
+AHEAD_MS: Final = 10_000
+"""Windows that begin so long after now were dated by a clock that was ahead: they are forgotten.
+No window is longer, and the lengths that windows can have divide it."""
 RECENT: Final = 10
 """Windows that the reference edges and the recent score are taken from."""
 P95_PPM: Final = 950_000
@@ -166,6 +169,7 @@ def rewind(state: CanaryState, now_ms: int) -> CanaryState:
     """Take a state's times back by as much as the clock was since the last decision.
 
     Until when a person holds or extends stays: it names a time, whatever the clock said meanwhile.
+    Windows up to `AHEAD_MS` after now may have been seen before; the next look begins after them.
 
     Args:
         state: as it was decided, perhaps by a clock that was ahead.
@@ -174,12 +178,13 @@ def rewind(state: CanaryState, now_ms: int) -> CanaryState:
     by_ms = state.decided_ms - now_ms
     if by_ms <= 0:
         return state
+    unseen_ms = -(-(now_ms + AHEAD_MS + 1) // AHEAD_MS) * AHEAD_MS
     return msgspec.structs.replace(
         state,
         weight_since_ms=Milliseconds(max(0, state.weight_since_ms - by_ms)),
         decided_ms=Milliseconds(now_ms),
         data_ms=Milliseconds(max(0, state.data_ms - by_ms)),
-        seen_until_ms=Milliseconds(max(0, state.seen_until_ms - by_ms)),
+        seen_until_ms=Milliseconds(unseen_ms),
         waiting_baseline=(),
         waiting_candidate=(),
     )

@@ -2,9 +2,11 @@
 
 Pure, like the rule that it overrides (`canary`): state, act, settings and one clock reading give a
 decision, so that what a person did is recorded, signed and computed again as all else. An act that
-may not be done changes nothing and says why. A clock that was set back keeps nobody from acting:
-the times of the state go back first (`canarystate.rewind`). Nobody overrides a broken invariant:
-such a rollback can be acknowledged with `stop`, and a new rollout started once its cause is mended.
+may not be done changes nothing and says why. A clock that was set back keeps nobody from acting: it
+is done at the time of the newest decision, so that no time of the state goes back by it and no
+window is seen twice; `canaryevent` takes the times back once the clock is believed. Nobody
+overrides a broken invariant: such a rollback can be acknowledged with `stop`, and a new rollout
+started once its cause is mended.
 
 Who acted is checked where the act came in; that the act names a decision which its author has seen
 is checked where decisions are kept (`control.canary`). Here it must name one.
@@ -17,7 +19,7 @@ import msgspec
 
 from verismo.adapt.canary import metrics_of
 from verismo.adapt.canarysettings import CanarySettings, check_settings
-from verismo.adapt.canarystate import CanaryState, begin_epoch, rewind, start, step_to
+from verismo.adapt.canarystate import CanaryState, begin_epoch, start, step_to
 from verismo.model import canonical
 from verismo.model.act import REASON_CHARS_MAX, REASON_CHARS_MIN, Act
 from verismo.model.decision import Action, Decision, Subject, Verdict, digest_of
@@ -55,7 +57,7 @@ class Step(msgspec.Struct, frozen=True):
 
 
 class Asked(msgspec.Struct, frozen=True):
-    """What an act that may be done is given; as for `decide`."""
+    """What an act that may be done is given; as for `decide`, but that no time goes back."""
 
     state: CanaryState
     act: Act
@@ -85,10 +87,12 @@ def decide(
     if why:
         step = Step("NOOP", ("refused", why), state)
     else:
-        told = rewind(state, now_ms)
-        step = _STEPS[act.verb](Asked(told, act, settings, Milliseconds(now_ms)))
-    at = state.decided_ms if why else now_ms
-    after = msgspec.structs.replace(step.state, decided_ms=Milliseconds(at))
+        since = Milliseconds(max(state.decided_ms, now_ms))
+        step = _STEPS[act.verb](Asked(state, act, settings, since))
+        step = msgspec.structs.replace(
+            step, state=msgspec.structs.replace(step.state, decided_ms=since)
+        )
+    after = step.state
     return Decision(
         controller="canary",
         version=VERSION,
@@ -98,7 +102,7 @@ def decide(
         reasons=step.reasons,
         inputs=_digest(act),
         settings=digest_of(settings),
-        at_ms=after.decided_ms,
+        at_ms=state.decided_ms if why else Milliseconds(now_ms),
         metrics=metrics_of(after, settings),
         state=after,
     )

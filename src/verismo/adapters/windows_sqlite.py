@@ -117,14 +117,22 @@ class SqliteWindows:
             if forgotten < PRUNE_ROWS_MAX:
                 return
 
-    def forget_future(self, from_ms: int) -> None:
+    def forget_future(self, from_ms: int) -> int:
         """Forget intervals that begin after a time: a clock that was ahead has dated them.
 
         Kept, they would be read as new once that time has come, and those that are would be refused
         as written before.
+
+        Returns:
+            How many. Where there are none nothing is written, so it may be asked often.
         """
         with self._lent() as connection:
-            connection.execute("DELETE FROM interval WHERE start_ms > ?", (from_ms,))
+            found = "SELECT 1 FROM interval WHERE start_ms > ? LIMIT 1"
+            if connection.execute(found, (from_ms,)).fetchone() is None:
+                return 0
+            return connection.execute(
+                "DELETE FROM interval WHERE start_ms > ?", (from_ms,)
+            ).rowcount
 
     def close(self) -> None:
         """Close the file; a later call opens it again."""

@@ -192,8 +192,9 @@ class CanaryShell:
     def _due(self, standing: Standing, until_ms: int, now_ms: int) -> Iterator[CanaryLook]:
         """Yield what befell a rollout that runs, or else its look if it has waited long enough."""
         state, subject, plan = standing.decision.state, standing.decision.subject, self._plan()
-        if state.decided_ms - now_ms >= self._look_ms:
-            yield _befallen(standing, CanaryEvent("clock_stepped"))
+        if state.decided_ms > now_ms:
+            if state.decided_ms - now_ms >= self._look_ms:
+                yield _befallen(standing, CanaryEvent("clock_stepped"))
         elif not fits(plan, subject):
             if standing.decision.reasons[:1] != (LACKED,):
                 yield _befallen(standing, CanaryEvent(LACKED))

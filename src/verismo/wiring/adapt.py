@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
+from verismo.adapt.canarystate import AHEAD_MS
 from verismo.adapters.adapt_file import FILE_NAME, AdaptFile
 from verismo.adapters.decisions_sqlite import SqliteDecisions, SqliteSteering
 from verismo.adapters.journal_slot import next_slot_name
@@ -23,6 +24,7 @@ from verismo.attest.keyring import signing_key
 from verismo.attest.planseal import ROLE
 from verismo.config.schema import Config
 from verismo.control.acts import Decided
+from verismo.control.clockpace import ClockPace, patient
 from verismo.control.clockwatch import ClockWatch
 from verismo.control.loop import Loop, LoopDesk, LoopSettings
 from verismo.control.publish import Publisher, SteeringIdentity
@@ -47,8 +49,6 @@ PRUNE_EVERY_MS = 3_600_000
 WINDOWS_KEPT_MS = 86_400_000
 """Longer than any look goes back; what decisions read of them is recorded with the decisions."""
 DAY_MS = 86_400_000
-SWEPT_MS = 60_000
-"""How long after a clock was set back workers may still write what they dated by it."""
 
 log = logging.getLogger("verismo.adapt")
 
@@ -61,11 +61,18 @@ class AdaptLoop:
     Args:
         config: the validated configuration.
         now_ms: the clock.
+        ticks_ms: a clock that nobody can set.
     """
 
-    def __init__(self, config: Config, now_ms: Callable[[], int] | None = None) -> None:
+    def __init__(
+        self,
+        config: Config,
+        now_ms: Callable[[], int] | None = None,
+        ticks_ms: Callable[[], int] | None = None,
+    ) -> None:
         self._config = config
         self._now_ms = now_ms or _now_ms
+        self._ticks_ms = ticks_ms or _ticks_ms
         self._ring = RingHistory(KeyRingFiles(config.data))
         reading = AdaptFile(config.data / FILE_NAME, read_only=True)
         self._reading = reading
@@ -75,7 +82,9 @@ class AdaptLoop:
         slots = [next_slot_name(config.data, at) for at in range(config.listen.workers)]
         reads = WindowReads(self._windows, lambda: slots, config.adapt.window_s * 1_000)
         self._parts = ShellParts(config, self.decisions, reads, self._now_ms)
-        self._shells = open_shells(self._parts)
+        self._pace = ClockPace()
+        self._is_swept = False
+        self._shells = patient(open_shells(self._parts), lambda: self._is_swept)
         self._cards = slack_cards(config)
         self._file: AdaptFile | None = None
         self._loop: Loop | None = None
@@ -84,7 +93,6 @@ class AdaptLoop:
         self._ending = threading.Event()
         self._watch = ClockWatch()
         self._pruned_ms = 0
-        self._sweep_until_ticks_ms = 0
         self._counted: Counter[tuple[str, str]] = Counter()
         self._failures = 0
         self._done_ms: int | None = None
@@ -125,12 +133,13 @@ class AdaptLoop:
 
     def _work(self) -> None:
         now_ms = self._now_ms()
+        self._pace.look(now_ms, self._ticks_ms())
         try:
+            self._is_swept = self._pace.is_steady and self._sweep(now_ms)
             loop = self._current(now_ms)
             progress = loop.round(now_ms)
             self._count(progress.decisions)
             self._prune(loop.token, now_ms)
-            self._sweep(progress.decisions, now_ms)
             if progress.failure is not None:
                 raise progress.failure
             self._done_ms = now_ms
@@ -201,7 +210,7 @@ class AdaptLoop:
 
     def _prune(self, token: int, now_ms: int) -> None:
         """Forget what is old, each hour; not soon after the clock was set: all seems old then."""
-        since_ms = self._watch.since_step_ms(now_ms, _ticks_ms())
+        since_ms = self._watch.since_step_ms(now_ms, self._ticks_ms())
         is_settled = since_ms is None or since_ms >= SETTLED_MS
         if not is_settled or 0 <= now_ms - self._pruned_ms < PRUNE_EVERY_MS:
             return
@@ -213,13 +222,21 @@ class AdaptLoop:
             if forgotten:
                 log.info("old observations forgotten", extra={"fields": {"count": forgotten}})
 
-    def _sweep(self, decisions: Sequence[Recorded], now_ms: int) -> None:
-        """Forget the intervals that a clock which was ahead has dated; they would be seen twice."""
-        ticks_ms = _ticks_ms()
-        if any(one.decision.reasons[:1] == ("clock_stepped",) for one in decisions):
-            self._sweep_until_ticks_ms = ticks_ms + SWEPT_MS
-        if ticks_ms < self._sweep_until_ticks_ms:
-            self._windows.forget_future(now_ms)
+    def _sweep(self, now_ms: int) -> bool:
+        """Forget the intervals that a clock which was ahead has dated; they would be seen twice.
+
+        Called in each round in which the clock is believed, before times of states go back: what
+        lies ahead is found in the file, so a crash in between leaves nothing of it.
+        """
+        try:
+            forgotten = self._windows.forget_future(now_ms + AHEAD_MS)
+        except StateError as error:
+            self._tell(logging.ERROR, "what is dated ahead was not forgotten", error)
+            return False
+        if forgotten:
+            fields = {"count": forgotten, "next": "Look at the clock of this machine."}
+            log.warning("intervals dated ahead of the clock forgotten", extra={"fields": fields})
+        return True
 
     def _count(self, decisions: Sequence[Recorded]) -> None:
         for one in decisions:
