@@ -14,7 +14,7 @@ WORDS: Final[Mapping[str, str]] = MappingProxyType(
     {
         # The canary.
         "bake_doubled": "the next bake takes twice as long",
-        "clock_stepped": "the clock went back or is not a time",
+        "clock_stepped": "the clock was set back and these times with it, or it shows none",
         "configuration_lacks_it": "the configuration does not know it, and nothing is split",
         "cost_severe": "each request of the candidate costs far more",
         "cost_unknown": "more than 1 % of an arm's answers have no known cost: {text}",
