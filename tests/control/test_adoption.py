@@ -1,24 +1,29 @@
 """Going on from published logs: what is matched, what is lost, what is appended."""
 
+import json
 import shutil
 
+import pytest
 from tests.support.ledger import EU, ISSUER, NOW_MS, US, Place
 
 from verismo.attest.checkpoint import read_checkpoint
+from verismo.attest.leaf import LeafType
 from verismo.attest.note import read_note, verifier_key
 from verismo.control.adoption import Adoption
 from verismo.control.journalaudit import LOST
-from verismo.control.leafsources import LogChooser
+from verismo.control.leafsources import KEY_RING, LogChooser
 from verismo.control.treeaudit import TreeAudit
-from verismo.model.ledger import origin_of
-from verismo.ports.ledger import LeafPlace, StoredCheckpoint
+from verismo.model.errors import StateError
+from verismo.model.ledger import LogId, origin_of
+from verismo.ports.ledger import LeafPlace, SourceRow, StoredCheckpoint
 
 
-def adopt(place, mirror, logs):
+def adopt(place, mirror, logs, home_region="eu"):
     """Adopt a mirror's logs into a place whose state is new; returns the outcome."""
     store = place.store()
     token = store.acquire("adopt", NOW_MS, 1_000)
-    adoption = Adoption(store, token, place.tiles, (place.source,), LogChooser(ISSUER, "eu"))
+    chooser = LogChooser(ISSUER, home_region)
+    adoption = Adoption(store, token, place.tiles, (place.source,), chooser)
     outcome = []
     for log in logs:
         note = mirror.tiles.read(log, "checkpoint")
@@ -101,3 +106,57 @@ def test_entries_whose_records_are_lost_keep_their_indices(tmp_path):
     key = verifier_key(origin_of(ISSUER, EU), place.signer.public_key)
     assert list(TreeAudit(lambda path: place.tiles.read(EU, path), key).findings()) == []
     assert place.store().locate("s0r1", 5) == LeafPlace(EU, outcome[0].size + 4)
+
+
+def with_ring(place, *versions):
+    """Give a place a key ring; each version is its name and when it was made."""
+    place.source.lists[KEY_RING] = [
+        SourceRow(n, LeafType.KEY_RING, json.dumps({"iat": iat, "name": name}).encode(), b"h..s")
+        for n, (name, iat) in enumerate(versions, 1)
+    ]
+
+
+def restored(tmp_path, published, here):
+    """Return the mirror of a log with one ring, and a place that has another one."""
+    mirror = Place(tmp_path / "mirror")
+    with_ring(mirror, *published)
+    mixed(mirror, 2)
+    place = empty_copy(mirror, tmp_path / "new")
+    with_ring(place, *here)
+    return mirror, place
+
+
+FIRST, REVOKED = ("first", NOW_MS), ("revoked", NOW_MS + 1)
+NEXT_YEAR = LogId("eu", 2027)
+
+
+def test_key_ring_of_before_a_revocation_is_not_gone_on_with(tmp_path):
+    """Attack: a restored backup, by whose ring the stolen key would sign again."""
+    mirror, place = restored(tmp_path, [FIRST, REVOKED], [FIRST])
+    with pytest.raises(StateError, match="eu/2026 has a newer key ring") as refused:
+        adopt(place, mirror, [EU, US])
+    assert "verismo keys ring --adopt" in refused.value.advice
+    assert place.store().cursors()[KEY_RING] == 0, "it has not ended"
+
+
+def test_key_ring_that_is_newer_than_the_log_is_gone_on_with(tmp_path):
+    mirror, place = restored(tmp_path, [FIRST], [FIRST, REVOKED])
+    outcome, _ = adopt(place, mirror, [EU, US])
+    assert [one.lost for one in outcome] == [0, 0]
+    assert place.store().cursors()[KEY_RING] == 1
+
+
+@pytest.mark.parametrize(("later_ms", "log"), [(2, EU), (31_536_000_000, NEXT_YEAR)])
+def test_key_ring_that_was_lost_once_and_has_gone_on_since_is_no_hindrance(tmp_path, later_ms, log):
+    """As a restore of before this was refused has left it."""
+    later = ("later", NOW_MS + later_ms)
+    mirror, place = restored(tmp_path, [FIRST, REVOKED, later], [FIRST, later])
+    outcome, _ = adopt(place, mirror, sorted({EU, US, log}))
+    assert {one.log: one.lost for one in outcome}[EU] == 1
+    assert place.store().locate(KEY_RING, 2).log == log
+
+
+def test_key_ring_in_another_log_than_it_goes_to_now_is_known_all_the_same(tmp_path):
+    mirror, place = restored(tmp_path, [FIRST, REVOKED], [FIRST, REVOKED])
+    outcome, _ = adopt(place, mirror, [EU, US], home_region="us")
+    assert [one.lost for one in outcome] == [2, 0]

@@ -104,6 +104,30 @@ async def test_the_published_log_is_gone_on_from(restored, tmp_path):
     assert problems(config) == []
 
 
+async def test_key_that_was_revoked_after_the_backup_is_not_signed_with_again(tmp_path):
+    """Attack: the backup's ring, which does not know of the revocation."""
+    config = await lived(tmp_path)
+    rotation = open_rotation(config.data, config.keys)
+    stolen = next(one.kid for one in rotation.newest().ring.keys if one.role == "token")
+    rotation.revoke(stolen, clock_ms(), "stolen")
+    newest = rotation.history()
+    await integrate_again(config)
+    before = published_size(config)
+    (config.data / "log").rename(tmp_path / "mirror")
+    shutil.rmtree(config.data)
+    restore(tmp_path / "backup", config.data)
+    with pytest.raises(StateError, match="has a newer key ring than this data folder"):
+        adopt_ledger(config, tmp_path / "mirror", NOW_MS)
+    assert (config.data / LEDGER_MARKER).exists(), "nothing is signed until it is settled"
+    assert list(config.data.glob("ledger-before-*")) == [], "the state is not exchanged"
+    open_rotation(config.data, config.keys).adopt(newest, clock_ms())
+    [us] = [one for one in adopt_ledger(config, tmp_path / "mirror", NOW_MS).logs if one.log == US]
+    assert (us.size, us.lost) == (before, 3)
+    keys = open_rotation(config.data, config.keys).newest().ring.keys
+    assert [one.kid for one in keys if one.revoked_ms] == [stolen]
+    assert problems(config) == []
+
+
 async def test_adopting_again_after_a_crash_ends_the_same(restored, tmp_path, monkeypatch):
     config, before = restored
     monkeypatch.setattr("verismo.wiring.ledgeradoption._swap", _fail)

@@ -5,6 +5,9 @@ remembers. Its entries are matched with the records that are there; each source'
 in their order, so the next unmatched row of each source is all that has to be looked at. An entry
 that matches none is one whose record is lost: it keeps its index under the source `@lost`. Rows
 that are missing before a matched one are appended, since the cursor passes them.
+
+Of key rings none may be lost: a ring that is older than the log signs with keys that were revoked
+since, and nothing here would tell. The log's last version of the ring must therefore be known here.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,7 +25,7 @@ from verismo.attest.tile import (
     tiles_between,
 )
 from verismo.control.journalaudit import LOST, ROWS_AT_ONCE, RUNS_AT_ONCE
-from verismo.control.leafsources import LogChooser
+from verismo.control.leafsources import KEY_RING, LogChooser
 from verismo.control.treeaudit import Read
 from verismo.model.errors import StateError
 from verismo.model.ledger import ENTRY_BYTES, LogId
@@ -107,6 +110,10 @@ class Adoption:
         self._matched: dict[str, dict[LogId, int]] = {}
         """The same for each log: its rows up to there are in it."""
         self._lost = 0
+        rings = [one for one in self._sources if one.name == KEY_RING]
+        self._rings = {_entry(row) for source in rings for _, row in source.rows(None)}
+        self._last_ring: dict[LogId, tuple[int, bytes]] = {}
+        """The last version of the key ring that each log has: its index and entry."""
 
     def adopt(self, checkpoint: StoredCheckpoint, read: Read) -> Adopted:
         """Take a log over as it is published, its files audited before.
@@ -137,7 +144,11 @@ class Adoption:
         """Append what the logs lack of rows before those that they have; returns how many.
 
         Call it once every log is adopted.
+
+        Raises:
+            StateError: the logs have a newer key ring than there is here.
         """
+        self._refuse_newer_ring()
         sizes = {state.log: state.assigned for state in self._store.logs()}
         appended = 0
         for source in self._sources:
@@ -157,6 +168,8 @@ class Adoption:
         return appended
 
     def _run(self, log: LogId, index: int, entry: bytes, heads: "_Heads") -> Run:
+        if entry[0] == LeafType.KEY_RING:
+            self._last_ring[log] = index, entry
         found = heads.take(entry)
         if found is None:
             self._lost += 1
@@ -166,6 +179,20 @@ class Adoption:
         self._last[name] = max(self._last.get(name, 0), seq_n)
         self._matched.setdefault(name, {})[log] = seq_n
         return Run(name, seq_n, 1, log, index)
+
+    def _refuse_newer_ring(self) -> None:
+        # Only the last one tells: a version that was lost once, and has had others after it since,
+        # is behind this gateway. A ring's versions go to the log of their year, in their order.
+        year = max((log.year for log in self._last_ring), default=0)
+        for log, (index, entry) in self._last_ring.items():
+            if log.year == year and entry not in self._rings:
+                raise StateError(
+                    f"{log.path} has a newer key ring than this data folder: entry {index} is none "
+                    "of the versions here, and by them keys that were revoked since sign again",
+                    next_step="Run `verismo keys ring --adopt FILE` with the newest keyring.json, "
+                    "as a verifier or the archive has it, and then this again. See "
+                    "docs/runbooks/ledger-restore.md.",
+                )
 
     def _copy(self, log: LogId, size: int, read: Read) -> None:
         for tile in tiles_between(0, size):

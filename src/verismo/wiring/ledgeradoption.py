@@ -78,7 +78,8 @@ def adopt_ledger(config: Config, tiles: Path | None, now_ms: int) -> Adoptions:
             witness knows them to be. Nothing was changed: a ledger that was whole goes on as
             before.
         OperatorError: there is no data folder, or no log below `tiles`.
-        StateError: the gateway runs, or something cannot be read or written.
+        StateError: the gateway runs, the logs have a newer key ring than the data folder, or
+            something cannot be read or written.
     """
     if not config.data.is_dir():
         raise OperatorError(
