@@ -179,6 +179,27 @@ def test_forged_record_is_foreign():
     assert report.parity_ppm < 1_000_000
 
 
+@pytest.mark.parametrize(
+    "place",
+    [
+        {"sequence": "20"},
+        {"sequence": 2.5},
+        {"sequence": None},
+        {"sequence": True},
+        {"sequence": 10**30},
+        {"sequence": {"n": [20]}},
+        {"log_name": 20},
+        {"log_name": None, "sequence": []},
+    ],
+)
+def test_forged_record_does_not_hide_behind_a_place_of_a_wrong_type(place):
+    metadata = {"uid": "forged", "log_name": siem.LOG, "sequence": 99, **place}
+    report = compare([*sent(), changed(EVENTS[0], metadata=metadata)], lost=LOST)
+    assert [one.uid for one in report.foreign] == ["forged"]
+    assert report.unreadable == 0
+    assert not report.is_whole
+
+
 def test_records_of_other_hours_are_left_alone():
     others = events_of(3, START + 2 * HOUR, first=50)
     report = compare([*sent(), *(event.data for event in others)])

@@ -152,6 +152,30 @@ async def test_file_sink_has_parity_end_to_end(store, leaves, tmp_path):
     assert outcome.report.matched == 60
 
 
+class Pruned:
+    """Leaves of which only the first records are there still."""
+
+    def __init__(self, leaves, kept) -> None:
+        self._leaves = leaves
+        self._kept = kept
+        self.logs, self.size, self.is_lost = leaves.logs, leaves.size, leaves.is_lost
+
+    def read(self, log, after_index, limit):
+        if after_index + limit >= self._kept:
+            raise StateError(f"leaf {self._kept} of {log} has no record", next_step="Restore it.")
+        return self._leaves.read(log, after_index, limit)
+
+
+async def test_forged_event_of_a_pruned_leaf_is_foreign_and_breaks_nothing_off(desk, leaves):
+    forged = json.loads(desk.reader.kept[3])
+    forged["metadata"] |= {"uid": "forged", "sequence": 55}
+    desk.reader.kept.append(json.dumps(forged).encode())
+    pruned = msgspec.structs.replace(desk, leaves=Pruned(leaves, 45))
+    report = compare_sink(pruned, START, START + HOUR).report
+    assert [(one.uid, one.index) for one in report.foreign] == [("forged", -1)]
+    assert (report.matched, report.missing) == (20, ())
+
+
 class Clock:
     def __init__(self, now_ms: int) -> None:
         self.now_ms = now_ms

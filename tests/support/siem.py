@@ -161,6 +161,9 @@ class KeptLeaves:
     def size(self, log: str) -> int:
         return len(self.kept.get(log, ()))
 
+    def is_lost(self, log: str, index: int) -> bool:
+        return False
+
     def read(self, log: str, after_index: int, limit: int) -> Sequence[LoggedRecord]:
         self.limits.append(limit)
         first = after_index + 1

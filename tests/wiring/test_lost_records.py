@@ -192,6 +192,20 @@ async def test_sink_that_was_sent_the_lost_records_before_has_parity(config, tmp
     assert outcome.report.expected == told_size(config)
 
 
+async def test_ledger_tells_which_leaves_are_lost_without_reading_a_record(config):
+    with closing(SiemParts(config)) as parts:
+        for log in parts.leaves.logs():
+            size = parts.leaves.size(log)
+            lost = [number for number in range(size) if parts.leaves.is_lost(log, number)]
+            read = [one for n in range(size) for one in parts.leaves.read(log, n - 1, 1)]
+            assert lost == [one.index for one in read if one.entry] != []
+            assert not any(parts.leaves.is_lost(log, number) for number in (-1, size, 10**30))
+        assert not parts.leaves.is_lost("elsewhere/log/eu/2026", 0)
+        shutil.rmtree(config.data / "log")
+        shutil.rmtree(config.data / "journal")
+        assert parts.leaves.is_lost("gateway.example/log/us/2026", 0)
+
+
 async def test_lost_leaf_that_is_not_published_any_more_makes_the_export_wait(config):
     with closing(SiemParts(config)) as parts:
         bundles = config.data / "log" / "us" / "2026" / "tile" / "entries"

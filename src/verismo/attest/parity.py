@@ -12,7 +12,7 @@ Source: RFC 6962, section 2.1 (roots); ADR-022.
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 
@@ -166,10 +166,21 @@ def _extended(tally: HourTally, events: list[SiemEvent]) -> HourTally:
     )
 
 
+Member = TypeVar("Member", str, int)
+_NO_NAME: Final = msgspec.Raw(b'""')
+_NO_INDEX: Final = msgspec.Raw(b"-1")
+
+
 class _SeenMetadata(msgspec.Struct, frozen=True):
+    """What is read of an event; a place of a wrong type must not make it no event."""
+
     uid: str
-    log_name: str = ""
-    sequence: int = -1
+    log_name: msgspec.Raw = _NO_NAME
+    sequence: msgspec.Raw = _NO_INDEX
+
+    def place(self) -> tuple[str, int]:
+        """Return the log and the index that the event names; empty and -1 for what is neither."""
+        return _read_or(self.log_name, ""), _read_or(self.sequence, -1)
 
 
 class _SeenEvent(msgspec.Struct, frozen=True):
@@ -236,20 +247,22 @@ class Comparison:
             return
         expected = self._expected.get(seen.metadata.uid)
         if expected is None:
-            if self._since_ms <= seen.time < self._until_ms and not self._is_of_lost(seen.metadata):
-                key = (seen.metadata.log_name, seen.metadata.uid)
-                self._foreign[key] = self._foreign.get(key, 0) + 1
+            if self._since_ms <= seen.time < self._until_ms:
+                self._see_unknown(seen.metadata.uid, *seen.metadata.place())
         elif _is_same(text, expected.digest):
             expected.good += 1
         else:
             expected.altered += 1
 
-    def _is_of_lost(self, seen: _SeenMetadata) -> bool:
+    def _see_unknown(self, uid: str, log: str, index: int) -> None:
+        if not self._is_of_lost(uid, log, index):
+            self._foreign[log, uid] = self._foreign.get((log, uid), 0) + 1
+
+    def _is_of_lost(self, uid: str, log: str, index: int) -> bool:
         """Say whether an event may be what was sent of a record that was lost afterwards."""
-        place = seen.log_name, seen.sequence
-        if seen.uid == f"{seen.log_name}#{seen.sequence}" or not self._is_lost(*place):
+        if uid == f"{log}#{index}" or not self._is_lost(log, index):
             return False
-        return self._unproven.setdefault(place, seen.uid) == seen.uid
+        return self._unproven.setdefault((log, index), uid) == uid
 
     def report(self) -> ParityReport:
         """Return what was found so far."""
@@ -297,6 +310,14 @@ def merged(since_ms: int, until_ms: int, parts: Sequence[ParityReport]) -> Parit
 
 def _sorted(found: list[Named]) -> tuple[Named, ...]:
     return tuple(sorted(found))
+
+
+def _read_or(raw: msgspec.Raw, other: Member) -> Member:
+    """Return what a member holds, or the other value where it is of another type."""
+    try:
+        return msgspec.json.decode(raw, type=type(other))
+    except (msgspec.MsgspecError, UnicodeError):
+        return other
 
 
 def _is_same(text: bytes, digest: str) -> bool:

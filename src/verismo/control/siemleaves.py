@@ -88,6 +88,17 @@ class LedgerLeaves:
         """Return how many leaves of a log are integrated; 0 if there is no such log."""
         return self._sizes().get(log, (LogId("", 0), 0))[1]
 
+    def is_lost(self, log: str, index: int) -> bool:
+        """Say whether a restore has lost the record of a leaf; False if there is no such leaf.
+
+        Raises:
+            StateError: the ledger cannot be read now.
+        """
+        log_id, size = self._sizes().get(log, (LogId("", 0), 0))
+        if not 0 <= index < size:
+            return False
+        return any(run.source == LOST for run in self._ledger.runs(log_id, index, 1))
+
     def read(self, log: str, after_index: int, limit: int) -> Sequence[LoggedRecord]:
         """Return up to `limit` leaves after an index, without a gap; empty at the end.
 

@@ -113,7 +113,7 @@ def _parts(hour_ms: int, count: int) -> Iterator[tuple[int, int]]:
 
 def _compare_part(desk: ParityDesk, since_ms: int, until_ms: int) -> tuple[ParityReport, int]:
     """Return the report of a span of time, and how many of its events were not sent yet."""
-    comparison = Comparison(since_ms, until_ms, lambda log, index: _is_lost(desk, log, index))
+    comparison = Comparison(since_ms, until_ms, desk.leaves.is_lost)
     cursors = _cursors(desk)
     waiting = 0
     for name, events in _events_near(desk, since_ms, until_ms):
@@ -175,13 +175,6 @@ def _events(
             return
         yield name, event_list(name, read)
         first += len(read)
-
-
-def _is_lost(desk: ParityDesk, log: str, index: int) -> bool:
-    """Say whether the record of a leaf is lost; asked only about what the ledger does not know."""
-    if not 0 <= index < desk.leaves.size(log):
-        return False
-    return any(one.entry for one in desk.leaves.read(log, index - 1, 1))
 
 
 def _cursors(desk: ParityDesk) -> dict[str, int]:

@@ -56,6 +56,16 @@ class LeafReader(Protocol):
         """Return how many leaves of a log there are to read."""
         ...
 
+    def is_lost(self, log: str, index: int) -> bool:
+        """Say whether a restore has lost the record of a leaf; False if there is no such leaf.
+
+        No record is read for it, so that it can be told of any leaf, also of one that was pruned.
+
+        Raises:
+            StateError: the ledger cannot be read now.
+        """
+        ...
+
     def read(self, log: str, after_index: int, limit: int) -> Sequence[LoggedRecord]:
         """Return up to `limit` leaves after an index, without a gap; empty at the end.
 
