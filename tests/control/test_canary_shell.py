@@ -107,10 +107,10 @@ class World:
         self.plan = plan()
         self.shell = self.opened(SETTINGS)
 
-    def opened(self, settings):
+    def opened(self, settings, look_ms=STEP):
         """Open a shell anew, as after a start with another configuration."""
         return CanaryShell(
-            Rollouts(self.kept), self.counted, lambda: self.plan, settings, look_ms=STEP
+            Rollouts(self.kept), self.counted, lambda: self.plan, settings, look_ms=look_ms
         )
 
     def do(self, verb, now=NOW, subject=ALL, **more):
@@ -181,6 +181,23 @@ def test_each_look_goes_on_where_the_last_one_ended(rolling):
     assert list(rolling.shell.looks(NOW + 60_000 + STEP - 1)) == []
     (second,) = rolling.shell.looks(NOW + 60_000 + STEP)
     assert second.observation.candidate.start_ms == first.observation.candidate.end_ms
+
+
+@pytest.mark.parametrize("late", [(), (24,), (24, 48), (13, 31, 50)])
+def test_a_look_that_comes_late_leaves_no_interval_out(rolling, late):
+    """Here a look is six intervals; one that is late does not begin on a multiple of a look."""
+    rolling.shell = rolling.opened(SETTINGS, look_ms=6 * STEP)
+    rolling.do("hold", expires_ms=NOW + 100 * STEP)
+    shown = []
+    for step in range(6, 90):
+        now = NOW + step * STEP
+        if step not in late:
+            for look in rolling.shell.looks(now):
+                shown.append((look.observation.candidate.start_ms, now))
+                rolling.kept.decide(look, now)
+    assert len(shown) > 10
+    assert [begun for begun, _ in shown[1:]] == [ended for _, ended in shown[:-1]]
+    assert shown[0][0] <= NOW + PROPAGATION_MS + 2 * 1_400 + STEP, "nor does the first one wait"
 
 
 def test_what_was_missed_is_shown_in_one_look(rolling):

@@ -36,6 +36,8 @@ PROPAGATION_MS: Final = 2_000
 UNKNOWN_LATENCY_MS: Final = 10_000
 """How long requests of a route are taken to last of which no window tells."""
 SETTLE_MS_MAX: Final = 600_000
+INTERVALS_MS: Final = 10_000
+"""A whole number of intervals, whatever their length is (`adapt.window_s`)."""
 BEFORE_LOOKS: Final = 5
 """How far back windows are read to tell how long requests last before a rollout."""
 
@@ -214,8 +216,11 @@ class CanaryShell:
         """Return the end of the last look, or when the last change of the weight has settled."""
         settle_ms = PROPAGATION_MS + min(2 * self._latency_ms(state), SETTLE_MS_MAX)
         settled_ms = state.weight_since_ms + settle_ms
+        if state.seen_until_ms >= settled_ms:
+            return state.seen_until_ms
         # The next look begins on a whole interval: one that began before would be left out.
-        return -(-max(state.seen_until_ms, settled_ms) // self._look_ms) * self._look_ms
+        whole_ms = min(self._look_ms, INTERVALS_MS)
+        return -(-settled_ms // whole_ms) * whole_ms
 
     def _latency_ms(self, state: CanaryState) -> int:
         """Return how long nearly all requests last: of the looks so far, or before the rollout."""
