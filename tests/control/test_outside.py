@@ -15,9 +15,6 @@ from verismo.control.outside import (
     Comparison,
     OutsideWatch,
     Telling,
-    endpoint,
-    is_one_address,
-    shown_address,
 )
 from verismo.control.scrapes import Meters
 
@@ -54,6 +51,11 @@ async def compared(
     found = await watch.run()
     assert tuple(told) == found.decisions
     return found
+
+
+def hide_start(gateway):
+    text = gateway.text
+    gateway.text = lambda: text().replace(b"process_start_time_seconds", b"other_seconds")
 
 
 @pytest.mark.slow
@@ -249,16 +251,37 @@ async def test_different_bounds_are_not_compared():
     assert "buckets_differ" in found.reasons[1]
 
 
-@pytest.mark.parametrize("has_start", [True, False])
-async def test_a_gateway_is_not_compared_with_itself(has_start):
+async def test_a_gateway_is_not_compared_with_itself():
     one = CountedGateway(1)
-    if not has_start:
-        text = one.text
-        one.text = lambda: text().replace(b"process_start_time_seconds", b"other_seconds")
     found = await compared(one, one)
     assert (found.verdict, found.reasons[0]) == ("HOLD", "insufficient_data")
     assert found.reasons[1].startswith("arms_overlap: ")
     assert found.decisions == (), "told after the reference, not after all windows"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("has_start", [True, False])
+@pytest.mark.parametrize("bounds", [(0.1, 1.0, 10.0), (10.0, 60.0)], ids=str)
+@pytest.mark.parametrize("ahead", [-30, 30])
+async def test_two_gateways_whose_coarse_counters_grow_in_step_are_compared(
+    has_start, bounds, ahead
+):
+    ways = CountedGateway(1, bounds), CountedGateway(2, bounds)
+    for one, count in zip(ways, (200, 200 + ahead), strict=True):
+        one.serve(count)
+        if not has_start:
+            hide_start(one)
+    found = await compared(*ways, weights="error=0.5,cost=0.5", requests=200)
+    assert found.verdict == "PROMOTE"
+
+
+@pytest.mark.slow
+async def test_two_gateways_in_lockstep_that_tell_no_start_time_are_compared():
+    ways = CountedGateway(1, (10.0, 60.0)), CountedGateway(2, (10.0, 60.0))
+    for one in ways:
+        hide_start(one)
+    found = await compared(*ways, weights="error=0.5,cost=0.5", requests=200)
+    assert found.verdict == "PROMOTE"
 
 
 async def test_an_idle_gateway_in_front_of_itself_is_no_data_for_want_of_requests():
@@ -306,57 +329,3 @@ async def test_the_file_gives_the_same_verdicts_and_an_altered_one_does_not():
     looks[1] = msgspec.structs.replace(looks[1], observation=altered)
     changed = msgspec.structs.replace(read, decisions=tuple(looks))
     assert replay(changed).differing[0] == 2
-
-
-@pytest.mark.parametrize(
-    ("url", "found"),
-    [
-        ("https://stage-blue.example.com", "https://stage-blue.example.com/metrics"),
-        ("https://stage-blue.example.com/", "https://stage-blue.example.com/metrics"),
-        ("http://h:9/custom/metrics", "http://h:9/custom/metrics"),
-    ],
-)
-def test_a_url_without_a_path_means_its_metrics(url, found):
-    assert endpoint(url) == found
-
-
-@pytest.mark.parametrize(
-    ("url", "shown"),
-    [
-        ("https://blue/metrics", "https://blue/metrics"),
-        ("https://ada:secret@blue:8081/a@b/metrics", "https://blue:8081/a@b/metrics"),
-        ("http://ada@blue", "http://blue"),
-        ("http://blue/metrics?token=secret", "http://blue/metrics"),
-    ],
-)
-def test_an_address_is_shown_without_what_is_secret(url, shown):
-    assert shown_address(url) == shown
-
-
-@pytest.mark.parametrize(
-    ("one", "other"),
-    [
-        ("http://blue/metrics", "http://blue/metrics"),
-        ("http://blue/metrics", "http://BLUE:80/metrics"),
-        ("https://blue./metrics", "https://ada:secret@blue:443/metrics#top"),
-        ("http://[::1]:8081/metrics", "http://[::1]:08081/metrics"),
-        ("http://blue:port/metrics", "http://blue:port/metrics"),
-    ],
-)
-def test_two_ways_to_write_an_address_are_one_address(one, other):
-    assert is_one_address(one, other)
-
-
-@pytest.mark.parametrize(
-    ("one", "other"),
-    [
-        ("http://blue/metrics", "http://green/metrics"),
-        ("http://blue/metrics", "https://blue/metrics"),
-        ("http://blue:1/metrics", "http://blue:2/metrics"),
-        ("http://blue/metrics?target=a", "http://blue/metrics?target=b"),
-        ("http://blue/a", "http://blue/A"),
-        ("http://blue:port/metrics", "http://blue/metrics"),
-    ],
-)
-def test_other_addresses_are_others(one, other):
-    assert not is_one_address(one, other)

@@ -188,5 +188,16 @@ def test_pages_whose_counters_do_not_go_on_are_of_two_sources(other):
     assert not is_one_source([read(PAGE), read(other), read(GROWN), read(GROWN)])
 
 
+def test_pages_that_tell_no_start_time_accuse_nobody():
+    pages = [one.replace("process_start_time_seconds", "other") for one in (PAGE, GROWN)]
+    assert not is_one_source([read(one) for one in (pages[0], *pages, pages[1])])
+
+
+def test_pages_of_which_one_is_ahead_of_the_other_are_of_two_sources_by_turns():
+    between = PAGE.replace("} 30", "} 31").replace("} 40", "} 41")
+    assert is_one_source([read(PAGE), read(between), read(GROWN), read(GROWN)])
+    assert not is_one_source([read(between), read(PAGE), read(GROWN), read(GROWN)])
+
+
 def test_pages_that_do_not_grow_tell_nothing_of_their_source():
     assert not is_one_source([read(PAGE), read(PAGE), read(PAGE)])

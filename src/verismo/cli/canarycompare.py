@@ -19,17 +19,9 @@ from verismo.adapt.canaryfile import OUTSIDE, CanaryFile, FileLook
 from verismo.adapt.canarysettings import CanarySettings, check_settings, parse_weights
 from verismo.cli.options import printable
 from verismo.control.federation import ArmRefused, Federated, federate_url, parse_arm
+from verismo.control.metricsaddress import endpoint, is_one_address, shown_address
 from verismo.control.metricstext import Selector, TextRefused, parse_selector
-from verismo.control.outside import (
-    ARMS,
-    Clock,
-    Comparison,
-    OutsideWatch,
-    Telling,
-    endpoint,
-    is_one_address,
-    shown_address,
-)
+from verismo.control.outside import ARMS, Clock, Comparison, OutsideWatch, Telling
 from verismo.control.reasonwords import in_words
 from verismo.control.scrapes import UNITS_US, Meters
 from verismo.model.decision import SettingsRefused

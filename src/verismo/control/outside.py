@@ -8,10 +8,8 @@ arms alike, or that are thin, are made up for by as many more at the end. One th
 loses is not: a process that fails and starts anew loses just the window that tells of it.
 """
 
-import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from typing import Final
-from urllib.parse import SplitResult, urlsplit
 
 import msgspec
 
@@ -38,6 +36,7 @@ from verismo.adapt.canaryobservation import CanaryObservation
 from verismo.adapt.canarysettings import CanarySettings
 from verismo.adapt.canarystate import P95_PPM, P99_PPM, CanaryState, edges_of, start
 from verismo.control.federation import Federated, read_federated
+from verismo.control.metricsaddress import shown_address
 from verismo.control.metricstext import TextRefused
 from verismo.control.scrapes import (
     Growth,
@@ -62,12 +61,10 @@ PARTS: Final = 6
 LATE_MS_MAX: Final = 10_000
 """How late a page may be read; where earlier ones took longer it is left out, not made up for."""
 LATE: Final = "late: earlier pages took so long that this one was not read"
-DEFAULT_PORTS: Final[Mapping[str, int]] = {"http": 80, "https": 443}
 SPARE: Final = 5
 """One more window for so many of them at most makes up for lost ones and for thin ones."""
 SPARE_MIN: Final = 2
 """How many there are at least: a read that fails between two windows spoils both."""
-_credentials: Final = re.compile(r"//[^/]*@")
 SUBJECT: Final = Subject("", "outside", "baseline", "candidate")
 
 
@@ -168,6 +165,7 @@ class OutsideWatch:
         self._looks: list[FileLook] = []
         self._last: _Pages = ("", "")
         self._told: Reading | str = ""
+        self._step = -1
 
     async def run(self) -> CanaryFile:
         """Compare until there is an answer."""
@@ -217,13 +215,13 @@ class OutsideWatch:
         """Scrape both until a window is over."""
         grew: tuple[list[Growth], list[Growth]] = ([], [])
         fault, is_lost = "", False
-        readings = [*self._last]
+        readings = [*self._last[:: self._step]]
         for part in range(1, PARTS + 1):
             due_ms = since_ms + self._asked.window_ms * part // PARTS
             await self._clock.until(due_ms)
             is_late = self._clock.now_ms() > due_ms + LATE_MS_MAX
             last, self._last = self._last, (LATE, LATE) if is_late else await self._read_both()
-            readings.extend(self._last)
+            readings.extend(self._last[:: self._step])
             is_lost = self._is_lost(self._last) or is_lost
             for found, name, before, after in zip(grew, ARMS, last, self._last, strict=True):
                 try:
@@ -252,9 +250,10 @@ class OutsideWatch:
         return False
 
     async def _read_both(self) -> _Pages:
-        ours, theirs = [
-            await self._read(one) for one in (self._asked.baseline, self._asked.candidate)
-        ]
+        # Now the one first, now the other: whatever is ahead of the other is found to be two.
+        self._step = -self._step
+        urls = (self._asked.baseline, self._asked.candidate)[:: self._step]
+        ours, theirs = [await self._read(one) for one in urls][:: self._step]
         if isinstance(ours, str) or isinstance(theirs, str) or not ours.targets & theirs.targets:
             return ours, theirs
         return SHARED, SHARED
@@ -373,28 +372,3 @@ def _note(asked: CanarySettings, found: Margins) -> str:
 
 def _percent(share_ppm: int) -> str:
     return f"{share_ppm / 10_000:.1f} %"
-
-
-def endpoint(url: str) -> str:
-    """Return the address of the metrics: `/metrics` where a URL has no path."""
-    scheme, _, rest = url.partition("://")
-    host, slash, path = rest.partition("/")
-    return url if slash and path else f"{scheme}://{host}/metrics"
-
-
-def is_one_address(one: str, other: str) -> bool:
-    """Say whether two URLs name one address, however they are written."""
-    try:
-        return _address(urlsplit(one)) == _address(urlsplit(other))
-    except ValueError:
-        return one == other
-
-
-def _address(url: SplitResult) -> tuple[object, ...]:
-    host, port = (url.hostname or "").rstrip("."), url.port or DEFAULT_PORTS.get(url.scheme)
-    return url.scheme, host, port, url.path, url.query
-
-
-def shown_address(url: str) -> str:
-    """Return an address for people and files: without credentials and without its query."""
-    return _credentials.sub("//", url.partition("?")[0])

@@ -204,14 +204,17 @@ def grown(before: Reading, after: Reading) -> Growth:
 def is_one_source(readings: Sequence[Reading]) -> bool:
     """Say whether pages are of one source, although each was read at another address.
 
-    Counters of one source never fall from one page to the next. Those of two sources lie now above,
-    now below each other; where they grew and never once did, there is one source.
+    Counters of one source never fall from one page to the next, and all its pages say that it
+    started at one time. Those of two sources lie now above, now below each other; but where buckets
+    are coarse they may well grow in step, so pages that tell no start time accuse nobody.
 
     Args:
-        readings: in the order in which they were read, of both addresses by turns.
+        readings: in the order in which they were read, of both addresses, now the one first, now
+            the other.
     """
     first, last = _counters(readings[0]), _counters(readings[-1])
-    if any(one.started != readings[0].started for one in readings) or first == last:
+    started = readings[0].started
+    if not started or any(one.started != started for one in readings) or first == last:
         return False
     return all(
         after.get(series, -1) >= count
