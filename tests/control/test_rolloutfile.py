@@ -2,11 +2,15 @@
 
 import msgspec
 import pytest
-from tests.control.test_canary_shell import ALL, NOW, STEP, World
+from tests.control.test_canary_shell import ALL, NOW, STEP, World, plan
 from tests.support.keptdecisions import newest_digest
 
+from verismo.adapt.canaryevent import CanaryEvent
 from verismo.adapt.canaryfile import CanaryFile, replay
+from verismo.control.looks import Look
 from verismo.control.rolloutfile import rollout_file
+from verismo.control.rollouts import Rollouts
+from verismo.control.rules import CANARY_EVENT
 from verismo.model.decision import Subject
 from verismo.model.errors import NotFound, StateError
 
@@ -49,7 +53,35 @@ def test_it_ends_where_the_clock_was_set_back(rolled):
     rolled.look(NOW)
     found = rollout_file(rolled.kept, ALL)
     assert len(found.decisions) == 7
-    assert found.note.endswith("until its clock, its deployments or the configuration changed")
+    assert found.note.endswith("until its clock or its deployments changed")
+    assert replay(found).is_concluded
+
+
+def test_it_goes_on_where_the_configuration_did_not_know_it_for_a_while(rolled):
+    last = NOW + 60_000 + 7 * STEP
+    known = rolled.plan
+    rolled.plan = plan(candidates=())
+    (lacked,) = rolled.look(last + STEP)
+    assert lacked.reasons == ("configuration_lacks_it",)
+    rolled.plan = known
+    rolled.look(last + 3 * STEP)
+    found = rollout_file(rolled.kept, ALL)
+    assert len(found.decisions) == 8
+    assert found.note.endswith("until now")
+    assert replay(found).differing == ()
+    assert found.decisions[-1].digest == newest_digest(rolled.kept)
+
+
+def test_it_ends_where_a_clock_went_back_while_the_configuration_did_not_know_it(rolled):
+    last = NOW + 60_000 + 7 * STEP
+    standing = Rollouts(rolled.kept).newest(ALL)
+    event = CanaryEvent("configuration_lacks_it")
+    look = Look(CANARY_EVENT, ALL, standing.decision.state, event, standing.settings)
+    rolled.kept.decide(look, last - 1)
+    for number in range(1, 5):
+        rolled.look(last + number * STEP)
+    found = rollout_file(rolled.kept, ALL)
+    assert len(found.decisions) == 7
     assert replay(found).is_concluded
 
 

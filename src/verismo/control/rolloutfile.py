@@ -4,6 +4,7 @@ from typing import Final, TypeVar
 
 import msgspec
 
+from verismo.adapt.canaryevent import LACKED, CanaryEvent
 from verismo.adapt.canaryfile import VERSION, CanaryFile, FileLook, file_look
 from verismo.adapt.canaryobservation import CanaryObservation
 from verismo.adapt.canarysettings import CanarySettings
@@ -11,11 +12,13 @@ from verismo.adapt.canarystate import CanaryState
 from verismo.attest.controlrecord import ControlRecord, RecordRefused, read_record
 from verismo.control.rollouts import RULES
 from verismo.model import canonical
-from verismo.model.decision import Decision, Subject, decode_decision
+from verismo.model.decision import Decision, Subject, decode_decision, digest_of
 from verismo.model.errors import NotFound, StateError
 from verismo.ports.decisions import DecisionReader
 
 ROWS: Final = 1_000
+_LACKED: Final = digest_of(CanaryEvent(LACKED))
+"""What a record of that event names as its observation."""
 
 Kept = TypeVar("Kept", bound=msgspec.Struct)
 
@@ -31,7 +34,8 @@ class _Begun(msgspec.Struct, frozen=True):
 def rollout_file(reader: DecisionReader, subject: Subject) -> CanaryFile:
     """Return a rollout from its last start until what is no look changed it, or until now.
 
-    That is what a person did, or what befell it besides (`adapt.canaryevent`).
+    That is what a person did, or what befell it besides (`adapt.canaryevent`). That the
+    configuration did not know it for a while is passed over: it changed nothing of it.
 
     Args:
         reader: of the records.
@@ -53,7 +57,7 @@ def rollout_file(reader: DecisionReader, subject: Subject) -> CanaryFile:
         note=f"records {begun.record.n} to {begun.looks[-1].n} of {begun.record.iss}, {until}",
         subject=subject,
         score=settings,
-        started_ms=_decision(reader, begun.record).at_ms,
+        started_ms=_decision(reader, begun.record).state.decided_ms,
         decisions=looks,
         verdict=looks[-1].verdict,
         reasons=looks[-1].reasons,
@@ -79,10 +83,17 @@ def _after(begun: _Begun | None, record: ControlRecord) -> _Begun | None:
             return _Begun(record)
         return _over(begun, "until a person acted on it")
     if record.rule == "canary-event":
-        return _over(begun, "until its clock, its deployments or the configuration changed")
+        if record.inputs == _LACKED and not _went_back(begun, record):
+            return begun
+        return _over(begun, "until its clock or its deployments changed")
     if begun is None or begun.until:
         return begun
     return msgspec.structs.replace(begun, looks=(*begun.looks, record))
+
+
+def _went_back(begun: _Begun | None, record: ControlRecord) -> bool:
+    """Say whether the clock did, so that an event took the times of the state back with it."""
+    return begun is not None and record.iat < (begun.looks[-1:] or (begun.record,))[0].iat
 
 
 def _over(begun: _Begun | None, until: str) -> _Begun | None:
