@@ -77,7 +77,7 @@ def test_another_deployment_begins_anew_at_the_first_rung(arms, named):
     assert found.verdict == "HOLD"
     assert found.reasons == (f"deployment_changed: {named}", "traffic_reduced")
     begun = start(ROUTE, GIVEN, NOW)
-    kept = {"holds": 1, "data_ms": NOW - 60_000, "seen_until_ms": NOW - 60_000}
+    kept = {"data_ms": NOW - 60_000, "seen_until_ms": NOW - 60_000}
     assert found.state == msgspec.structs.replace(begun, **kept)
 
 
@@ -88,12 +88,19 @@ def test_another_deployment_gets_no_more_than_the_one_before_had():
     assert found.action.before == found.action.after == GIVEN.hold_weight_ppm
 
 
-def test_however_often_deployments_are_exchanged_there_is_an_epoch_left():
-    state = weighed()
+@pytest.mark.parametrize("holds", range(GIVEN.holds_max))
+def test_however_often_a_baseline_is_exchanged_no_hold_is_spent_that_nobody_had(holds):
+    state = weighed(holds=holds)
     for _ in range(2 * GIVEN.holds_max):
-        event = CanaryEvent("deployment_changed", ("candidate",))
+        event = CanaryEvent("deployment_changed", ("baseline",))
         state = decide(state, event, GIVEN, NOW).state
-    assert state.holds == GIVEN.holds_max - 1
+    assert state.holds == holds
+
+
+@pytest.mark.parametrize("arms", [("candidate",), ("baseline", "candidate")])
+def test_another_candidate_answers_for_no_hold_of_the_one_before(arms):
+    state = weighed(holds=GIVEN.holds_max - 1)
+    assert decide(state, CanaryEvent("deployment_changed", arms), GIVEN, NOW).state.holds == 0
 
 
 def test_what_the_configuration_does_not_know_is_said_and_changes_nothing():

@@ -8,7 +8,9 @@ it. It is a rule of its own, so that whatever was decided before comes out the s
   what was counted of the bake and of a silence stays counted. The evidence stays: it is of
   requests, whatever the clock said.
 * `deployment_changed`: the evidence is of another candidate, or of another baseline. It begins
-  anew, at the first rung at most.
+  anew, at the first rung at most. Nothing was held on evidence, so no epoch is spent: another
+  candidate begins with none spent, as after a start; against another baseline the candidate keeps
+  those that it has spent.
 * `configuration_lacks_it`: nothing is split any more. Nothing changes but that it is said.
 """
 
@@ -60,7 +62,8 @@ def decide(
     if event.kind == "clock_stepped":
         verdict = "NODATA"
     elif event.kind == "deployment_changed":
-        told = _begun_anew(told, settings, now_ms)
+        holds = 0 if "candidate" in event.arms else told.holds
+        told = _begun_anew(told, holds, settings, now_ms)
         reduced = ("traffic_reduced",) if told.weight_ppm < state.weight_ppm else ()
         reasons = (f"deployment_changed: {' and '.join(event.arms)}", *reduced)
     after = msgspec.structs.replace(told, decided_ms=Milliseconds(now_ms))
@@ -79,9 +82,9 @@ def decide(
     )
 
 
-def _begun_anew(state: CanaryState, settings: CanarySettings, now_ms: int) -> CanaryState:
+def _begun_anew(
+    state: CanaryState, holds: int, settings: CanarySettings, now_ms: int
+) -> CanaryState:
     """Forget all evidence and every reference; the candidate gets no more than the first share."""
     anew = begin_epoch(step_to(state, min(state.rung, 0), settings, now_ms))
-    # The last epoch of all stays the last one: the next HOLD on evidence rolls back.
-    holds = min(anew.holds, settings.holds_max - 1)
     return msgspec.structs.replace(anew, holds=holds, edges=(), unit_micros=0)
