@@ -78,11 +78,11 @@ STEERING = Steering(
 )
 
 
-def signed(document, tenant=""):
+def signed(document):
     """Return a leaf of the control plane with its record."""
     kind = 4 if isinstance(document, Steering) else 2
     leaf = msgspec.structs.replace(siem.logged(RECORDS["void"], 12, kind), prov_id="")
-    return msgspec.structs.replace(leaf, statement=canonical.encode(document), tenant=tenant)
+    return msgspec.structs.replace(leaf, statement=canonical.encode(document))
 
 
 def sent(logged):
@@ -90,10 +90,10 @@ def sent(logged):
 
 
 def test_decision_tells_who_decided_what_about_what(schema):
-    event = sent(signed(DECISION, "tn_4ZQ2"))
+    event = sent(signed(DECISION))
     assert schema.problems(event) == []
     assert event["metadata"]["uid"] == f"{siem.LOG}#12"
-    assert event["metadata"]["tenant_uid"] == "tn_4ZQ2"
+    assert "tenant_uid" not in event["metadata"]
     assert event["unmapped"]["control"] == {
         "number": 7,
         "kind": "decision",

@@ -12,7 +12,6 @@ from verismo.attest.leaf import LeafType, leaf_entry
 from verismo.attest.tile import read_bundle
 from verismo.control.siem import ExportDesk, SinkExport
 from verismo.control.siemleaves import LeafStores, LedgerLeaves
-from verismo.model.decision import Subject
 from verismo.model.errors import StateError
 
 EU, US = (f"gateway.example/log/{region}/2026" for region in ("eu", "us"))
@@ -34,7 +33,6 @@ def leaves(gateway):
 def stores(gateway):
     return LeafStores(
         *(gateway.store, gateway.reader, gateway.ring, gateway.adapt, gateway.tiles),
-        handle_of=lambda tenant: f"handle of {tenant}",
     )
 
 
@@ -125,16 +123,6 @@ async def test_decisions_and_steering_are_leaves_like_others(gateway, leaves):
     assert [leaf_entry(LeafType(one.kind), one.statement, one.jws) for one in found] == list(
         entries
     )
-
-
-@pytest.mark.slow
-async def test_tenant_of_a_decision_is_named_by_its_handle(gateway, leaves):
-    gateway.decide(1, NOON, Subject(tenant=TWO, operation="support.answer"))
-    gateway.decide(1, NOON + 10)
-    gateway.integrate(NOON + 20)
-    found = [one for one in all_of(leaves, EU, 100) if one.kind == LeafType.DECISION]
-    assert [one.tenant for one in found] == [f"handle of {TWO}", ""]
-    assert {one.tenant for one in all_of(leaves, EU, 100)} == {f"handle of {TWO}", ""}
 
 
 @pytest.mark.slow

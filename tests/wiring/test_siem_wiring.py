@@ -15,10 +15,9 @@ from verismo.adapters.siem_sqlite import FILE_NAME, SqliteSiemStore
 from verismo.adapters.siem_syslog import SyslogSink
 from verismo.attest.rollup import SiemCounters
 from verismo.config.load import load_config
-from verismo.control.siem import siem_counters
+from verismo.control.siem import event_list, siem_counters
 from verismo.model.decision import Subject
-from verismo.model.errors import StateError
-from verismo.wiring.handles import find_tenant_handle, handle_secret_file
+from verismo.wiring.handles import handle_secret_file
 from verismo.wiring.rounds import Rounds
 from verismo.wiring.siem import (
     SiemLoop,
@@ -169,17 +168,25 @@ async def test_process_that_ends_at_once_closes_what_is_open(configured, loop_of
     await asyncio.wait_for(loop.expose(), 5)
 
 
-async def test_tenant_of_a_decision_waits_for_the_secret_of_handles(configured, tmp_path):
+async def test_event_of_a_tenants_decision_is_the_same_whatever_keys_a_machine_has(
+    configured, tmp_path
+):
     config = configured(DISK)
     gateway = Gateway(config.data, at("2026-11-20 00:00"))
     gateway.decide(1, NOON, Subject(tenant="TENANT_001"))
     gateway.integrate(NOON + 1_000)
     gateway.close()
+    make_secret(handle_secret_file(config.data))
+    found = events(config)
+    assert not any(b"TENANT_001" in one for one in found)
+    handle_secret_file(config.data).unlink()
+    assert events(config) == found
+    make_secret(handle_secret_file(config.data))
+    assert events(config) == found
+
+
+def events(config):
+    """Return the bytes of every event, made again from the ledger."""
     with closing(SiemParts(config)) as parts:
-        [log] = parts.leaves.logs()
-        with pytest.raises(StateError, match=r"there is no .*handles\.key"):
-            parts.leaves.read(log, -1, 100)
-        make_secret(handle_secret_file(config.data))
-        found = parts.leaves.read(log, -1, 100)
-    handle = find_tenant_handle(config.data, "TENANT_001")
-    assert [one.tenant for one in found if one.tenant] == [handle]
+        [name] = parts.leaves.logs()
+        return [one.data for one in event_list(name, parts.leaves.read(name, -1, 100))]

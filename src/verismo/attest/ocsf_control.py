@@ -1,8 +1,9 @@
 """OCSF events of leaves that are no request's: the key ring, what the control plane signs, and
 records that are lost or cannot be read.
 
-Tenants are named by their handles alone, as everywhere in events; reasons are not signed, so they
-are not here: `verismo decisions` has them.
+No tenant is named: a signed record of the control plane has a tenant's id, which no event may tell,
+and its handle follows from a secret, without which an event must be made again as it was. Reasons
+are not signed. `verismo decisions` has both.
 """
 
 from collections.abc import Mapping
@@ -63,7 +64,6 @@ def decision_event(logged: Logged, record: ControlRecord) -> shape.ApiActivity:
     action = record.verdict if is_decision else record.result
     event = frame(logged, "", record.iat, (OTHER, "Decide" if is_decision else "Act"))
     about = record.subject
-    tenant = logged.tenant or UNSET
     named = (about.operation, about.baseline, about.candidate, about.target)
     subject = shape.About(*(one or UNSET for one in named))
     words = " ".join(one for one in (record.rule, action, *named) if one)
@@ -74,7 +74,6 @@ def decision_event(logged: Logged, record: ControlRecord) -> shape.ApiActivity:
         event,
         **judged(status, _SEVERITY_BY_VERDICT.get(record.verdict, INFORMATIONAL)),
         message=f"{'Decision' if is_decision else 'Outcome'} {record.n}: {words}",
-        metadata=msgspec.structs.replace(event.metadata, tenant_uid=tenant),
         actor=shape.Actor(app_name="verismo", app_uid=record.rule),
         api=msgspec.structs.replace(event.api, operation=f"{record.rule} {action}"),
         src_endpoint=shape.Endpoint(svc_name=record.iss),

@@ -179,7 +179,7 @@ class Gap(msgspec.Struct, frozen=True):
 
 
 class About(msgspec.Struct, frozen=True):
-    """What a decision is about; the tenant stands in `metadata.tenant_uid`, by its handle."""
+    """What a decision is about, but for its tenant, whose id is in no event."""
 
     operation: str | UnsetType = UNSET
     baseline: str | UnsetType = UNSET

@@ -45,7 +45,6 @@ class Logged(msgspec.Struct, frozen=True):
         graph: canonical JSON; empty if its kind has none.
         written_ms: when the journal took it, Unix ms; used only where nothing signed says when.
         entry: the leaf itself where its record is lost; else empty.
-        tenant: handle of the tenant that a decision is about; else empty.
     """
 
     log: str
@@ -57,7 +56,6 @@ class Logged(msgspec.Struct, frozen=True):
     graph: bytes = b""
     written_ms: int = 0
     entry: bytes = b""
-    tenant: str = ""
 
 
 def frame(

@@ -263,7 +263,6 @@ def event_list(name: str, records: Sequence[LoggedRecord]) -> list[SiemEvent]:
                 graph=one.graph,
                 written_ms=one.written_ms,
                 entry=one.entry,
-                tenant=one.tenant,
             )
         )
         for one in records

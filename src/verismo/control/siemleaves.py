@@ -5,7 +5,7 @@ the rows. Of a row that a restore has lost the published log has the leaf: that 
 the cursor passes it and readers count it.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import msgspec
 
@@ -15,7 +15,6 @@ from verismo.control.dayfiles import read_entries
 from verismo.control.journalaudit import LOST
 from verismo.control.leafsources import ADAPT_TYPES, KEY_RING, stated_ms
 from verismo.model.errors import IntegrityError, StateError
-from verismo.model.ids import TenantId
 from verismo.model.ledger import LogId, origin_of, year_span_ms
 from verismo.ports.journal import JournalReader
 from verismo.ports.keyring import KeyRingStore
@@ -29,17 +28,6 @@ _Fields = tuple[LeafType, str, bytes, bytes, bytes, int]
 _TYPES = {"answer": LeafType.ANSWER, "void": LeafType.VOID}
 
 
-class _Subject(msgspec.Struct, frozen=True):
-    tenant: TenantId = TenantId("")
-
-
-class _Decided(msgspec.Struct, frozen=True):
-    subject: _Subject
-
-
-_decode_subject = msgspec.json.Decoder(_Decided).decode
-
-
 class LeafStores(msgspec.Struct, frozen=True):
     """Where leaves and their records are read.
 
@@ -49,7 +37,6 @@ class LeafStores(msgspec.Struct, frozen=True):
         keyring: versions of the key ring.
         adapt: records of decisions and versions of the steering.
         tiles: the published log.
-        handle_of: returns a tenant's handle; raises StateError if it cannot be told now.
     """
 
     ledger: LedgerReader
@@ -57,7 +44,6 @@ class LeafStores(msgspec.Struct, frozen=True):
     keyring: KeyRingStore
     adapt: AdaptRows
     tiles: TileReader
-    handle_of: Callable[[TenantId], str]
 
 
 class LedgerLeaves:
@@ -75,8 +61,6 @@ class LedgerLeaves:
         self._keyring = stores.keyring
         self._adapt = stores.adapt
         self._tiles = stores.tiles
-        self._handle_of = stores.handle_of
-        self._handles: dict[TenantId, str] = {}
         self._lost_ms: dict[tuple[LogId, int], int] = {}
         """Times of runs whose records are lost, by their first index: each follows the last."""
 
@@ -138,7 +122,7 @@ class LedgerLeaves:
         for seq_n, record in rows:
             if seq_n != after_seq + 1 + index - start:
                 break
-            yield self._named(LoggedRecord(index, *record))
+            yield LoggedRecord(index, *record)
             index += 1
         if index != stop:
             raise StateError(
@@ -146,20 +130,6 @@ class LedgerLeaves:
                 next_step="The journal was pruned or replaced before its records were exported: "
                 "bring the journal back from a backup; the export waits.",
             )
-
-    def _named(self, record: LoggedRecord) -> LoggedRecord:
-        """Add the handle of the tenant that a decision is about; its statement has the id."""
-        if record.kind != LeafType.DECISION:
-            return record
-        try:
-            tenant = _decode_subject(record.statement).subject.tenant
-        except (msgspec.MsgspecError, UnicodeError, RecursionError):
-            return record  # the event says that it cannot be read
-        if not tenant:
-            return record
-        if tenant not in self._handles:
-            self._handles[tenant] = self._handle_of(tenant)
-        return msgspec.structs.replace(record, tenant=self._handles[tenant])
 
     def _journal_records(
         self, slot: str, after_seq: int, count: int

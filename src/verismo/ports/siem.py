@@ -27,7 +27,6 @@ class LoggedRecord(msgspec.Struct, frozen=True):
         written_ms: when it was stored, Unix ms; of a record that is lost a time before that.
         entry: the leaf itself where a restore has lost its record, whose other bytes are empty
             then; else empty.
-        tenant: handle of the tenant that a decision is about; empty if it is about none.
     """
 
     index: int
@@ -38,7 +37,6 @@ class LoggedRecord(msgspec.Struct, frozen=True):
     graph: bytes
     written_ms: int
     entry: bytes = b""
-    tenant: str = ""
 
 
 class LeafReader(Protocol):

@@ -21,9 +21,7 @@ from verismo.control.siem import ExportDesk, ExportStatus, SinkExport, lag_ms
 from verismo.control.siemleaves import LeafStores, LedgerLeaves
 from verismo.control.siemparity import ParityDesk, ParityWatch
 from verismo.model.errors import ConfigError, StateError
-from verismo.model.ids import TenantId
 from verismo.ports.siem import SiemSink, SinkReader
-from verismo.wiring.handles import find_tenant_handle, handle_secret_file
 from verismo.wiring.ledgerreads import ledger_places
 from verismo.wiring.rounds import Rounds
 
@@ -86,7 +84,6 @@ class SiemParts:
                 keyring=KeyRingFiles(config.data),
                 adapt=self._adapt,
                 tiles=FolderTiles(places.tiles),
-                handle_of=lambda tenant: _handle(config.data, tenant),
             ),
         )
 
@@ -259,17 +256,6 @@ def _http_settings(sink: Sink) -> HttpSettings:
         query_url=sink.query_url,
         timeout_s=sink.timeout_ms / 1_000,
     )
-
-
-def _handle(data: Path, tenant: TenantId) -> str:
-    handle = find_tenant_handle(data, tenant)
-    if handle is None:
-        raise StateError(
-            f"there is no {handle_secret_file(data)}, which tenants' handles are made from",
-            next_step="The gateway makes it when it starts. Where it was lost, bring it back from "
-            "a backup that was made with --with-keys; the export waits.",
-        )
-    return handle
 
 
 def _issuer_host(issuer: str) -> str:
