@@ -9,6 +9,7 @@ from tests.support import siem
 
 from verismo.adapters.siem_file import FileSink, FileSinkReader, FileSinkSettings
 from verismo.adapters.siem_sqlite import FILE_NAME, SqliteSiemStore
+from verismo.attest import ocsf_frame
 from verismo.control import siemparity
 from verismo.control.siem import ExportDesk, SinkExport, event_list
 from verismo.control.siemparity import GRACE_MS, ParityDesk, ParityWatch, compare_sink
@@ -119,6 +120,27 @@ async def test_history_that_was_rewritten_contradicts_the_manifest(desk, leaves)
     assert outcome.report.is_whole
     assert [manifest.hour_ms for manifest in outcome.contradicted] == [START]
     assert not outcome.is_whole
+
+
+async def test_hours_sent_before_the_mapping_changed_are_altered_whole_and_later_ones_are_not(
+    store, leaves, monkeypatch
+):
+    """The runbook tells an update from an attack by this."""
+    sink = siem.KeptSink()
+    export = SinkExport(ExportDesk("main", sink, leaves, store, lambda: START))
+    later = leaves.kept[siem.LOG][20:]
+    del leaves.kept[siem.LOG][20:]
+    with monkeypatch.context() as older:
+        older.setattr(ocsf_frame, "MAPPING", "1")
+        await export.round()
+    leaves.kept[siem.LOG] += later
+    await export.round()
+    desk = ParityDesk("main", leaves, store, siem.KeptReader([e.data for e in sink.events]))
+    before = compare_sink(desk, START, START + HOUR)
+    assert indices(before.report.altered) == list(range(20))
+    assert (before.report.missing, before.report.foreign) == ((), ())
+    assert len(before.contradicted) == 1
+    assert compare_sink(desk, START + HOUR, START + 3 * HOUR).is_whole
 
 
 async def test_export_that_goes_on_meanwhile_contradicts_nothing(desk, leaves, store):
