@@ -332,7 +332,6 @@ class TestAClockThatIsSet:
         dated_ms = site.now_ms // 10_000 * 10_000
         windows.write(Interval("s0", dated_ms, dated_ms + 10_000))
         site.now_ms = right_ms + 15_000
-        await site.loop.round()
         return site
 
     def rules(self, site):
@@ -353,6 +352,7 @@ class TestAClockThatIsSet:
         assert 'verismo_adapt_decisions_total{rule="canary-event",verdict="NODATA"} 1' in text
 
     async def test_back_for_one_round_and_right_again_changes_nothing(self, site, client, windows):
+        site.now_ms += 2 * self.AHEAD  # The key is valid at the wrong time as well.
         await post(site, client, start())
         ended_ms = site.now_ms // 10_000 * 10_000
         for n in range(1, 361):
@@ -361,6 +361,7 @@ class TestAClockThatIsSet:
         before = self.rules(site)
         site.now_ms -= self.AHEAD
         await site.loop.round()
+        assert 'failures_total{reason="state"} 0\n' in "".join(await site.loop.expose())
         site.now_ms += self.AHEAD + 1_000
         site.ticks_ms += 1_000
         await site.loop.round()
