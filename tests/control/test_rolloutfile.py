@@ -53,7 +53,7 @@ def test_it_ends_where_the_clock_was_set_back(rolled):
     rolled.look(NOW)
     found = rollout_file(rolled.kept, ALL)
     assert len(found.decisions) == 7
-    assert found.note.endswith("until its clock or its deployments changed")
+    assert found.note.endswith("until its clock was set back")
     assert replay(found).is_concluded
 
 
@@ -83,6 +83,35 @@ def test_it_ends_where_a_clock_went_back_while_the_configuration_did_not_know_it
     found = rollout_file(rolled.kept, ALL)
     assert len(found.decisions) == 7
     assert replay(found).is_concluded
+
+
+@pytest.mark.parametrize("name", ["old", "new"])
+def test_it_begins_anew_where_another_deployment_stands_behind_a_name(rolled, name):
+    last = NOW + 60_000 + 7 * STEP
+    deployments = dict(rolled.plan.deployments)
+    deployments[name] = msgspec.structs.replace(deployments[name], model="another")
+    rolled.plan = msgspec.structs.replace(rolled.plan, deployments=deployments)
+    (changed,) = rolled.look(last + STEP)
+    assert changed.reasons[0].startswith("deployment_changed")
+    with pytest.raises(NotFound):
+        rollout_file(rolled.kept, ALL)
+    rolled.counted.is_missing = True
+    made = rolled.look(last + 60_000)
+    rolled.counted.is_missing = False
+    rolled.counted.per_interval = {
+        ("T1", "baseline", "old"): 800,
+        ("T1", "candidate", "new"): 200,
+    }
+    for number in range(1, 20):
+        made += rolled.look(last + 60_000 + number * STEP)
+    assert "PROMOTE" in [one.verdict for one in made]
+    found = rollout_file(rolled.kept, ALL)
+    assert (len(found.decisions), found.started_ms) == (len(made), last + STEP)
+    assert found.note.endswith("until now")
+    read = msgspec.json.decode(msgspec.json.encode(found), type=CanaryFile)
+    assert (replay(read).differing, replay(read).is_concluded) == ((), True)
+    forged = msgspec.structs.replace(read, state=msgspec.structs.replace(read.state, holds=2))
+    assert replay(forged).differing
 
 
 def test_what_was_never_begun_is_not_found(rolled):

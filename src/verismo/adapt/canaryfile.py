@@ -62,6 +62,7 @@ class CanaryFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         decisions: in order.
         verdict: what it came to in the end.
         reasons: why.
+        state: of a gateway, what the looks began from; not there where that was a start.
     """
 
     v: int
@@ -73,6 +74,7 @@ class CanaryFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     decisions: tuple[FileLook, ...]
     verdict: Verdict
     reasons: tuple[str, ...]
+    state: CanaryState | msgspec.UnsetType = msgspec.UNSET
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -181,6 +183,8 @@ def replay(file: CanaryFile) -> Replayed:
     """
     rule = decide_outside if file.origin == "scraped" else canary.decide
     state = start(file.subject, file.score, file.started_ms)
+    if file.state is not msgspec.UNSET and file.origin == "gateway":
+        state = file.state
     found = []
     for look in file.decisions:
         decision = rule(state, look.observation, file.score, look.at_ms)

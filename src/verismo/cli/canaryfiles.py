@@ -55,7 +55,8 @@ class ReplayReport(msgspec.Struct, frozen=True):
 def export_rollout(config: Path, out: Path, **named: str) -> None:
     """Write the last rollout of an operation from its recorded decisions, to be replayed.
 
-    It goes from the start up to what a person did next, or up to now.
+    It goes from the start, or the last exchange of a deployment, up to what a person did next, to a
+    clock that was set back, or up to now.
     """
     loaded = load_config(config)
     operation = loaded.plan.operations.get(OperationId(named["operation"]))

@@ -10,21 +10,25 @@ from verismo.adapt.canaryobservation import CanaryObservation
 from verismo.adapt.canarysettings import CanarySettings
 from verismo.adapt.canarystate import CanaryState
 from verismo.attest.controlrecord import ControlRecord, RecordRefused, read_record
+from verismo.control.pins import ARMS
 from verismo.control.rollouts import RULES
 from verismo.model import canonical
 from verismo.model.decision import Decision, Subject, decode_decision, digest_of
 from verismo.model.errors import NotFound, StateError
+from verismo.model.window import Arm
 from verismo.ports.decisions import DecisionReader
 
 ROWS: Final = 1_000
+_ARMS: Final[tuple[tuple[Arm, ...], ...]] = (ARMS[:1], ARMS[1:], ARMS)
+_EXCHANGES: Final = frozenset(digest_of(CanaryEvent("deployment_changed", one)) for one in _ARMS)
 _LACKED: Final = digest_of(CanaryEvent(LACKED))
-"""What a record of that event names as its observation."""
+"""What records of these events name as their observation."""
 
 Kept = TypeVar("Kept", bound=msgspec.Struct)
 
 
 class _Begun(msgspec.Struct, frozen=True):
-    """Where the last start is, and until what the looks follow from it."""
+    """Where evidence last began, at a start or an exchange, and until what the looks go on."""
 
     record: ControlRecord
     looks: tuple[ControlRecord, ...] = ()
@@ -32,10 +36,11 @@ class _Begun(msgspec.Struct, frozen=True):
 
 
 def rollout_file(reader: DecisionReader, subject: Subject) -> CanaryFile:
-    """Return a rollout from its last start until what is no look changed it, or until now.
+    """Return a rollout from where its evidence began until no look changed it, or until now.
 
-    That is what a person did, or what befell it besides (`adapt.canaryevent`). That the
-    configuration did not know it for a while is passed over: it changed nothing of it.
+    It begins with the last start, or since another deployment stands behind one of its names. What
+    a person did ends it, and a clock that was set back. That the configuration did not know it for
+    a while is passed over: it changed nothing of it.
 
     Args:
         reader: of the records.
@@ -49,6 +54,7 @@ def rollout_file(reader: DecisionReader, subject: Subject) -> CanaryFile:
     if begun is None or not begun.looks:
         raise NotFound("there is no such rollout that was looked at")
     settings = _kept(reader, begun.record.settings, CanarySettings)
+    state = _decision(reader, begun.record).state
     looks = tuple(_look(reader, one) for one in begun.looks)
     until = begun.until or "until now"
     return CanaryFile(
@@ -57,10 +63,11 @@ def rollout_file(reader: DecisionReader, subject: Subject) -> CanaryFile:
         note=f"records {begun.record.n} to {begun.looks[-1].n} of {begun.record.iss}, {until}",
         subject=subject,
         score=settings,
-        started_ms=_decision(reader, begun.record).state.decided_ms,
+        started_ms=state.decided_ms,
         decisions=looks,
         verdict=looks[-1].verdict,
         reasons=looks[-1].reasons,
+        state=state if begun.record.rule == "canary-event" else msgspec.UNSET,
     )
 
 
@@ -85,7 +92,9 @@ def _after(begun: _Begun | None, record: ControlRecord) -> _Begun | None:
     if record.rule == "canary-event":
         if record.inputs == _LACKED and not _went_back(begun, record):
             return begun
-        return _over(begun, "until its clock or its deployments changed")
+        if record.inputs in _EXCHANGES:
+            return _Begun(record)
+        return _over(begun, "until its clock was set back")
     if begun is None or begun.until:
         return begun
     return msgspec.structs.replace(begun, looks=(*begun.looks, record))
