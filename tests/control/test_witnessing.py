@@ -21,9 +21,11 @@ from verismo.adapters.witness_sqlite import SqliteWitness
 from verismo.attest.checkpoint import open_checkpoint, read_checkpoint
 from verismo.attest.note import read_note, verifier_key
 from verismo.attest.witnesspolicy import read_policy
+from verismo.control.contradictions import UNKNOWN, look
 from verismo.control.cosigned import Standing, standing
 from verismo.control.witnessing import WitnessDesk, Witnessing
 from verismo.control.witnesspeer import PAUSE_MS_MAX, WitnessAddress
+from verismo.control.witnesstarget import target_of
 from verismo.model.errors import StateError
 from verismo.model.ledger import origin_of
 from verismo.ports.ledger import LedgerForked
@@ -886,6 +888,31 @@ async def test_what_another_process_has_published_since_is_no_contradiction(one)
     await late.round()
     assert failures(late) == {"conflict": 1}
     assert not one.contradictions.contradictions().said
+
+
+async def test_a_start_waits_for_a_slow_witness_once_and_not_for_each_log(tmp_path, monkeypatch):
+    class Slow:
+        """A client whose witness takes three fifths of the limit for each answer."""
+
+        asked = 0
+
+        async def add_checkpoint(self, url, body):
+            self.asked += 1
+            for _ in range(5):  # the loop looks at its timers
+                await asyncio.sleep(0)
+            return SizeConflict(0)
+
+    place, slow = Place(tmp_path), Slow()
+    for region in ("eu", "us", "ap"):
+        place.source.add(3, region=region)
+    published = place.integrator().step(NOW_MS).published
+    targets = [target_of(log, note) for log, note in published.items()]
+    loop, real = asyncio.get_running_loop(), asyncio.get_running_loop().time
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "time", lambda: real() + 60_000 * slow.asked)
+        said = await look(slow, WitnessAddress("alice", None, ""), targets, 100_000_000)
+    assert slow.asked == 2
+    assert [refusal.reason for _, refusal in said] == [UNKNOWN] * 3
 
 
 async def test_what_another_process_publishes_while_we_ask_at_a_start_is_no_contradiction(one):

@@ -125,21 +125,28 @@ async def look(
         What it said against each; with the reason `unknown` where nothing can be said.
     """
     found: list[tuple[Target, PeerRefused]] = []
-    for target in targets:
-        size = target.checkpoint.size
-        body = Submission(size, (), target.note.encode()).encode()
-        try:
-            async with asyncio.timeout(timeout_ms / 1_000):
-                answer = await client.add_checkpoint(address.url, body)
-        except (TimeoutError, WitnessUnavailable) as error:
-            found += [(one, PeerRefused(UNKNOWN, str(error))) for one in targets]
-            return found
-        if isinstance(answer, SizeConflict) and answer.size > size:
-            here = target.checkpoint if newest is None else await newest(target)
-            if answer.size > here.size:
-                found.append((target, ahead(here, answer.size)))
-        elif isinstance(answer, Declined):
-            refusal = declined(target, size, target.checkpoint.root, answer)
-            is_said = refusal.reason in REASONS
-            found.append((target, refusal if is_said else PeerRefused(UNKNOWN, refusal.detail)))
+    try:
+        async with asyncio.timeout(timeout_ms / 1_000):
+            for target in targets:
+                refusal = await _refusal(client, address, target, newest)
+                found += [] if refusal is None else [(target, refusal)]
+    except (TimeoutError, WitnessUnavailable) as error:
+        words = str(error) or "it does not answer in time"
+        found += [(one, PeerRefused(UNKNOWN, words)) for one in targets]
     return found
+
+
+async def _refusal(
+    client: WitnessClient, address: WitnessAddress, target: Target, newest: Newest | None
+) -> PeerRefused | None:
+    size = target.checkpoint.size
+    body = Submission(size, (), target.note.encode()).encode()
+    answer = await client.add_checkpoint(address.url, body)
+    if isinstance(answer, SizeConflict) and answer.size > size:
+        here = target.checkpoint if newest is None else await newest(target)
+        return ahead(here, answer.size) if answer.size > here.size else None
+    if isinstance(answer, Declined):
+        refusal = declined(target, size, target.checkpoint.root, answer)
+        is_said = refusal.reason in REASONS
+        return refusal if is_said else PeerRefused(UNKNOWN, refusal.detail)
+    return None

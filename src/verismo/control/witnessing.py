@@ -169,9 +169,7 @@ class Witnessing:
 
     async def _look(self, peer: Peer, targets: Sequence[Target]) -> None:
         client, limit_ms = self._desk.client, self._desk.timeout_ms
-        for target, refusal in await look(
-            client, peer.address, targets, limit_ms, self._newest
-        ):
+        for target, refusal in await look(client, peer.address, targets, limit_ms, self._newest):
             if refusal.reason != UNKNOWN:
                 await self._refused(peer, target, refusal)
 
