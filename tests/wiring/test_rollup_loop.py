@@ -4,12 +4,18 @@ import logging
 import shutil
 
 import pytest
+from click.testing import CliRunner
 from tests.support.archived import DAY_MS, EU, US, Gateway, at, day
 
 from verismo.adapters.archive_folder import FolderArchive
+from verismo.adapters.contradictions_file import ContradictionsFile
+from verismo.adapters.restoration import LEDGER_MARKER
+from verismo.cli.main import cli
 from verismo.config.load import load_config
 from verismo.control import dayfiles
 from verismo.model.ids import TenantId
+from verismo.ports.ledger import LedgerForked
+from verismo.ports.witness import Contradictions
 from verismo.wiring.backup import back_up
 from verismo.wiring.rollups import RollupLoop, restore_from, siem_report
 from verismo.wiring.vault import make_data_keys, record_erasure
@@ -78,6 +84,31 @@ async def test_failure_is_logged_once_counted_and_made_good_by_a_later_round(con
     text = await told(loop)
     assert 'verismo_archive_waiting_days{region="eu",year="2026"} 0' in text
     assert 'verismo_archive_waiting_days{region="us",year="2026"} 0' in text
+    await loop.close()
+
+
+@pytest.mark.parametrize("stopped_by", ["a quorum", "a restore"])
+async def test_ledger_that_is_stopped_is_neither_rolled_up_nor_uploaded(config, caplog, stopped_by):
+    marker = config.data / LEDGER_MARKER
+    if stopped_by == "a quorum":
+        ContradictionsFile(config.data).keep(Contradictions(stops=True))
+    else:
+        marker.touch()
+    loop = RollupLoop(config)
+    with caplog.at_level(logging.ERROR, "verismo.rollups"):
+        await loop.round()
+    [record] = caplog.records
+    assert ("restored" if marker.exists() else "quorum of witnesses") in record.fields["error"]
+    assert not (config.root / "kept").exists()
+    assert not (config.data / "rollups").exists()
+    for command in (["rollup", "--day", "2026-11-01"], ["archive"]):
+        outcome = CliRunner().invoke(cli, ["ledger", *command, "-c", str(config.path)])
+        assert isinstance(outcome.exception, LedgerForked)
+    assert not (config.data / "rollups").exists()
+    ContradictionsFile(config.data).keep(Contradictions())
+    marker.unlink(missing_ok=True)
+    await loop.round()
+    assert (config.data / "rollups").exists()
     await loop.close()
 
 

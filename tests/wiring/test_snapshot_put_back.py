@@ -141,6 +141,38 @@ async def test_an_old_copy_signs_nothing_and_says_so_until_it_goes_on_from_the_n
         assert findings(config) == []
 
 
+async def test_a_copy_that_signed_beside_the_world_goes_on_from_the_newest_as_the_runbook_says(
+    tmp_path,
+):
+    async with put_back(tmp_path) as (config, size):
+        setup = Setup(files={}, edits={'# policy = ""': 'policy = "witnesses"'})
+        async with running_gateway(tmp_path / "gateway", setup) as running:
+            await running.chat("beside the world")
+            hurried = msgspec.structs.replace(config.ledger, checkpoint_interval_ms=1)
+            alone = LedgerLoop(msgspec.structs.replace(config, ledger=hurried))
+            await alone.round()  # no witness answers yet
+            await alone.close()
+            with open_desk(config, clock_ms() + DAY_MS) as desk:
+                make_rollup(desk, US, day_of(clock_ms()), clock_ms() + 2 * DAY_MS)
+            await go_on(config)
+        assert ContradictionsFile(config.data).contradictions().stops
+        with pytest.raises(LedgerForked) as refusal:
+            await adopt(config, tmp_path / "newest" / "log")
+        assert "witness-split-view.md" in refusal.value.advice
+        aside = tmp_path / "aside"
+        aside.mkdir()
+        for path in (*config.data.glob("ledger.db*"), config.data / "log"):
+            path.rename(aside / path.name)
+        (config.data / "keys" / "checkpoints").rename(aside / "checkpoints")
+        (config.data / "rollups").rename(aside / "rollups")
+        outcome = await adopt(config, tmp_path / "newest" / "log")
+        assert [one.size for one in outcome.logs if one.log == US] == [size]
+        assert ContradictionsFile(config.data).contradictions() == Contradictions()
+        await go_on(config)
+        assert published_size(config) == size + 1, "the answer beside the world is in the log"
+        assert findings(config) == []
+
+
 async def test_what_the_archive_has_of_a_newer_log_is_asked_where_no_witness_answers(tmp_path):
     async with put_back(tmp_path) as (config, _):
         pass  # the witness is gone

@@ -208,7 +208,9 @@ def _published(
                 raise LedgerForked(
                     f"{root / log.path} cannot be gone on from: {finding.detail}",
                     next_step="Name the newest published tiles, whole; "
-                    "`verismo ledger audit --tiles` names everything that is wrong with them.",
+                    "`verismo ledger audit --tiles` names everything that is wrong with them. If "
+                    "they are, this folder may have signed another history: what then has to be "
+                    "moved aside stands in docs/runbooks/witness-split-view.md.",
                 )
             if published is not None:
                 size, root_hash = _open(published, key)

@@ -20,11 +20,13 @@ from verismo.adapters.adapt_leaves import ArchivedAdapt, open_leaves
 from verismo.adapters.archive_folder import FolderArchive
 from verismo.adapters.archive_s3 import S3Archive, S3Settings
 from verismo.adapters.checkpoint_file import FolderCheckpoints
+from verismo.adapters.contradictions_file import ContradictionsFile
 from verismo.adapters.folder_sync import sync_folder
 from verismo.adapters.journal_reader import SqliteJournalReader
 from verismo.adapters.journal_restored import RestoredJournals
 from verismo.adapters.keyring_files import KeyRingFiles
 from verismo.adapters.ledger_sqlite import SqliteLedger
+from verismo.adapters.restoration import LEDGER_MARKER
 from verismo.adapters.rollups_folder import FOLDER, FolderRollups
 from verismo.adapters.siem_sqlite import FILE_NAME as SIEM_FILE
 from verismo.adapters.siem_sqlite import SqliteSiemStore
@@ -52,6 +54,7 @@ from verismo.model.retention import (
     midnight_ms,
 )
 from verismo.ports.archive import Archive
+from verismo.ports.ledger import LedgerForked
 from verismo.wiring.keys import open_signer
 from verismo.wiring.ledgerreads import ledger_places
 from verismo.wiring.rounds import Rounds
@@ -100,8 +103,10 @@ def open_desk(config: Config, now_ms: int) -> Iterator[RollupDesk]:
         now_ms: Unix ms.
 
     Raises:
+        LedgerForked: the ledger is stopped: what it says of a day may not be what the world knows.
         StateError: the ledger, the key ring or the rollup key cannot be used.
     """
+    _refuse_stopped(config.data)
     places = ledger_places(config.data)
     ring = KeyRingFiles(config.data)
     with (
@@ -123,6 +128,20 @@ def open_desk(config: Config, now_ms: int) -> Iterator[RollupDesk]:
             rollups=FolderRollups(config.data / FOLDER),
             signer=open_signer(config.data, "rollup", config.keys, now_ms),
             siem=lambda origin, day: siem_report(config, origin, day),
+        )
+
+
+def _refuse_stopped(data: Path) -> None:
+    """Roll nothing up and upload nothing of a ledger that may sign nothing itself."""
+    if (data / LEDGER_MARKER).exists():
+        raise LedgerForked(
+            f"{data} was restored; the published log may be ahead of the backup",
+            next_step="Run `verismo ledger adopt` first; docs/runbooks/ledger-refused.md.",
+        )
+    if ContradictionsFile(data).contradictions().stops:
+        raise LedgerForked(
+            "a quorum of witnesses knows another ledger than this one",
+            next_step="`verismo ledger status` names them; docs/runbooks/witness-split-view.md.",
         )
 
 
