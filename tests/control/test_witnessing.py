@@ -21,7 +21,7 @@ from verismo.adapters.witness_sqlite import SqliteWitness
 from verismo.attest.checkpoint import open_checkpoint, read_checkpoint
 from verismo.attest.note import read_note, verifier_key
 from verismo.attest.witnesspolicy import read_policy
-from verismo.control.contradictions import UNKNOWN, look
+from verismo.control.contradictions import UNKNOWN, Contradicting, is_refusal, look
 from verismo.control.cosigned import Standing, standing
 from verismo.control.witnessing import WitnessDesk, Witnessing
 from verismo.control.witnesspeer import PAUSE_MS_MAX, WitnessAddress
@@ -30,6 +30,7 @@ from verismo.model.errors import StateError
 from verismo.model.ledger import origin_of
 from verismo.ports.ledger import LedgerForked
 from verismo.ports.witness import (
+    Contradiction,
     Contradictions,
     Cosigned,
     Declined,
@@ -809,6 +810,73 @@ async def test_a_witness_that_cosigns_again_takes_its_contradiction_back(three):
     await until(lambda: not three.contradictions.contradictions().said)
     await again.aclose()
     assert not (three.place.folder / "witness-contradictions.json").exists()
+
+
+def policy_of(three, *names):
+    witnesses = [f"witness {name} {three.keys[name].vkey}" for name in names]
+    return read_policy(
+        "\n".join([*witnesses, f"group g any {' '.join(names)}\nquorum g\n"]).encode()
+    )
+
+
+async def said_ahead(three, policy, name):
+    """Let one witness contradict a policy's gateway; returns what is kept then."""
+    contradicting = Contradicting(policy, three.contradictions)
+    target = target_of(EU, three.publish(1)[EU])
+    await contradicting.heard(target, name, "ahead", "wrong")
+    return three.contradictions.contradictions()
+
+
+@pytest.mark.parametrize(
+    ("names", "stops"),
+    [
+        (("alice",), False),
+        (("alice", "bob"), True),
+        (("alice", "zoe"), False),
+        (("zoe", "yann"), False),
+    ],
+)
+async def test_only_witnesses_of_the_policy_make_a_refusal(three, names, stops):
+    assert is_refusal(policy_of(three, "alice", "bob"), frozenset(names)) is stops
+    assert is_refusal(policy_of(three, "alice"), frozenset(names)) is ("alice" in names)
+
+
+async def test_a_witness_that_left_the_policy_does_not_make_another_one_a_quorum(three):
+    assert not (await said_ahead(three, policy_of(three, "alice", "bob"), "alice")).stops
+    found = await said_ahead(three, policy_of(three, "bob", "carol"), "bob")
+    assert not found.stops
+    assert [one.witness for one in found.said] == ["bob"]
+
+
+async def test_what_a_witness_said_that_left_the_policy_is_dropped_at_the_next_cosignature(three):
+    await said_ahead(three, policy_of(three, "alice", "bob"), "alice")
+    contradicting = Contradicting(policy_of(three, "bob", "carol"), three.contradictions)
+    await contradicting.cosigned(US, "carol")
+    assert three.contradictions.contradictions() == Contradictions()
+
+
+async def test_what_a_quorum_said_stays_whole_when_one_of_it_leaves_the_policy(three):
+    await said_ahead(three, policy_of(three, "alice", "bob"), "alice")
+    found = await said_ahead(three, policy_of(three, "alice", "bob"), "bob")
+    assert found.stops
+    await Contradicting(policy_of(three, "bob"), three.contradictions).cosigned(EU, "bob")
+    assert three.contradictions.contradictions() == found
+
+
+@pytest.mark.parametrize("is_whole", [True, False])
+async def test_a_cosignature_at_the_start_takes_back_what_the_witness_said_if_it_verifies(
+    one, is_whole
+):
+    published = one.publish(3)
+    witnessing = one.witnessing()
+    witnessing.notice(published)
+    await witnessing.round()
+    note = {EU: one.place.tiles.read(EU, "checkpoint")}
+    said = Contradictions(said=(Contradiction(EU.path, "alice", "ahead", "at size 9"),))
+    one.contradictions.keep(said)
+    client = one.client if is_whole else Answering(Cosigned(""))
+    await one.witnessing(client=client).look(note)
+    assert one.contradictions.contradictions() == (Contradictions() if is_whole else said)
 
 
 async def test_what_a_quorum_has_said_is_not_taken_back_by_one_of_them(three):

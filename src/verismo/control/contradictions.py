@@ -12,15 +12,17 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
 from verismo.attest.checkpoint import Checkpoint
+from verismo.attest.note import NoteSignature
 from verismo.attest.submission import Submission
 from verismo.attest.witnesspolicy import WitnessPolicy
-from verismo.control.witnesspeer import PeerRefused, WitnessAddress
+from verismo.control.witnesspeer import PeerRefused, WitnessAddress, verified
 from verismo.control.witnesstarget import Target, ahead, declined
 from verismo.model.ledger import LogId
 from verismo.ports.witness import (
     Contradiction,
     Contradictions,
     ContradictionStore,
+    Cosigned,
     Declined,
     SizeConflict,
     WitnessClient,
@@ -40,11 +42,12 @@ def is_refusal(policy: WitnessPolicy, names: frozenset[str]) -> bool:
 
     Args:
         policy: whose cosignatures count.
-        names: of those that contradict about one log.
+        names: of those that contradict about one log; others than the policy's do not count.
 
     Returns:
         True for a quorum of two or more; of one only where the policy names no other witness.
     """
+    names &= _named(policy)
     is_alone = len(names) < 2 and len(policy.witnesses) > 1
     return bool(names) and policy.is_quorum(names) and not is_alone
 
@@ -94,12 +97,22 @@ class Contradicting:
 
     async def _read(self) -> Contradictions:
         if self._known is None:
-            self._known = await asyncio.to_thread(self._store.contradictions)
+            found = await asyncio.to_thread(self._store.contradictions)
+            counting = _named(self._policy)
+            said = tuple(one for one in found.said if found.stops or one.witness in counting)
+            if said != found.said:
+                # A witness that was taken out of the policy is not asked, and takes nothing back.
+                await self._keep(Contradictions(found.stops, said))
+            self._known = Contradictions(found.stops, said)
         return self._known
 
     async def _keep(self, found: Contradictions) -> None:
         await asyncio.to_thread(self._store.keep, found)
         self._known = found
+
+
+def _named(policy: WitnessPolicy) -> frozenset[str]:
+    return frozenset(one.name for one in policy.witnesses)
 
 
 async def look(
@@ -124,24 +137,52 @@ async def look(
     Returns:
         What it said against each; with the reason `unknown` where nothing can be said.
     """
-    found: list[tuple[Target, PeerRefused]] = []
+    found = await answers(client, address, targets, timeout_ms, newest)
+    return [(target, answer) for target, answer in found if isinstance(answer, PeerRefused)]
+
+
+async def answers(
+    client: WitnessClient,
+    address: WitnessAddress,
+    targets: Sequence[Target],
+    timeout_ms: int,
+    newest: Newest | None = None,
+) -> list[tuple[Target, PeerRefused | NoteSignature]]:
+    """Ask as `look` does, and return its verified cosignatures too: each takes back what it said.
+
+    Args:
+        client: asks it.
+        address: of the witness.
+        targets: what is published.
+        timeout_ms: for all of them.
+        newest: see `look`.
+
+    Returns:
+        What it said of each; nothing of those that it knows less of, or only something newer.
+    """
+    found: list[tuple[Target, PeerRefused | NoteSignature]] = []
     try:
         async with asyncio.timeout(timeout_ms / 1_000):
             for target in targets:
-                refusal = await _refusal(client, address, target, newest)
-                found += [] if refusal is None else [(target, refusal)]
+                answer = await _answer(client, address, target, newest)
+                found += [] if answer is None else [(target, answer)]
     except (TimeoutError, WitnessUnavailable) as error:
         words = str(error) or "it does not answer in time"
         found += [(one, PeerRefused(UNKNOWN, words)) for one in targets]
     return found
 
 
-async def _refusal(
+async def _answer(
     client: WitnessClient, address: WitnessAddress, target: Target, newest: Newest | None
-) -> PeerRefused | None:
+) -> PeerRefused | NoteSignature | None:
     size = target.checkpoint.size
     body = Submission(size, (), target.note.encode()).encode()
     answer = await client.add_checkpoint(address.url, body)
+    if isinstance(answer, Cosigned):
+        try:
+            return verified(address, target.note.text, answer)
+        except PeerRefused as error:
+            return PeerRefused(UNKNOWN, error.detail)
     if isinstance(answer, SizeConflict) and answer.size > size:
         here = target.checkpoint if newest is None else await newest(target)
         return ahead(here, answer.size) if answer.size > here.size else None

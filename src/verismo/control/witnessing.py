@@ -29,7 +29,7 @@ from verismo.attest.note import (
 from verismo.attest.submission import Submission
 from verismo.attest.tile import Tile, TileMissing, TileRefused, TileTree
 from verismo.attest.witnesspolicy import WitnessPolicy
-from verismo.control.contradictions import UNKNOWN, Contradicting, look
+from verismo.control.contradictions import UNKNOWN, Contradicting, answers
 from verismo.control.witnesspeer import (
     Peer,
     PeerRefused,
@@ -169,9 +169,11 @@ class Witnessing:
 
     async def _look(self, peer: Peer, targets: Sequence[Target]) -> None:
         client, limit_ms = self._desk.client, self._desk.timeout_ms
-        for target, refusal in await look(client, peer.address, targets, limit_ms, self._newest):
-            if refusal.reason != UNKNOWN:
-                await self._refused(peer, target, refusal)
+        for target, said in await answers(client, peer.address, targets, limit_ms, self._newest):
+            if not isinstance(said, PeerRefused):
+                await self._contradicting.cosigned(target.log, peer.address.name)
+            elif said.reason != UNKNOWN:
+                await self._refused(peer, target, said)
 
     async def aclose(self) -> None:
         """Give up what is under way."""
