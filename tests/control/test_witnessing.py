@@ -705,6 +705,23 @@ async def test_a_damaged_copy_with_the_quorum_is_made_anew(one, caplog, kind):
     assert one.kept() == one.published_by() == (7, ("alice",))
 
 
+async def test_without_a_quorum_nothing_is_kept_as_cosigned_before_somebody_has(one, caplog):
+    (key,) = one.keys.values()
+    policy = read_policy(f"witness alice {key.vkey}\nquorum none\n".encode())
+    published = one.publish(3)
+    unreached = one.witnessing(policy=policy, client=Faulty(one.client, "not stored"))
+    unreached.notice(published)
+    await unreached.round()
+    assert one.kept() is None
+    await unreached.aclose()
+    witnessing = one.witnessing(policy=policy)
+    witnessing.notice(published)
+    await witnessing.round()
+    await until(lambda: one.kept() == (3, ("alice",)))
+    await witnessing.aclose()
+    assert "made anew" not in "".join(record.message for record in caplog.records)
+
+
 @pytest.mark.parametrize("damage", [None, b"damaged"])
 async def test_the_copy_with_the_quorum_comes_back_at_a_start_although_nothing_grows(one, damage):
     published = one.publish(3)

@@ -217,10 +217,10 @@ class Witnessing:
         if sought.target_since_ms is None:
             sought.target_since_ms = sought.newer_since_ms
         sought.newer_since_ms = None if sought.newest == newest else self._desk.now_ms()
-        is_gone = before is None and not kept and self._desk.policy.is_quorum(frozenset(found))
+        is_gone = before is None and bool(found) and not kept
         if is_gone or kept.keys() - found.keys():
             # A crash has left the quorum kept but not published, or a new log key has signed it;
-            # or the kept one is gone, and the published one has the quorum.
+            # or the kept one is gone, and the published one may have the quorum.
             await asyncio.to_thread(self._write, target, sought.signatures)
         self._settle(sought, target)
         return target
