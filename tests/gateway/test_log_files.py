@@ -120,6 +120,27 @@ def test_a_proof_stands_under_the_checkpoint_with_a_quorum_where_that_covers_it(
     assert maker.prove(record(place, 301)).endswith(b"\n\n" + newer)
 
 
+def test_a_checkpoint_with_a_quorum_that_cannot_be_read_takes_no_proof_away(place):
+    newest = place.tiles.read(EU, "checkpoint")
+    cosigned = place.log_folder / EU.path / "cosigned"
+    cosigned.symlink_to(cosigned)
+    with pytest.raises(StateError):
+        place.tiles.read(EU, "cosigned")
+    maker = ProofMaker(place.store(), place.tiles)
+    assert maker.prove(record(place, 300)).endswith(b"\n\n" + newest)
+
+
+def test_what_is_wrong_with_the_checkpoint_with_a_quorum_is_logged_once(place, caplog):
+    cosigned = place.log_folder / EU.path / "cosigned"
+    whole = place.tiles.read(EU, "checkpoint")
+    maker = ProofMaker(place.store(), place.tiles)
+    for content, lines in ((b"garbage", 1), (b"", 1), (whole, 1), (b"garbage", 2)):
+        cosigned.write_bytes(content)
+        for number in (1, 2, 300):
+            maker.prove(record(place, number))
+        assert len(caplog.records) == lines
+
+
 @pytest.mark.parametrize("kind", ["garbage", "another root", "empty"])
 def test_a_damaged_checkpoint_with_a_quorum_takes_no_proof_away(place, kind):
     newest = place.tiles.read(EU, "checkpoint")

@@ -104,6 +104,8 @@ class ProofMaker:
     def __init__(self, ledger: LedgerReader, tiles: TileReader) -> None:
         self._ledger = ledger
         self._tiles = tiles
+        self._told: set[LogId] = set()
+        """Logs whose cosigned checkpoint gave no proof; clients ask again every second."""
 
     def prove(self, record: Record) -> bytes:
         """Return the proof file of an answer's record.
@@ -129,15 +131,23 @@ class ProofMaker:
         published = self._tiles.read(place.log, CHECKPOINT)
         try:
             proof = self._prove_by(COSIGNED, place, leaf, published)
-        except _DAMAGED as error:
+            if proof is not None:
+                self._told.discard(place.log)
+        except (*_DAMAGED, StateError) as error:
             # It is a copy with more signatures: what the log itself says stands without it.
-            fields = {"log": place.log.path, "error": str(error)}
-            log.warning("no proof to the cosigned checkpoint", extra={"fields": fields})
+            self._tell(place.log, str(error))
             proof = None
         proof = proof or self._prove_by(CHECKPOINT, place, leaf, published)
         if proof is None:
             raise _pending()
         return proof
+
+    def _tell(self, log_id: LogId, words: str) -> None:
+        """Log what is wrong with a log's cosigned checkpoint, once until it gives a proof again."""
+        if log_id not in self._told:
+            fields = {"log": log_id.path, "error": words}
+            log.warning("no proof to the cosigned checkpoint", extra={"fields": fields})
+        self._told.add(log_id)
 
     def _prove_by(
         self, name: str, place: LeafPlace, leaf: bytes, published: bytes | None
