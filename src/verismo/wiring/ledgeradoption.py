@@ -140,10 +140,10 @@ def _keep_quorum(
     if policy is None or store.cosigned(one.log) is not None:
         return
     try:
-        is_met = policy.quorum_met(read_note(one.note)).met
+        found = policy.quorum_met(read_note(one.note))
     except NoteRefused:
         return  # the audit names it, and the next cosigned checkpoint takes its place
-    if is_met:
+    if found.met and found.names:
         store.keep(one.log, one.note)
 
 
