@@ -371,6 +371,14 @@ class TestAClockThatIsSet:
         assert "canary-event" not in self.rules(site)
         assert len(windows.written(0, 2 * ended_ms)) == 360
 
+    async def test_behind_for_long_forgets_nothing_where_nothing_was_decided(self, site, windows):
+        ended_ms = site.now_ms // 10_000 * 10_000
+        for n in range(1, 361):
+            windows.write(Interval("s0", ended_ms - n * 10_000, ended_ms - n * 10_000 + 10_000))
+        site.now_ms -= self.AHEAD // 2
+        await site.elapse(120)
+        assert len(windows.written(0, 2 * ended_ms)) == 360
+
     async def test_lets_a_person_act_and_is_recorded_and_swept_all_the_same(
         self, back, client, windows
     ):
@@ -401,7 +409,8 @@ class TestAClockThatIsSet:
             )
             await back.elapse(80)
             assert "canary-event" not in self.rules(back)
-            assert "what is dated ahead was not forgotten" in caplog.messages
+            assert caplog.messages.count("the controllers failed") == 1
+            assert "the controllers go on" not in caplog.messages
             changed.execute("DROP TRIGGER kept")
         await back.elapse(5)
         assert "canary-event" in self.rules(back)

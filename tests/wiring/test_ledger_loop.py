@@ -151,6 +151,27 @@ async def test_answers_go_on_while_the_ledger_cannot_be_written(tmp_path, caplog
 
 
 @pytest.mark.slow
+async def test_a_look_at_the_witnesses_that_fails_is_counted_and_holds_nothing_up(tmp_path, caplog):
+    looked = []
+
+    async def look() -> None:
+        looked.append(1)
+        raise StateError("what witnesses said cannot be written", next_step="Check the disk.")
+
+    async with running_gateway(tmp_path) as gateway:
+        answer = await gateway.chat("hello")
+        loop = LedgerLoop(gateway.config, look=look)
+        for _ in range(3):
+            await loop.round()
+        assert len(looked) == 1
+        assert "not every witness was asked" in caplog.messages
+        assert 'verismo_ledger_failures_total{reason="state"} 1' in "".join(await loop.expose())
+        proof = await gateway.send("GET", f"/v1/attest/{answer.prov_id}/proof")
+        assert proof.status == 200
+        await loop.close()
+
+
+@pytest.mark.slow
 async def test_the_alarm_rings_once_and_ends(tmp_path, caplog, monkeypatch):
     now_ms = [wiring._now_ms()]
     async with running_gateway(tmp_path) as gateway:

@@ -52,7 +52,8 @@ class PatientShell:
 
     Args:
         shell: the controller.
-        is_believed: says whether the clock is.
+        is_believed: says whether the clock is; asked only where something waits for it, and may
+            raise StateError.
     """
 
     def __init__(self, shell: Shell, is_believed: Callable[[], bool]) -> None:
@@ -66,7 +67,8 @@ class PatientShell:
             StateError: nothing can be seen now; the round is tried again.
         """
         found = self._shell.looks(now_ms)
-        return found if self._is_believed() else [one for one in found if not _is_step(one)]
+        others = [one for one in found if not _is_step(one)]
+        return found if len(others) == len(found) or self._is_believed() else others
 
     def take(self, act: Act, now_ms: int) -> Look:  # type: ignore[type-arg]  # of any rule
         """Return the decision that a person's act comes to; nobody waits to act."""
@@ -88,7 +90,7 @@ def patient(
 
     Args:
         shells: by the name under which acts name them.
-        is_believed: says whether the clock is.
+        is_believed: says whether the clock is; see `PatientShell`.
     """
     return {
         name: PatientShell(shell, is_believed) if name in _TIMED else shell

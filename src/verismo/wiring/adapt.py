@@ -83,8 +83,7 @@ class AdaptLoop:
         reads = WindowReads(self._windows, lambda: slots, config.adapt.window_s * 1_000)
         self._parts = ShellParts(config, self.decisions, reads, self._now_ms)
         self._pace = ClockPace()
-        self._is_swept = False
-        self._shells = patient(open_shells(self._parts), lambda: self._is_swept)
+        self._shells = patient(open_shells(self._parts), self._believe)
         self._cards = slack_cards(config)
         self._file: AdaptFile | None = None
         self._loop: Loop | None = None
@@ -135,7 +134,6 @@ class AdaptLoop:
         now_ms = self._now_ms()
         self._pace.look(now_ms, self._ticks_ms())
         try:
-            self._is_swept = self._pace.is_steady and self._sweep(now_ms)
             loop = self._current(now_ms)
             progress = loop.round(now_ms)
             self._count(progress.decisions)
@@ -222,17 +220,16 @@ class AdaptLoop:
             if forgotten:
                 log.info("old observations forgotten", extra={"fields": {"count": forgotten}})
 
-    def _sweep(self, now_ms: int) -> bool:
-        """Forget the intervals that a clock which was ahead has dated; they would be seen twice.
+    def _believe(self) -> bool:
+        """Say whether the clock is believed; if so, forget the intervals that lie ahead of it.
 
-        Called in each round in which the clock is believed, before times of states go back: what
-        lies ahead is found in the file, so a crash in between leaves nothing of it.
+        Asked only where the newest decision lies ahead, by the process with the lease and before
+        times of states go back: the intervals would be seen twice. What lies ahead is found in the
+        file, so a crash in between leaves nothing of it.
         """
-        try:
-            forgotten = self._windows.forget_future(now_ms + AHEAD_MS)
-        except StateError as error:
-            self._tell(logging.ERROR, "what is dated ahead was not forgotten", error)
+        if not self._pace.is_steady:
             return False
+        forgotten = self._windows.forget_future(self._now_ms() + AHEAD_MS)
         if forgotten:
             fields = {"count": forgotten, "next": "Look at the clock of this machine."}
             log.warning("intervals dated ahead of the clock forgotten", extra={"fields": fields})

@@ -95,8 +95,13 @@ class LedgerLoop:
     async def round(self) -> None:
         """Integrate everything there is."""
         if self._look is not None:
-            await self._look()
-            self._look = None
+            look, self._look = self._look, None
+            try:
+                await look()
+            except StateError as error:
+                # What a quorum has said is read again before anything is signed.
+                self._failures["state"] += 1
+                self._tell(logging.ERROR, "not every witness was asked", error)
         await asyncio.get_running_loop().run_in_executor(self._thread, self._work)
 
     async def expose(self) -> list[str]:
