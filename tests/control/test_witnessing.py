@@ -486,17 +486,22 @@ async def test_a_witness_that_knows_a_larger_tree_tells_an_old_copy_of_the_ledge
     assert "old copy of the ledger" in error
 
 
-async def test_a_snapshot_of_the_whole_machine_that_is_put_back_is_told(tmp_path, one):
-    """Every place here is as old as the others, so only the witness knows better."""
+@pytest.fixture
+async def snapshot(tmp_path, one):
+    """A copy of the whole machine at size 3; at size 7 alice has cosigned since."""
     witnessing = one.witnessing()
     witnessing.notice(one.publish(3))
     await witnessing.round()
-    snapshot = tmp_path / "snapshot"
-    shutil.copytree(one.place.folder, snapshot)
+    folder = tmp_path / "snapshot"
+    shutil.copytree(one.place.folder, folder)
     witnessing.notice(one.publish(4))
     await witnessing.round()
     assert one.published_by() == (7, ("alice",))
+    return folder
 
+
+async def test_a_snapshot_of_the_whole_machine_that_is_put_back_is_told(snapshot, one):
+    """Every place here is as old as the others, so only the witness knows better."""
     restored = Place(snapshot)
     restored.source.lists = {"s0": list(one.place.source.lists["s0"][:3])}
     integrator = restored.integrator()
@@ -909,14 +914,7 @@ async def test_what_a_quorum_has_said_is_not_taken_back_by_one_of_them(three):
     assert three.contradictions.contradictions().stops
 
 
-async def test_before_anything_is_signed_a_snapshot_that_was_put_back_is_told(tmp_path, one):
-    witnessing = one.witnessing()
-    witnessing.notice(one.publish(3))
-    await witnessing.round()
-    snapshot = tmp_path / "snapshot"
-    shutil.copytree(one.place.folder, snapshot)
-    witnessing.notice(one.publish(4))
-    await witnessing.round()
+async def test_before_anything_is_signed_a_snapshot_that_was_put_back_is_told(snapshot, one):
     said, restored = ContradictionsFile(snapshot), Place(snapshot)
     again = one.witnessing(tiles=restored.tiles, contradictions=said)
     await again.look({EU: restored.tiles.read(EU, "checkpoint")})

@@ -13,6 +13,7 @@ import tarfile
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date
+from typing import TypeVar
 
 import msgspec
 
@@ -95,6 +96,9 @@ class _Others(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     logs: tuple[OtherLog, ...]
 
 
+Versioned = TypeVar("Versioned", Manifest, _Others)
+
+
 class ArchivedRecord(msgspec.Struct, frozen=True):
     """One line of a statements file, before it is encrypted: a leaf with all that it commits to."""
 
@@ -156,13 +160,7 @@ def read_manifest(data: bytes) -> Manifest:
     Raises:
         IntegrityError: it is none, or of another version.
     """
-    try:
-        found = canonical.decode(data, Manifest)
-    except canonical.NotCanonical as error:
-        raise IntegrityError(f"the manifest of a day is damaged: {error}") from error
-    if found.v != 1:
-        raise IntegrityError(f"a manifest of version {found.v}; this program knows 1")
-    return found
+    return _read(data, Manifest, MANIFEST)
 
 
 def others(logs: Sequence[OtherLog]) -> bytes:
@@ -176,13 +174,17 @@ def read_others(data: bytes) -> tuple[OtherLog, ...]:
     Raises:
         IntegrityError: it is none, or of another version.
     """
+    return _read(data, _Others, OTHERS).logs
+
+
+def _read(data: bytes, kind: type[Versioned], name: str) -> Versioned:
     try:
-        found = canonical.decode(data, _Others)
+        found = canonical.decode(data, kind)
     except canonical.NotCanonical as error:
-        raise IntegrityError(f"the other logs of a day are damaged: {error}") from error
+        raise IntegrityError(f"{name} of a day is damaged: {error}") from error
     if found.v != 1:
-        raise IntegrityError(f"{OTHERS} of version {found.v}; this program knows 1")
-    return found.logs
+        raise IntegrityError(f"{name} of version {found.v}; this program knows 1")
+    return found
 
 
 def chunks(first: int, size: int) -> Iterator[tuple[int, int]]:

@@ -4,7 +4,7 @@
 for as long as there are records of it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Final, TypeVar, cast
 
@@ -38,49 +38,17 @@ AnyRule = Rule[msgspec.Struct, object, msgspec.Struct]
 """A rule whose types only the recorded bytes know."""
 
 
-def _limit(
-    state: budgetlimit.LimitState,
-    observation: budgetlimit.LimitObservation,
-    settings: budgetlimit.LimitSettings,
-    now_ms: int,
-) -> Decision[budgetlimit.LimitState]:
-    return budgetlimit.decide(state, observation, settings, Milliseconds(now_ms))
+def _told_ms(
+    decide: Callable[[State, Observation, Settings, Milliseconds], Decision[State]],
+) -> Callable[[State, Observation, Settings, int], Decision[State]]:
+    """Let a rule that takes the time as `Milliseconds` have it as records do."""
 
+    def decided(
+        state: State, observation: Observation, settings: Settings, now_ms: int
+    ) -> Decision[State]:
+        return decide(state, observation, settings, Milliseconds(now_ms))
 
-def _throttle(
-    state: budget.BudgetState,
-    observation: budget.BudgetObservation,
-    settings: budget.BudgetSettings,
-    now_ms: int,
-) -> Decision[budget.BudgetState]:
-    return budget.decide(state, observation, settings, Milliseconds(now_ms))
-
-
-def _set_by_hand(
-    state: budgetact.HandState,
-    observation: budgetact.HandObservation,
-    settings: budgetact.HandSettings,
-    now_ms: int,
-) -> Decision[budgetact.HandState]:
-    return budgetact.decide(state, observation, settings, Milliseconds(now_ms))
-
-
-def _rewind(
-    state: budget.BudgetState,
-    observation: budgetclock.BudgetClock,
-    settings: budget.BudgetSettings,
-    now_ms: int,
-) -> Decision[budget.BudgetState]:
-    return budgetclock.decide(state, observation, settings, Milliseconds(now_ms))
-
-
-def _scale(
-    state: scaling.ScalingState,
-    observation: ScalingObservation,
-    settings: ScalingSettings,
-    now_ms: int,
-) -> Decision[scaling.ScalingState]:
-    return scaling.decide(state, observation, settings, Milliseconds(now_ms))
+    return decided
 
 
 CANARY: Final = Rule(
@@ -103,7 +71,7 @@ BUDGET: Final = Rule(
     budget.BudgetState,
     budget.BudgetObservation,
     budget.BudgetSettings,
-    _throttle,
+    _told_ms(budget.decide),
 )
 BUDGET_LIMIT: Final = Rule(
     "budget-limit",
@@ -111,7 +79,7 @@ BUDGET_LIMIT: Final = Rule(
     budgetlimit.LimitState,
     budgetlimit.LimitObservation,
     budgetlimit.LimitSettings,
-    _limit,
+    _told_ms(budgetlimit.decide),
 )
 BUDGET_ACT: Final = Rule(
     "budget-act",
@@ -119,7 +87,7 @@ BUDGET_ACT: Final = Rule(
     budgetact.HandState,
     budgetact.HandObservation,
     budgetact.HandSettings,
-    _set_by_hand,
+    _told_ms(budgetact.decide),
 )
 BUDGET_CLOCK: Final = Rule(
     "budget-clock",
@@ -127,10 +95,15 @@ BUDGET_CLOCK: Final = Rule(
     budget.BudgetState,
     budgetclock.BudgetClock,
     budget.BudgetSettings,
-    _rewind,
+    _told_ms(budgetclock.decide),
 )
 SCALING: Final = Rule(
-    "scaling", scaling.VERSION, scaling.ScalingState, ScalingObservation, ScalingSettings, _scale
+    "scaling",
+    scaling.VERSION,
+    scaling.ScalingState,
+    ScalingObservation,
+    ScalingSettings,
+    _told_ms(scaling.decide),
 )
 
 
