@@ -96,7 +96,8 @@ def day_file(config, name):
 
 def flip(path):
     content = path.read_bytes()
-    path.write_bytes(content[:-9] + bytes([content[-9] ^ 1]) + content[-8:])
+    other = b"B" if content[-9:-8] == b"A" else b"A"  # base64 stays base64
+    path.write_bytes(content[:-9] + other + content[-8:])
 
 
 def remember_less(config):
